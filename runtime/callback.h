@@ -1,0 +1,33 @@
+/* callback.h: the one door from C into Lua. */
+#ifndef LRUN_CALLBACK_H
+#define LRUN_CALLBACK_H
+
+#include <lua.h>
+
+/* What became of a call through the door. */
+enum {
+  CALLBACK_DONE = 0,      /* the function returned; its results are dropped */
+  CALLBACK_SUSPENDED = 1, /* it waits (`await`); whoever resumes it goes on through callback_resume */
+  CALLBACK_FAILED = -1    /* it threw; the error was reported and the process goes on */
+};
+
+/* Calls the function below its `nargs` arguments on top of L, on a coroutine of its own, and pops all of them.
+ * Never throws. Whatever the caller holds may have been closed meanwhile: look again. */
+int callback_enter(lua_State *L, int nargs);
+
+/* The same without a copy, for hot paths: push the function and its arguments on the coroutine that
+ * callback_begin returns (its stack is empty, with room for 20 values), then callback_run it. Between the two no other
+ * Lua may run. */
+lua_State *callback_begin(lua_State *L);
+int callback_run(lua_State *co, int nargs);
+
+/* Continues a suspended coroutine; the `nargs` values on top of `co` are what its yield returns. */
+int callback_resume(lua_State *co, int nargs);
+
+/* Says that process.nextTick has work: it runs before the loop gets control back. */
+void callback_tick(lua_State *L);
+
+/* luv's callbacks pass through the same door (luv_set_callback). */
+int callback_luv(lua_State *L, int nargs, int nresults, int flags);
+
+#endif

@@ -1,0 +1,34 @@
+/* vm.h: one Lua state on one loop. */
+#ifndef LRUN_VM_H
+#define LRUN_VM_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <uv.h>
+
+typedef struct vm vm_t;
+
+/* Work to do when the process ends, before its memory goes: write what must not be lost. May not enter Lua. */
+typedef void (*vm_exit_hook)(void *data);
+
+vm_t *vm_new(void);
+void vm_free(vm_t *vm);
+
+/* The VM that a Lua state or a loop belongs to. */
+vm_t *vm_of(lua_State *L);
+vm_t *vm_of_loop(const uv_loop_t *loop);
+
+uv_loop_t *vm_loop(vm_t *vm);
+/* The main Lua state: what a libuv callback passes to callback_enter. */
+lua_State *vm_state(vm_t *vm);
+
+/* Runs the main chunk (a function on top of vm_state with `nargs` arguments above it), then the loop until nothing
+ * keeps it alive. Returns the exit code. */
+int vm_run(vm_t *vm, int nargs);
+
+/* Hooks run in reverse order of their registration, once. */
+void vm_at_exit(vm_t *vm, vm_exit_hook hook, void *data);
+void vm_forget_exit(vm_t *vm, vm_exit_hook hook, void *data);
+void vm_run_exit_hooks(vm_t *vm);
+
+#endif
