@@ -1,0 +1,30 @@
+--- A new connection for each request, two workers: requests a second, and the primary's share of the work.
+local function workers(bench, command, extension)
+  return function(port) return command, { bench.file("bench/programs/workers." .. extension), port, 2 } end
+end
+
+return {
+  order = 30,
+  needs = { "wrk" },
+  run = function(bench)
+    local node = bench.find("node")
+    local servers = bench.startServers {
+      { "lrun", workers(bench, bench.lrun, "lua") },
+      { "lrun, shared", workers(bench, bench.lrun, "lua"), { LRUN_CLUSTER_SCHED_POLICY = "none" } },
+      { "nginx", bench.nginxWorkers(2) },
+      { "node", workers(bench, node, "js") },
+      { "node, shared", workers(bench, node, "js"), { NODE_CLUSTER_SCHED_POLICY = "none" } },
+    }
+    local median = bench.load(servers, { connections = 64, seconds = 2, rounds = 5, mayFail = true,
+      headers = { "Connection: close" } })
+    for _, server in ipairs(servers) do bench.stop(server) end
+    local function rate(name) return median[name] and median[name].perSecond end
+    bench.compare("new connection per request, 2 workers in turn", "/s", rate("lrun"), {
+      { "node", rate("node"), ">= 5" },
+      { "nginx", rate("nginx"), ">= 0.7" },
+    })
+    bench.compare("the same, listening socket shared", "/s", rate("lrun, shared"), {
+      { "node", rate("node, shared") },
+    })
+  end,
+}

@@ -1,0 +1,1 @@
+// empty.js: nothing; the twin of empty.lua.

@@ -1,0 +1,1 @@
+-- empty.lua: nothing; the twin of empty.js.
