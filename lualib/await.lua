@@ -1,0 +1,88 @@
+--- Sequential code over callbacks. A coroutine that awaits is suspended and resumed through the host's door, so an error
+--- in it ends where one in a callback does. Nothing but the callback holds a waiting coroutine: dropping the callback
+--- frees it.
+local vm = require("lrun.vm")
+local errors = require("errors")
+
+local function current()
+  local co = coroutine.running()
+  if not co then
+    error(errors.coded("ERR_INVALID_STATE",
+      "await must be called inside a coroutine: a request handler, a listener, the main script, or await.spawn"), 0)
+  end
+  return co
+end
+
+-- Suspends until `resume` is called, which takes what the wait returns.
+local function suspend(begin)
+  local co = current()
+  local done, waiting, results, count = false, false, nil, 0
+  begin(function(...)
+    if done then return end
+    done = true
+    if waiting then
+      waiting = false
+      return vm.resume(co, ...)
+    end
+    results, count = { ... }, select("#", ...)
+  end)
+  if done then return unpack(results, 1, count) end
+  waiting = true
+  return coroutine.yield()
+end
+
+local await = {}
+
+--- Calls `f(..., callback)` and returns what the callback gets.
+---@param f function whose last parameter is a callback
+local function call(_, f, ...)
+  if type(f) ~= "function" and not (getmetatable(f) or {}).__call then error(errors.argType("f", "function", f), 0) end
+  local arguments, count = { ... }, select("#", ...)
+  return suspend(function(resume)
+    arguments[count + 1] = resume
+    f(unpack(arguments, 1, count + 1))
+  end)
+end
+
+--- Waits.
+---@param ms number milliseconds
+function await.sleep(ms)
+  if type(ms) ~= "number" then error(errors.argType("ms", "number", ms), 0) end
+  suspend(function(resume) require("timers").setTimeout(resume, ms) end)
+end
+
+--- Runs `f(...)` in a coroutine of its own, which starts at once.
+---@param f function
+function await.spawn(f, ...)
+  if type(f) ~= "function" then error(errors.argType("f", "function", f), 0) end
+  vm.enter(f, ...)
+end
+
+--- Runs the functions side by side and returns their first results in order. The first error is thrown here; the other
+--- functions go on, and what becomes of them is dropped.
+---@param functions function[]
+---@return any[] results
+function await.all(functions)
+  if type(functions) ~= "table" then error(errors.argType("functions", "table", functions), 0) end
+  local count = #functions
+  for i = 1, count do
+    if type(functions[i]) ~= "function" then error(errors.argType("functions[" .. i .. "]", "function", functions[i]), 0) end
+  end
+  local results, open = {}, count
+  if count == 0 then return results end
+  local failed, err = suspend(function(resume)
+    for i = 1, count do
+      vm.enter(function()
+        local ok, result = pcall(functions[i])
+        if not ok then return resume(true, result) end
+        results[i] = result
+        open = open - 1
+        if open == 0 then resume(false) end
+      end)
+    end
+  end)
+  if failed then error(err, 0) end
+  return results
+end
+
+return setmetatable(await, { __call = call })

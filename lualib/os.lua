@@ -1,0 +1,113 @@
+--- Lua's own `os` table with Node's functions added.
+local uv = require("luv")
+local errors = require("errors")
+local signals = require("lrun.signals")
+
+local os = setmetatable(_G.os, nil)
+
+local function check(syscall, value, _, code)
+  if value == nil then error(errors.system(code, syscall), 0) end
+  return value
+end
+
+--- One table a processor: `model`, `speed` (MHz), `times` (ms: user, nice, sys, idle, irq).
+function os.cpus() return uv.cpu_info() or {} end
+
+local function readNumbers(path)
+  local file = io.open(path)
+  local text = file and file:read("*l")
+  if file then file:close() end
+  if not text then return end
+  return tonumber(text:match("^%S+")), tonumber(text:match("^%S+%s+(%S+)"))
+end
+
+-- Processors that the control group's quota is worth, rounded up; nil without a quota.
+local function quota()
+  local limit, period = readNumbers("/sys/fs/cgroup/cpu.max")
+  if not limit then
+    limit = readNumbers("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+    period = readNumbers("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+  end
+  if limit and period and limit > 0 and period > 0 then return math.max(1, math.ceil(limit / period)) end
+end
+
+--- How many processors this process may use: its affinity mask, and its control group's quota.
+---@return integer
+function os.availableParallelism()
+  local available = uv.available_parallelism()
+  return math.min(available, quota() or available)
+end
+
+function os.hostname() return check("uv_os_gethostname", uv.os_gethostname()) end
+
+--- Bytes.
+function os.totalmem() return uv.get_total_memory() end
+function os.freemem() return uv.get_free_memory() end
+
+---@return number[] averages over 1, 5 and 15 minutes
+function os.loadavg() return { uv.loadavg() } end
+
+--- Seconds since the system started.
+function os.uptime() return check("uv_uptime", uv.uptime()) end
+
+--- Interface name → list of `{ address, family, netmask, mac, internal }`.
+function os.networkInterfaces()
+  local interfaces = {}
+  for name, addresses in pairs(check("uv_interface_addresses", uv.interface_addresses())) do
+    local list = {}
+    for i, each in ipairs(addresses) do
+      list[i] = {
+        address = each.ip, netmask = each.netmask, internal = each.internal,
+        family = each.family == "inet6" and "IPv6" or "IPv4",
+        mac = (each.mac or ""):gsub(".", function(byte) return ("%02x:"):format(byte:byte()) end):sub(1, -2),
+      }
+    end
+    interfaces[name] = list
+  end
+  return interfaces
+end
+
+function os.platform() return jit.os:lower() end
+function os.type() return uv.os_uname().sysname end
+function os.release() return uv.os_uname().release end
+function os.version() return uv.os_uname().version end
+function os.machine() return uv.os_uname().machine end
+function os.arch() return jit.arch end
+function os.endianness() return require("ffi").abi("le") and "LE" or "BE" end
+function os.tmpdir()
+  local dir = uv.os_getenv("TMPDIR") or uv.os_getenv("TMP") or uv.os_getenv("TEMP") or "/tmp"
+  return #dir > 1 and dir:gsub("/$", "") or dir
+end
+function os.homedir() return check("uv_os_homedir", uv.os_homedir()) end
+
+--- `{ username, uid, gid, shell, homedir }` of the effective user.
+function os.userInfo()
+  local user = check("uv_os_get_passwd", uv.os_get_passwd())
+  return { username = user.username, uid = user.uid, gid = user.gid, shell = user.shell, homedir = user.homedir }
+end
+
+--- The scheduling priority of a process, −20 to 19. Throws ESRCH.
+---@param pid integer? default this process
+function os.getPriority(pid) return check("uv_os_getpriority", uv.os_getpriority(pid or 0)) end
+
+--- setPriority(priority) or setPriority(pid, priority).
+function os.setPriority(pid, priority)
+  if priority == nil then pid, priority = 0, pid end
+  if type(priority) ~= "number" then error(errors.argType("priority", "number", priority), 0) end
+  if priority < -20 or priority > 19 or priority % 1 ~= 0 then
+    error(errors.outOfRange("priority", ">= -20 && <= 19", priority), 0)
+  end
+  check("uv_os_setpriority", uv.os_setpriority(pid, priority))
+end
+
+os.EOL = "\n"
+
+os.constants = {
+  signals = signals.all(),
+  priority = {
+    PRIORITY_LOW = 19, PRIORITY_BELOW_NORMAL = 10, PRIORITY_NORMAL = 0, PRIORITY_ABOVE_NORMAL = -7,
+    PRIORITY_HIGH = -14, PRIORITY_HIGHEST = -20,
+  },
+}
+
+return os

@@ -1,0 +1,261 @@
+--- The process singleton, also the only global that lrun adds. Owns: exit and its events, signals, the nextTick queue,
+--- the environment. Every function works with a dot and with a colon.
+---
+--- An end: `exit` (called, or the loop drained, or an uncaught error) → the `exit` event, once → `lrun.vm.exit`, which
+--- lets the channels write what is queued.
+local uv = require("luv")
+local vm = require("lrun.vm")
+local host = require("lrun.host")
+local errors = require("errors")
+local events = require("events")
+local EventEmitter = events.EventEmitter
+
+local process = EventEmitter:new()
+local api = {}                      -- functions without self; wrapped below to work with dot and colon
+
+-- Exit ----------------------------------------------------------------------------------------------------------------
+
+local exiting = false
+
+local function exitCode(code)
+  if code == nil then code = process.exitCode end
+  if code == nil then return 0 end
+  local number = type(code) == "boolean" and (code and 0 or 1) or tonumber(code)
+  if not number or number ~= math.floor(number) then error(errors.argType("code", "integer", code), 0) end
+  return number
+end
+
+local function finish(code)
+  if not exiting then
+    exiting = true
+    process.exitCode = code
+    process:emit("exit", code)
+    code = exitCode()
+  end
+  vm.exit(code % 256)
+end
+
+--- Ends the process: the `exit` event, then what the channels still hold is written, then the end. Source: Node 20.
+---@param code integer? default `process.exitCode`, else 0
+function api.exit(code) finish(exitCode(code)) end
+
+--- Ends the process at once with SIGABRT and a core dump, without an event.
+function api.abort() host.abort() end
+
+vm.hook("exit", function() finish(exitCode()) end)
+vm.hook("beforeExit", function() if not exiting then process:emit("beforeExit", exitCode()) end end)
+vm.hook("uncaught", function(coroutine, err) require("lrun.uncaught")(coroutine, err, exiting) end)
+
+-- nextTick ------------------------------------------------------------------------------------------------------------
+
+local ticks, tickCount = {}, 0
+
+--- Calls `f(...)` after the running callback, before the loop sees any event.
+---@param f function
+function api.nextTick(f, ...)
+  if type(f) ~= "function" then error(errors.argType("callback", "function", f), 0) end
+  tickCount = tickCount + 1
+  ticks[tickCount] = select("#", ...) == 0 and f or { f, select("#", ...), ... }
+  if tickCount == 1 then vm.tick() end
+end
+
+vm.hook("tick", function()
+  local done = 0
+  while done < tickCount do
+    done = done + 1
+    local tick = ticks[done]
+    ticks[done] = false
+    if type(tick) == "function" then vm.enter(tick) else vm.enter(tick[1], unpack(tick, 3, tick[2] + 2)) end
+  end
+  for i = 1, tickCount do ticks[i] = nil end
+  tickCount = 0
+end)
+
+-- The environment -----------------------------------------------------------------------------------------------------
+
+local env = setmetatable({}, {
+  __index = function(_, name) return type(name) == "string" and uv.os_getenv(name) or nil end,
+  __newindex = function(_, name, value)
+    name = tostring(name)
+    if value == nil then uv.os_unsetenv(name) else uv.os_setenv(name, tostring(value)) end
+  end,
+  __pairs = function() return next, uv.os_environ(), nil end,
+})
+
+-- Signals -------------------------------------------------------------------------------------------------------------
+
+local signals = {}                  -- name → its uv_signal handle while somebody listens
+
+local function watchSignal(name)
+  if type(name) ~= "string" or signals[name] or not require("os").constants.signals[name] then return end
+  local handle = uv.new_signal()
+  local ok, _, code = handle:start(name:lower(), function()
+    process:emit(name, name, require("os").constants.signals[name])
+  end)
+  if not ok then
+    handle:close()
+    error(errors.system(code, "uv_signal_start"), 0)
+  end
+  handle:unref()
+  signals[name] = handle
+end
+
+local function unwatchSignal(name)
+  local handle = signals[name]
+  if not handle or process:listenerCount(name) > 0 then return end
+  signals[name] = nil
+  handle:close()
+end
+
+process:on("newListener", function(name) if type(name) == "string" and name:find("^SIG") then watchSignal(name) end end)
+process:on("removeListener", function(name) if signals[name] then unwatchSignal(name) end end)
+
+--- Sends a signal; 0 only tests whether the process is there. Throws ESRCH, EPERM, ERR_UNKNOWN_SIGNAL.
+---@param pid integer
+---@param signal string|integer? name in any case, or number; default SIGTERM
+---@return true
+function api.kill(pid, signal)
+  if type(pid) ~= "number" or pid ~= math.floor(pid) then error(errors.argType("pid", "integer", pid), 0) end
+  local number = require("lrun.signals").number(signal == nil and "SIGTERM" or signal, "signal", true)
+  local ok, _, code = uv.kill(pid, number)
+  if not ok then error(errors.system(code, "kill"), 0) end
+  return true
+end
+
+-- Facts ---------------------------------------------------------------------------------------------------------------
+
+local started = uv.hrtime()
+
+--- Seconds since this process started.
+function api.uptime() return (uv.hrtime() - started) / 1e9 end
+
+--- A monotonic clock in nanoseconds.
+function api.hrtime() return tonumber(uv.hrtime()) end
+
+---@return string
+function api.cwd()
+  local dir, _, code = uv.cwd()
+  if not dir then error(errors.system(code, "uv_cwd"), 0) end
+  return dir
+end
+
+--- Changes the working directory. Throws `ENOENT: …, chdir 'a' -> 'b'`.
+function api.chdir(dir)
+  if type(dir) ~= "string" then error(errors.argType("directory", "string", dir), 0) end
+  local ok, _, code = uv.chdir(dir)
+  if not ok then error(errors.system(code, "chdir", { path = uv.cwd() or "", dest = dir }), 0) end
+end
+
+--- Bytes: `rss` the resident set, `heapUsed` and `heapTotal` Lua's heap, `external` what is resident beside it.
+function api.memoryUsage()
+  local rss, heap = uv.resident_set_memory(), collectgarbage("count") * 1024
+  return { rss = rss, heapUsed = heap, heapTotal = heap, external = math.max(0, rss - heap) }
+end
+
+local function micros(time) return time.sec * 1000000 + time.usec end
+
+--- CPU time of this process in microseconds; with an earlier result, since then.
+---@param previous { user: integer, system: integer }?
+function api.cpuUsage(previous)
+  if previous ~= nil and type(previous) ~= "table" then error(errors.argType("prevValue", "table", previous), 0) end
+  local usage = uv.getrusage()
+  local user, system = micros(usage.utime), micros(usage.stime)
+  if previous then user, system = user - previous.user, system - previous.system end
+  return { user = user, system = system }
+end
+
+--- Resource usage as getrusage(2) tells it, under Node's names; times in microseconds, `maxRSS` in KiB.
+function api.resourceUsage()
+  local u = uv.getrusage()
+  return {
+    userCPUTime = micros(u.utime), systemCPUTime = micros(u.stime), maxRSS = u.maxrss, sharedMemorySize = u.ixrss,
+    unsharedDataSize = u.idrss, unsharedStackSize = u.isrss, minorPageFault = u.minflt, majorPageFault = u.majflt,
+    swappedOut = u.nswap, fsRead = u.inblock, fsWrite = u.oublock, ipcSent = u.msgsnd, ipcReceived = u.msgrcv,
+    signalsCount = u.nsignals, voluntaryContextSwitches = u.nvcsw, involuntaryContextSwitches = u.nivcsw,
+  }
+end
+
+--- The file mode creation mask; sets it when one is given (a number, or a string of octal digits). Returns the old one.
+function api.umask(mask)
+  if mask == nil then return host.umask() end
+  local number = type(mask) == "string" and mask:find("^[0-7]+$") and tonumber(mask, 8) or mask
+  if type(number) ~= "number" then error(errors.argValue("mask", mask, "must be a number or an octal string"), 0) end
+  return host.umask(number)
+end
+
+for _, name in ipairs{ "getuid", "getgid", "geteuid", "getegid" } do api[name] = host[name] end
+
+local function identity(name, lookup)
+  api[name] = function(...)
+    local ok, err = host[name](...)
+    if not ok then error(err, 0) end
+    return lookup and ok or nil
+  end
+end
+identity("setuid") identity("setgid") identity("seteuid") identity("setegid") identity("setgroups") identity("initgroups")
+
+--- Emits a `warning` event, and prints the warning on standard error.
+---@param text string|Error
+---@param options string|{ type: string?, code: string? }? the warning's type
+function api.emitWarning(text, options)
+  local kind = type(options) == "string" and options or type(options) == "table" and options.type or "Warning"
+  local warning = errors.isError(text) and text or errors.Error:new(text, { code = type(options) == "table" and options.code or nil })
+  warning.name = kind
+  api.nextTick(function()
+    io.stderr:write(("(lrun:%d) %s: %s\n"):format(uv.os_getpid(), kind, tostring(warning)))
+    process:emit("warning", warning)
+  end)
+end
+
+-- The object ----------------------------------------------------------------------------------------------------------
+
+local function stream(name) return function() return require("lrun.stdio")[name]() end end
+
+local computed = {                  -- made when first asked for, then kept
+  stdin = stream("stdin"), stdout = stream("stdout"), stderr = stream("stderr"),
+  version = function() return "v" .. host.versions().lrun end,
+  versions = host.versions,
+  execPath = function() return uv.exepath() end,
+  platform = function() return jit.os:lower() end,
+  arch = function() return jit.arch end,
+  features = function() return { ipv6 = true, ipc = true, inspector = false, tls = false } end,
+}
+
+for name, f in pairs(api) do
+  process[name] = function(first, ...)
+    if first == process then return f(...) end
+    return f(first, ...)
+  end
+end
+
+for name, method in pairs(EventEmitter) do
+  if type(method) == "function" and not name:find("^_") and name ~= "new" and name ~= "extend" and name ~= "getter" then
+    process[name] = function(first, ...)
+      if first == process then return method(process, ...) end
+      return method(process, first, ...)
+    end
+  end
+end
+
+process.pid = uv.os_getpid()
+process.env = env
+process.argv = {}
+process.execArgv = {}
+
+return setmetatable(process, {
+  name = "process",
+  __index = function(self, key)
+    if key == "title" then return uv.get_process_title() end
+    if key == "ppid" then return uv.os_getppid() end
+    local compute = computed[key]
+    if compute then
+      local value = compute()
+      rawset(self, key, value)
+      return value
+    end
+    return EventEmitter[key]
+  end,
+  __newindex = function(self, key, value)
+    if key == "title" then uv.set_process_title(tostring(value)) else rawset(self, key, value) end
+  end,
+})

@@ -1,0 +1,40 @@
+/* bundle.c: registers the modules inside the binary as preloads. A Lua module is bytecode that is read when it is
+ * first required; its chunk is named `lrun:name.lua`, which is how tracebacks tell the runtime's frames from the user's. */
+#include "bundle.h"
+
+#include "modules.h"
+#include <lauxlib.h>
+
+static const luaL_Reg bundle_c_modules[] = {
+    {"luv", luaopen_luv},
+    {"cjson", luaopen_cjson},
+    {"cjson.safe", luaopen_cjson_safe},
+    {"lrun.errno", luaopen_lrun_errno},
+    {"lrun.host", luaopen_lrun_host},
+    {"lrun.vm", luaopen_lrun_vm},
+    {NULL, NULL},
+};
+
+/* The loader of one Lua module: its upvalue points to the module. Gets the name, returns what the chunk returns. */
+static int load_bundled(lua_State *L) {
+  const bundle_module_t *module = lua_touserdata(L, lua_upvalueindex(1));
+  if (luaL_loadbuffer(L, (const char *)module->bytes, module->length, module->name) != 0) return lua_error(L);
+  lua_pushstring(L, module->name);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+void bundle_register(lua_State *L) {
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "preload");
+  for (const bundle_module_t *module = bundle_lua_modules; module->name; module++) {
+    lua_pushlightuserdata(L, (void *)module);
+    lua_pushcclosure(L, load_bundled, 1);
+    lua_setfield(L, -2, module->name);
+  }
+  for (const luaL_Reg *module = bundle_c_modules; module->name; module++) {
+    lua_pushcfunction(L, module->func);
+    lua_setfield(L, -2, module->name);
+  }
+  lua_pop(L, 2);
+}

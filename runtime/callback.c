@@ -1,0 +1,188 @@
+/* callback.c: owns the pool of coroutines on which all Lua code runs that C starts, the report of errors that nobody
+ * caught, and the moment at which process.nextTick's queue runs.
+ *
+ * In: libuv callback → callback_enter (or luv → callback_luv) → a coroutine from the pool → lua_resume.
+ * Out: it returned → back into the pool; it suspended → it belongs to whoever will resume it; it threw → the hook
+ * `uncaught` gets the coroutine, its stack intact for a traceback, and the error.
+ * After the outermost call the tick hook runs until no tick is left. */
+#include "callback.h"
+
+#include "hooks.h"
+#include "modules.h"
+#include <assert.h>
+#include <lauxlib.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { POOL_SIZE = 256 };
+
+/* A coroutine that is ours; `ref` anchors it in the registry. */
+typedef struct {
+  lua_State *co;
+  int ref;
+} entry_t;
+
+struct callbacks {
+  lua_State *L;            /* the main state */
+  int depth;               /* callbacks that are running, one inside the other */
+  bool ticks;              /* process.nextTick has work */
+  entry_t begun;           /* between callback_begin and callback_run */
+  int hooks[HOOK_COUNT];   /* registry refs of Lua functions */
+  int pooled;              /* entries in pool */
+  entry_t pool[POOL_SIZE]; /* coroutines at rest */
+};
+typedef struct callbacks callbacks_t;
+
+static const char callbacks_key = 'c'; /* its address is the registry key */
+
+static callbacks_t *callbacks_of(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&callbacks_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  callbacks_t *callbacks = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return callbacks;
+}
+
+void callback_init(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&callbacks_key);
+  callbacks_t *callbacks = lua_newuserdata(L, sizeof *callbacks);
+  *callbacks = (callbacks_t){.L = L};
+  for (int i = 0; i < HOOK_COUNT; i++) callbacks->hooks[i] = LUA_NOREF;
+  lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+void callback_set_hook(lua_State *L, hook_t hook) {
+  callbacks_t *callbacks = callbacks_of(L);
+  luaL_unref(L, LUA_REGISTRYINDEX, callbacks->hooks[hook]);
+  callbacks->hooks[hook] = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+bool callback_push_hook(lua_State *L, hook_t hook) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, callbacks_of(L)->hooks[hook]);
+  if (lua_isfunction(L, -1)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+static entry_t entry_take(callbacks_t *callbacks) {
+  if (callbacks->pooled > 0) return callbacks->pool[--callbacks->pooled];
+  entry_t entry;
+  entry.co = lua_newthread(callbacks->L);
+  entry.ref = luaL_ref(callbacks->L, LUA_REGISTRYINDEX);
+  return entry;
+}
+
+static void entry_drop(callbacks_t *callbacks, entry_t entry) {
+  luaL_unref(callbacks->L, LUA_REGISTRYINDEX, entry.ref);
+}
+
+static void entry_rest(callbacks_t *callbacks, entry_t entry) {
+  lua_settop(entry.co, 0);
+  if (callbacks->pooled < POOL_SIZE)
+    callbacks->pool[callbacks->pooled++] = entry;
+  else
+    entry_drop(callbacks, entry);
+}
+
+/* The error is on top of `failed`. The hook runs on a coroutine of its own; if it fails too, only its message is left
+ * to print. */
+static void report(callbacks_t *callbacks, lua_State *failed) {
+  lua_State *L = callbacks->L;
+  if (!callback_push_hook(L, HOOK_UNCAUGHT)) {
+    fprintf(stderr, "lrun: %s\n", lua_tostring(failed, -1));
+    exit(1);
+  }
+  entry_t entry = entry_take(callbacks);
+  lua_State *co = entry.co;
+  lua_xmove(L, co, 1);
+  lua_pushthread(failed);
+  lua_xmove(failed, co, 1);
+  lua_pushvalue(failed, -1);
+  lua_xmove(failed, co, 1);
+  int status = lua_resume(co, 2);
+  if (status == 0) {
+    entry_rest(callbacks, entry);
+  } else if (status == LUA_YIELD) {
+    lua_settop(co, 0);
+    entry_drop(callbacks, entry);
+  } else {
+    const char *message = lua_tostring(co, -1);
+    fprintf(stderr, "lrun: %s\n", message ? message : "an error object was thrown while an error was reported");
+    exit(1);
+  }
+}
+
+static int settle(callbacks_t *callbacks, entry_t entry, int status) {
+  if (status == 0) {
+    entry_rest(callbacks, entry);
+    return CALLBACK_DONE;
+  }
+  if (status == LUA_YIELD) {
+    lua_settop(entry.co, 0);
+    entry_drop(callbacks, entry);
+    return CALLBACK_SUSPENDED;
+  }
+  report(callbacks, entry.co);
+  entry_drop(callbacks, entry);
+  return CALLBACK_FAILED;
+}
+
+static void run_ticks(callbacks_t *callbacks) {
+  while (callbacks->ticks) {
+    callbacks->ticks = false;
+    if (!callback_push_hook(callbacks->L, HOOK_TICK)) return;
+    entry_t entry = entry_take(callbacks);
+    lua_xmove(callbacks->L, entry.co, 1);
+    callbacks->depth++;
+    settle(callbacks, entry, lua_resume(entry.co, 0));
+    callbacks->depth--;
+  }
+}
+
+static int run(callbacks_t *callbacks, entry_t entry, int nargs) {
+  callbacks->depth++;
+  int outcome = settle(callbacks, entry, lua_resume(entry.co, nargs));
+  callbacks->depth--;
+  if (callbacks->ticks && callbacks->depth == 0) run_ticks(callbacks);
+  return outcome;
+}
+
+int callback_enter(lua_State *L, int nargs) {
+  callbacks_t *callbacks = callbacks_of(L);
+  entry_t entry = entry_take(callbacks);
+  luaL_checkstack(entry.co, nargs + 1, "callback");
+  lua_xmove(L, entry.co, nargs + 1);
+  return run(callbacks, entry, nargs);
+}
+
+lua_State *callback_begin(lua_State *L) {
+  callbacks_t *callbacks = callbacks_of(L);
+  assert(callbacks->begun.co == NULL);
+  callbacks->begun = entry_take(callbacks);
+  return callbacks->begun.co;
+}
+
+int callback_run(lua_State *co, int nargs) {
+  callbacks_t *callbacks = callbacks_of(co);
+  entry_t entry = callbacks->begun;
+  assert(entry.co == co);
+  callbacks->begun.co = NULL;
+  return run(callbacks, entry, nargs);
+}
+
+int callback_resume(lua_State *co, int nargs) {
+  callbacks_t *callbacks = callbacks_of(co);
+  entry_t entry = {.co = co};
+  lua_pushthread(co);
+  entry.ref = luaL_ref(co, LUA_REGISTRYINDEX);
+  return run(callbacks, entry, nargs);
+}
+
+void callback_tick(lua_State *L) { callbacks_of(L)->ticks = true; }
+
+int callback_luv(lua_State *L, int nargs, int nresults, int flags) {
+  (void)flags;
+  if (nresults == 0) return callback_enter(L, nargs) == CALLBACK_FAILED ? LUA_ERRRUN : 0;
+  return lua_pcall(L, nargs, nresults, 0);
+}

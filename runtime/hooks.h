@@ -1,0 +1,25 @@
+/* hooks.h: the Lua functions that the host calls of its own accord; lualib sets them through `lrun.vm`. */
+#ifndef LRUN_HOOKS_H
+#define LRUN_HOOKS_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+typedef enum {
+  HOOK_UNCAUGHT,    /* (coroutine, error): nobody caught it */
+  HOOK_TICK,        /* (): run process.nextTick's queue */
+  HOOK_BEFORE_EXIT, /* (): the loop has drained */
+  HOOK_EXIT,        /* (): the process is about to end; sets the exit code through lrun.vm.exit */
+  HOOK_COUNT
+} hook_t;
+
+/* Makes the state behind callback.h; once for each main Lua state, before luv is opened. */
+void callback_init(lua_State *L);
+
+/* Takes the function on top of L. */
+void callback_set_hook(lua_State *L, hook_t hook);
+
+/* Pushes the hook's function; pushes nothing and returns false when it was never set. */
+bool callback_push_hook(lua_State *L, hook_t hook);
+
+#endif

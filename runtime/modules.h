@@ -1,0 +1,15 @@
+/* modules.h: the C modules that `require` finds: one line here and one in bundle.c's table for each. */
+#ifndef LRUN_MODULES_H
+#define LRUN_MODULES_H
+
+#include <lua.h>
+
+int luaopen_luv(lua_State *L);
+int luaopen_cjson(lua_State *L);
+int luaopen_cjson_safe(lua_State *L);
+
+int luaopen_lrun_errno(lua_State *L);
+int luaopen_lrun_host(lua_State *L);
+int luaopen_lrun_vm(lua_State *L);
+
+#endif

@@ -1,0 +1,14 @@
+/* options.h: the command line. */
+#ifndef LRUN_OPTIONS_H
+#define LRUN_OPTIONS_H
+
+#include <lua.h>
+
+/* Reads the command line and pushes a table for lualib/lrun/boot.lua:
+ *   { lrun = argv[0], mode = "run" | "check" | "help" | "version", interactive = boolean, title = string?,
+ *     script = string?, args = { … }, execArgv = { … },
+ *     steps = { { kind = "-e" | "-p" | "-l" | "-j" | "-O", value = string }, … } }
+ * On wrong usage prints one line and returns 2; else 0. */
+int options_push(lua_State *L, int argc, char **argv);
+
+#endif

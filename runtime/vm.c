@@ -1,0 +1,181 @@
+/* vm.c: one Lua state and one loop. Opens the libraries, runs the main chunk on a coroutine, runs the loop until
+ * nothing keeps it alive, and ends.
+ *
+ * At the end, memory is left to the kernel: handles may still be open and scripts may hold on to anything, so a
+ * teardown would cost time and could only fail. What must not be lost is written by the exit hooks. */
+#include "vm.h"
+
+#include "bundle.h"
+#include "callback.h"
+#include "hooks.h"
+#include "modules.h"
+#include <lauxlib.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <luv/luv.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct exit_hook {
+  vm_exit_hook run;
+  void *data;
+  struct exit_hook *next;
+} exit_hook_t;
+
+struct vm {
+  lua_State *L;
+  uv_loop_t loop;          /* loop.data points back here */
+  exit_hook_t *exit_hooks; /* newest first */
+};
+
+static const char vm_key = 'v'; /* its address is the registry key */
+
+vm_t *vm_of(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&vm_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  vm_t *vm = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return vm;
+}
+
+vm_t *vm_of_loop(const uv_loop_t *loop) { return loop->data; }
+uv_loop_t *vm_loop(vm_t *vm) { return &vm->loop; }
+lua_State *vm_state(vm_t *vm) { return vm->L; }
+
+void vm_at_exit(vm_t *vm, vm_exit_hook run, void *data) {
+  exit_hook_t *hook = malloc(sizeof *hook);
+  if (!hook) abort();
+  *hook = (exit_hook_t){run, data, vm->exit_hooks};
+  vm->exit_hooks = hook;
+}
+
+void vm_forget_exit(vm_t *vm, vm_exit_hook run, void *data) {
+  for (exit_hook_t **at = &vm->exit_hooks; *at; at = &(*at)->next) {
+    exit_hook_t *hook = *at;
+    if (hook->run != run || hook->data != data) continue;
+    *at = hook->next;
+    free(hook);
+    return;
+  }
+}
+
+void vm_run_exit_hooks(vm_t *vm) {
+  while (vm->exit_hooks) {
+    exit_hook_t *hook = vm->exit_hooks;
+    vm->exit_hooks = hook->next;
+    hook->run(hook->data);
+    free(hook);
+  }
+}
+
+#ifdef LRUN_SANITIZE
+/* The leak checker does not look into LuaJIT's own arenas; what only Lua objects point to would seem lost. */
+static void *sanitized_alloc(void *ud, void *ptr, size_t old_size, size_t size) {
+  (void)ud;
+  (void)old_size;
+  if (size > 0) return realloc(ptr, size);
+  free(ptr);
+  return NULL;
+}
+static lua_State *new_state(void) { return lua_newstate(sanitized_alloc, NULL); }
+#else
+static lua_State *new_state(void) { return luaL_newstate(); }
+#endif
+
+static int panic(lua_State *L) {
+  const char *message = lua_tostring(L, -1);
+  fprintf(stderr, "lrun: %s\n", message ? message : "an error outside of protected code");
+  return 0;
+}
+
+vm_t *vm_new(void) {
+  vm_t *vm = calloc(1, sizeof *vm);
+  if (!vm) return NULL;
+  signal(SIGPIPE, SIG_IGN);
+  vm->L = new_state();
+  if (!vm->L || uv_loop_init(&vm->loop) < 0) {
+    if (vm->L) lua_close(vm->L);
+    free(vm);
+    return NULL;
+  }
+  vm->loop.data = vm;
+  lua_State *L = vm->L;
+  lua_atpanic(L, panic);
+  luaL_openlibs(L);
+  lua_pushlightuserdata(L, (void *)&vm_key);
+  lua_pushlightuserdata(L, vm);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  callback_init(L);
+  luv_set_loop(L, &vm->loop);
+  luv_set_callback(L, callback_luv);
+  bundle_register(L);
+  return vm;
+}
+
+void vm_free(vm_t *vm) { vm_run_exit_hooks(vm); }
+
+static void run_hook(vm_t *vm, hook_t hook) {
+  if (callback_push_hook(vm->L, hook)) callback_enter(vm->L, 0);
+}
+
+int vm_run(vm_t *vm, int nargs) {
+  callback_enter(vm->L, nargs);
+  do {
+    uv_run(&vm->loop, UV_RUN_DEFAULT);
+    run_hook(vm, HOOK_BEFORE_EXIT);
+  } while (uv_loop_alive(&vm->loop));
+  run_hook(vm, HOOK_EXIT);
+  return 0;
+}
+
+/* The module `lrun.vm` ------------------------------------------------------------------------------------------- */
+
+/* exit(code): ends the process now. The `exit` event is process.lua's business. */
+static int l_exit(lua_State *L) {
+  int code = (int)luaL_checkinteger(L, 1);
+  vm_run_exit_hooks(vm_of(L));
+  exit(code);
+}
+
+/* enter(f, ...): calls f on a coroutine of its own; an error in it goes where uncaught errors go. */
+static int l_enter(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  callback_enter(L, lua_gettop(L) - 1);
+  return 0;
+}
+
+/* resume(coroutine, ...): continues one that waits in a yield; an error in it goes where uncaught errors go. */
+static int l_resume(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTHREAD);
+  lua_State *co = lua_tothread(L, 1);
+  int nargs = lua_gettop(L) - 1;
+  if (lua_status(co) != LUA_YIELD) return luaL_error(L, "cannot resume a coroutine that does not wait");
+  luaL_checkstack(co, nargs, "resume");
+  lua_xmove(L, co, nargs);
+  callback_resume(co, nargs);
+  return 0;
+}
+
+static int l_tick(lua_State *L) {
+  callback_tick(L);
+  return 0;
+}
+
+/* hook(name, f): name is "uncaught", "tick", "beforeExit" or "exit". */
+static int l_hook(lua_State *L) {
+  static const char *const names[] = {"uncaught", "tick", "beforeExit", "exit", NULL};
+  int hook = luaL_checkoption(L, 1, NULL, names);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  callback_set_hook(L, (hook_t)hook);
+  return 0;
+}
+
+int luaopen_lrun_vm(lua_State *L) {
+  static const luaL_Reg functions[] = {{"exit", l_exit}, {"enter", l_enter}, {"resume", l_resume},
+                                       {"tick", l_tick}, {"hook", l_hook},   {NULL, NULL}};
+  lua_newtable(L);
+  luaL_register(L, NULL, functions);
+  return 1;
+}

@@ -1,0 +1,17 @@
+--- Runs spec files with busted inside lrun: `lrun spec/support/busted.lua FILE… [busted options]`, from the project's
+--- root. Every test runs in the main coroutine, so it may await; helpers are `require("spec.support.name")`.
+--- When the tests have passed the process must end by itself: a handle that a test left open fails the run.
+local uv = require("luv")
+local timers = require("timers")
+
+local GRACE = 3000                  -- ms for what is closing at the end of the tests
+
+if not pcall(require("busted.runner"), { standalone = false }) then process.exit(1) end
+
+timers.setTimeout(function()
+  io.stderr:write("handles left open by the tests:\n")
+  uv.walk(function(handle)
+    if handle and handle:is_active() and handle:has_ref() then io.stderr:write("  ", tostring(handle), "\n") end
+  end)
+  process.exit(1)
+end, GRACE):unref()
