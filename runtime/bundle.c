@@ -1,5 +1,6 @@
-/* bundle.c: registers the modules inside the binary as preloads. A Lua module is bytecode that is read when it is
- * first required; its chunk is named `lrun:name.lua`, which is how tracebacks tell the runtime's frames from the user's. */
+/* bundle.c: registers the modules inside the binary as preloads. A Lua module is bytecode that is read when
+ * it is first required; its chunk is named `lrun:name.lua`, which is how tracebacks tell the runtime's frames
+ * from the user's. */
 #include "bundle.h"
 
 #include "modules.h"
@@ -15,7 +16,8 @@ static const luaL_Reg bundle_c_modules[] = {
     {NULL, NULL},
 };
 
-/* The loader of one Lua module: its upvalue points to the module. Gets the name, returns what the chunk returns. */
+/* The loader of one Lua module: its upvalue points to the module. Gets the name, returns what the chunk
+ * returns. */
 static int load_bundled(lua_State *L) {
   const bundle_module_t *module = lua_touserdata(L, lua_upvalueindex(1));
   if (luaL_loadbuffer(L, (const char *)module->bytes, module->length, module->name) != 0) return lua_error(L);

@@ -1,5 +1,5 @@
-/* bundle_gen.c: a build tool. `bundle_gen OUT.c NAME=FILE…` compiles each Lua file to LuaJIT bytecode (with its line
- * numbers) and writes them as C arrays; a syntax error ends the build and names its file. */
+/* bundle_gen.c: a build tool. `bundle_gen OUT.c NAME=FILE…` compiles each Lua file to LuaJIT bytecode (with
+ * its line numbers) and writes them as C arrays; a syntax error ends the build and names its file. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdio.h>
@@ -61,8 +61,7 @@ int main(int argc, char **argv) {
     }
   }
   fprintf(out, "const bundle_module_t bundle_lua_modules[] = {\n");
-  for (int i = 2; i < argc; i++)
-    fprintf(out, "  {\"%s\", module_%d, sizeof module_%d},\n", argv[i], i, i);
+  for (int i = 2; i < argc; i++) fprintf(out, "  {\"%s\", module_%d, sizeof module_%d},\n", argv[i], i, i);
   fprintf(out, "  {0, 0, 0},\n};\n");
   lua_close(L);
   return fclose(out) == 0 ? 0 : 1;

@@ -1,10 +1,10 @@
-/* callback.c: owns the pool of coroutines on which all Lua code runs that C starts, the report of errors that nobody
- * caught, and the moment at which process.nextTick's queue runs.
+/* callback.c: owns the pool of coroutines on which all Lua code runs that C starts, the report of errors that
+ * nobody caught, and the moment at which process.nextTick's queue runs.
  *
  * In: libuv callback → callback_enter (or luv → callback_luv) → a coroutine from the pool → lua_resume.
- * Out: it returned → back into the pool; it suspended → it belongs to whoever will resume it; it threw → the hook
- * `uncaught` gets the coroutine, its stack intact for a traceback, and the error.
- * After the outermost call the tick hook runs until no tick is left. */
+ * Out: it returned → back into the pool; it suspended → it belongs to whoever will resume it; it threw → the
+ * hook `uncaught` gets the coroutine, its stack intact for a traceback, and the error. After the outermost
+ * call the tick hook runs until no tick is left. */
 #include "callback.h"
 
 #include "hooks.h"
@@ -79,14 +79,12 @@ static void entry_drop(callbacks_t *callbacks, entry_t entry) {
 
 static void entry_rest(callbacks_t *callbacks, entry_t entry) {
   lua_settop(entry.co, 0);
-  if (callbacks->pooled < POOL_SIZE)
-    callbacks->pool[callbacks->pooled++] = entry;
-  else
-    entry_drop(callbacks, entry);
+  if (callbacks->pooled < POOL_SIZE) callbacks->pool[callbacks->pooled++] = entry;
+  else entry_drop(callbacks, entry);
 }
 
-/* The error is on top of `failed`. The hook runs on a coroutine of its own; if it fails too, only its message is left
- * to print. */
+/* The error is on top of `failed`. The hook runs on a coroutine of its own; if it fails too, only its message
+ * is left to print. */
 static void report(callbacks_t *callbacks, lua_State *failed) {
   lua_State *L = callbacks->L;
   if (!callback_push_hook(L, HOOK_UNCAUGHT)) {
@@ -108,7 +106,8 @@ static void report(callbacks_t *callbacks, lua_State *failed) {
     entry_drop(callbacks, entry);
   } else {
     const char *message = lua_tostring(co, -1);
-    fprintf(stderr, "lrun: %s\n", message ? message : "an error object was thrown while an error was reported");
+    fprintf(stderr, "lrun: %s\n",
+            message ? message : "an error object was thrown while an error was reported");
     exit(1);
   }
 }

@@ -11,13 +11,13 @@ enum {
   CALLBACK_FAILED = -1    /* it threw; the error was reported and the process goes on */
 };
 
-/* Calls the function below its `nargs` arguments on top of L, on a coroutine of its own, and pops all of them.
- * Never throws. Whatever the caller holds may have been closed meanwhile: look again. */
+/* Calls the function below its `nargs` arguments on top of L, on a coroutine of its own, and pops all of
+ * them. Never throws. Whatever the caller holds may have been closed meanwhile: look again. */
 int callback_enter(lua_State *L, int nargs);
 
 /* The same without a copy, for hot paths: push the function and its arguments on the coroutine that
- * callback_begin returns (its stack is empty, with room for 20 values), then callback_run it. Between the two no other
- * Lua may run. */
+ * callback_begin returns (its stack is empty, with room for 20 values), then callback_run it. Between the two
+ * no other Lua may run. */
 lua_State *callback_begin(lua_State *L);
 int callback_run(lua_State *co, int nargs);
 

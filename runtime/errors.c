@@ -1,6 +1,7 @@
 /* errors.c: turns negative libuv codes and argument errors into Lua error objects.
- * The objects themselves are made by lualib/errors.lua, so that they look the same wherever they come from; this file
- * calls its constructors. It also is the module `lrun.errno`, which tells that library the names and texts of codes. */
+ * The objects themselves are made by lualib/errors.lua, so that they look the same wherever they come from;
+ * this file calls its constructors. It also is the module `lrun.errno`, which tells that library the names
+ * and texts of codes. */
 #include "errors.h"
 
 #include "modules.h"
@@ -28,14 +29,11 @@ static int code_of_name(const char *name) {
 
 /* describe(code or name) → name, text, errno (a negative integer) */
 static int l_describe(lua_State *L) {
-  int code =
-      lua_type(L, 1) == LUA_TNUMBER ? (int)lua_tointeger(L, 1) : code_of_name(luaL_checkstring(L, 1));
+  int code = lua_type(L, 1) == LUA_TNUMBER ? (int)lua_tointeger(L, 1) : code_of_name(luaL_checkstring(L, 1));
   char name[64], text[256];
   if (code > 0) code = -code;
-  if (lua_type(L, 1) == LUA_TSTRING)
-    lua_pushvalue(L, 1);
-  else
-    lua_pushstring(L, uv_err_name_r(code, name, sizeof name));
+  if (lua_type(L, 1) == LUA_TSTRING) lua_pushvalue(L, 1);
+  else lua_pushstring(L, uv_err_name_r(code, name, sizeof name));
   lua_pushstring(L, uv_strerror_r(code, text, sizeof text));
   lua_pushinteger(L, code);
   return 3;
@@ -93,7 +91,8 @@ int errors_throw(lua_State *L, const char *code, const char *format, ...) {
   va_start(arguments, format);
   push_coded(L, code, format, arguments);
   va_end(arguments);
-  return lua_error(L);
+  lua_error(L);
+  __builtin_unreachable();
 }
 
 int errors_type(lua_State *L, const char *name, const char *expected, int index) {
@@ -103,5 +102,6 @@ int errors_type(lua_State *L, const char *name, const char *expected, int index)
   lua_pushstring(L, expected);
   lua_pushvalue(L, index);
   lua_call(L, 3, 1);
-  return lua_error(L);
+  lua_error(L);
+  __builtin_unreachable();
 }

@@ -94,12 +94,12 @@ static int l_signals(lua_State *L) {
     int number;
   } signals[] = {
 #define SIGNAL(name) {#name, name}
-      SIGNAL(SIGHUP),    SIGNAL(SIGINT),    SIGNAL(SIGQUIT), SIGNAL(SIGILL),   SIGNAL(SIGTRAP),
-      SIGNAL(SIGABRT),   SIGNAL(SIGIOT),    SIGNAL(SIGBUS),  SIGNAL(SIGFPE),   SIGNAL(SIGKILL),
-      SIGNAL(SIGUSR1),   SIGNAL(SIGSEGV),   SIGNAL(SIGUSR2), SIGNAL(SIGPIPE),  SIGNAL(SIGALRM),
-      SIGNAL(SIGTERM),   SIGNAL(SIGCHLD),   SIGNAL(SIGCONT), SIGNAL(SIGSTOP),  SIGNAL(SIGTSTP),
-      SIGNAL(SIGTTIN),   SIGNAL(SIGTTOU),   SIGNAL(SIGURG),  SIGNAL(SIGXCPU),  SIGNAL(SIGXFSZ),
-      SIGNAL(SIGVTALRM), SIGNAL(SIGPROF),   SIGNAL(SIGWINCH), SIGNAL(SIGIO),
+      SIGNAL(SIGHUP),    SIGNAL(SIGINT),  SIGNAL(SIGQUIT),  SIGNAL(SIGILL),  SIGNAL(SIGTRAP),
+      SIGNAL(SIGABRT),   SIGNAL(SIGIOT),  SIGNAL(SIGBUS),   SIGNAL(SIGFPE),  SIGNAL(SIGKILL),
+      SIGNAL(SIGUSR1),   SIGNAL(SIGSEGV), SIGNAL(SIGUSR2),  SIGNAL(SIGPIPE), SIGNAL(SIGALRM),
+      SIGNAL(SIGTERM),   SIGNAL(SIGCHLD), SIGNAL(SIGCONT),  SIGNAL(SIGSTOP), SIGNAL(SIGTSTP),
+      SIGNAL(SIGTTIN),   SIGNAL(SIGTTOU), SIGNAL(SIGURG),   SIGNAL(SIGXCPU), SIGNAL(SIGXFSZ),
+      SIGNAL(SIGVTALRM), SIGNAL(SIGPROF), SIGNAL(SIGWINCH), SIGNAL(SIGIO),
 #ifdef SIGPOLL
       SIGNAL(SIGPOLL),
 #endif
@@ -125,7 +125,7 @@ static int l_versions(lua_State *L) {
   lua_newtable(L);
   lua_pushliteral(L, LRUN_VERSION);
   lua_setfield(L, -2, "lrun");
-  lua_pushstring(L, LUAJIT_VERSION + sizeof "LuaJIT " - 1);
+  lua_pushstring(L, &LUAJIT_VERSION[sizeof "LuaJIT " - 1]);
   lua_setfield(L, -2, "luajit");
   lua_pushstring(L, uv_version_string());
   lua_setfield(L, -2, "uv");
@@ -138,9 +138,10 @@ static int l_versions(lua_State *L) {
 
 int luaopen_lrun_host(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"abort", l_abort},     {"umask", l_umask},         {"getuid", l_getuid},         {"getgid", l_getgid},
-      {"geteuid", l_geteuid}, {"getegid", l_getegid},     {"setuid", l_setuid},         {"setgid", l_setgid},
-      {"seteuid", l_seteuid}, {"setegid", l_setegid},     {"setgroups", l_setgroups},   {"initgroups", l_initgroups},
+      {"abort", l_abort},     {"umask", l_umask},         {"getuid", l_getuid},
+      {"getgid", l_getgid},   {"geteuid", l_geteuid},     {"getegid", l_getegid},
+      {"setuid", l_setuid},   {"setgid", l_setgid},       {"seteuid", l_seteuid},
+      {"setegid", l_setegid}, {"setgroups", l_setgroups}, {"initgroups", l_initgroups},
       {"signals", l_signals}, {"versions", l_versions},   {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);

@@ -1,4 +1,5 @@
-/* main.c: the command line → a table → lualib/lrun/boot.lua on the main coroutine → the loop → the exit code. */
+/* main.c: the command line → a table → lualib/lrun/boot.lua on the main coroutine → the loop → the exit code.
+ */
 #include "options.h"
 #include "vm.h"
 

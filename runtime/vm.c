@@ -1,8 +1,8 @@
-/* vm.c: one Lua state and one loop. Opens the libraries, runs the main chunk on a coroutine, runs the loop until
- * nothing keeps it alive, and ends.
+/* vm.c: one Lua state and one loop. Opens the libraries, runs the main chunk on a coroutine, runs the loop
+ * until nothing keeps it alive, and ends.
  *
- * At the end, memory is left to the kernel: handles may still be open and scripts may hold on to anything, so a
- * teardown would cost time and could only fail. What must not be lost is written by the exit hooks. */
+ * At the end, memory is left to the kernel: handles may still be open and scripts may hold on to anything, so
+ * a teardown would cost time and could only fail. What must not be lost is written by the exit hooks. */
 #include "vm.h"
 
 #include "bundle.h"
@@ -129,7 +129,8 @@ int vm_run(vm_t *vm, int nargs) {
   return 0;
 }
 
-/* The module `lrun.vm` ------------------------------------------------------------------------------------------- */
+/* The module `lrun.vm`
+ * ------------------------------------------------------------------------------------------- */
 
 /* exit(code): ends the process now. The `exit` event is process.lua's business. */
 static int l_exit(lua_State *L) {
@@ -145,7 +146,8 @@ static int l_enter(lua_State *L) {
   return 0;
 }
 
-/* resume(coroutine, ...): continues one that waits in a yield; an error in it goes where uncaught errors go. */
+/* resume(coroutine, ...): continues one that waits in a yield; an error in it goes where uncaught errors go.
+ */
 static int l_resume(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTHREAD);
   lua_State *co = lua_tothread(L, 1);

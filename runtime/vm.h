@@ -8,7 +8,8 @@
 
 typedef struct vm vm_t;
 
-/* Work to do when the process ends, before its memory goes: write what must not be lost. May not enter Lua. */
+/* Work to do when the process ends, before its memory goes: write what must not be lost. May not enter Lua.
+ */
 typedef void (*vm_exit_hook)(void *data);
 
 vm_t *vm_new(void);
@@ -22,8 +23,8 @@ uv_loop_t *vm_loop(vm_t *vm);
 /* The main Lua state: what a libuv callback passes to callback_enter. */
 lua_State *vm_state(vm_t *vm);
 
-/* Runs the main chunk (a function on top of vm_state with `nargs` arguments above it), then the loop until nothing
- * keeps it alive. Returns the exit code. */
+/* Runs the main chunk (a function on top of vm_state with `nargs` arguments above it), then the loop until
+ * nothing keeps it alive. Returns the exit code. */
 int vm_run(vm_t *vm, int nargs);
 
 /* Hooks run in reverse order of their registration, once. */
