@@ -1,0 +1,368 @@
+--- The writable side of streams. One write is at the sink at a time (`_write`); the others wait in a queue and go out one
+--- by one, or together where the sink has `_writev`. Order of events and states are Node's.
+---
+--- State (`self._ws`): `chunks[first..last]` and `callbacks[…]` are the writes that wait, `length` all bytes not yet
+--- written, `size` and `callback` the write at the sink, `pending` the callbacks that a tick will call.
+local process = require("process")
+local events = require("events")
+local errors = require("errors")
+local calls = require("lrun.calls")
+local destroy = require("lrun.destroy")
+
+local nextTick = process.nextTick
+local EventEmitter = events.EventEmitter
+
+local DEFAULT_HIGH_WATER_MARK = 16 * 1024
+local DEFAULT_OBJECT_MARK = 16
+
+---@class Writable: EventEmitter
+---@field destroyed boolean
+---@field closed boolean
+---@field errored any
+---@field writable boolean it can be written to
+---@field writableEnded boolean `finish` was called
+---@field writableFinished boolean everything was written; `finish` was emitted
+---@field writableLength integer bytes not yet written
+---@field writableHighWaterMark integer
+---@field writableNeedDrain boolean `write` returned false and `drain` did not come yet
+---@field writableCorked integer
+local Writable = EventEmitter:extend("Writable")
+Writable.destroyed = false
+Writable.writableEnded = false
+Writable.writableFinished = false
+
+local onWritten
+
+local function initialize(self, options)
+  local objectMode = options.writableObjectMode or options.objectMode or false
+  local mark = options.writableHighWaterMark or options.highWaterMark
+  if mark ~= nil and (type(mark) ~= "number" or mark < 0 or mark ~= math.floor(mark)) then
+    error(errors.argValue("options.highWaterMark", mark), 0)
+  end
+  local ws = {
+    chunks = {}, callbacks = {}, first = 1, last = 0, length = 0, size = 0, callback = false, pending = 0,
+    mark = mark or objectMode and DEFAULT_OBJECT_MARK or DEFAULT_HIGH_WATER_MARK, objectMode = objectMode,
+    writing = false, sync = false, flushing = false, corked = 0, needDrain = false,
+    ending = false, finished = false, finalCalled = false, finalPending = false, finishing = false, onFinish = false,
+  }
+  ws.onWrite = function(err) onWritten(self, ws, err) end
+  self._ws = ws
+  self.writableEnded, self.writableFinished = false, false
+  if options.write then self._write = options.write end
+  if options.writev then self._writev = options.writev end
+  if options.final then self._final = options.final end
+  if options.writable == false then ws.ending, ws.finished = true, true end
+end
+
+--- Makes a writable stream. Source: Node 20.
+---@param options { highWaterMark: integer?, objectMode: boolean?, write: fun(self: Writable, chunk: string, callback: fun(err: any?))?, writev: function?, final: function?, destroy: function?, autoDestroy: boolean?, emitClose: boolean? }?
+function Writable:initialize(options)
+  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
+  options = options or {}
+  destroy.initialize(self, options)
+  self._rs = false
+  initialize(self, options)
+end
+
+-- Finishing -----------------------------------------------------------------------------------------------------------
+
+local function destroyedError(method)
+  return errors.coded("ERR_STREAM_DESTROYED", ("Cannot call %s after a stream was destroyed"):format(method))
+end
+
+local function callFinishers(ws, err)
+  local list = ws.onFinish
+  if not list then return end
+  ws.onFinish = false
+  for i = 1, #list do nextTick(list[i], err) end
+end
+
+local function needsFinish(self, ws)
+  return ws.ending and not self.destroyed and ws.length == 0 and self.errored == nil and not ws.finished
+    and not ws.writing and not self._errorEmitted and not self._closeEmitted
+end
+
+-- What follows `finish`; queued before its listeners run, because one of them may wait.
+local function afterFinish(self)
+  local rs = self._rs
+  if self._autoDestroy and (not rs or rs.endEmitted) then self:destroy() end
+end
+
+local function emitFinish(self)
+  local ws = self._ws
+  ws.finishing = false
+  if not needsFinish(self, ws) then return end
+  ws.finished = true
+  self.writableFinished = true
+  callFinishers(ws)
+  nextTick(afterFinish, self)
+  self:emit("finish")
+end
+
+local function callFinal(self, ws)
+  ws.finalPending = true
+  local called = false
+  local function done(err)
+    if called then
+      return destroy.withError(self, errors.coded("ERR_MULTIPLE_CALLBACK", "Callback called multiple times"))
+    end
+    called, ws.finalPending = true, false
+    if err ~= nil then
+      callFinishers(ws, err)
+      destroy.withError(self, err)
+    elseif needsFinish(self, ws) and not ws.finishing then
+      ws.finishing = true
+      nextTick(emitFinish, self)
+    end
+  end
+  local ok, thrown = pcall(self._final, self, done)
+  if not ok then done(thrown) end
+end
+
+local function finishMaybe(self, ws)
+  if not needsFinish(self, ws) or ws.pending > 0 or ws.finalPending or ws.finishing then return end
+  if not ws.finalCalled then
+    ws.finalCalled = true
+    if self._final then return callFinal(self, ws) end
+  end
+  ws.finishing = true
+  nextTick(emitFinish, self)
+end
+
+-- Writing -------------------------------------------------------------------------------------------------------------
+
+-- `callback` may be one function or the list of those whose chunks went out together.
+local function callBack(callback, err)
+  if type(callback) == "function" then return callback(err) end
+  for i = 1, #callback do
+    if callback[i] then nextTick(callback[i], err) end
+  end
+end
+
+local function afterWrite(self, callback, counted)
+  local ws = self._ws
+  if counted then ws.pending = ws.pending - 1 end
+  local drained = ws.needDrain and not ws.ending and not self.destroyed and ws.length == 0
+  if drained then ws.needDrain = false end
+  finishMaybe(self, ws)
+  if drained then self:emit("drain") end
+  if callback then callBack(callback) end
+end
+
+local function writeFailed(self, callback, err)
+  destroy.withError(self, err)
+  if not self._autoDestroy then self:_failPending() end
+  if callback then callBack(callback, err) end
+end
+
+local function sink(self, ws, chunk, size, callback)
+  ws.size, ws.callback, ws.writing, ws.sync = size, callback, true, true
+  self:_write(chunk, ws.onWrite)
+  ws.sync = false
+end
+
+local function resetQueue(ws)
+  ws.chunks, ws.callbacks, ws.first, ws.last = {}, {}, 1, 0
+end
+
+local function flushTogether(self, ws)
+  local first, last, chunks = ws.first, ws.last, ws.chunks
+  local callbacks, size = {}, 0
+  local list = {}
+  for i = first, last do
+    list[#list + 1] = chunks[i]
+    size = size + (ws.objectMode and 1 or #chunks[i])
+    if ws.callbacks[i] then callbacks[#callbacks + 1] = ws.callbacks[i] end
+  end
+  resetQueue(ws)
+  ws.size, ws.callback, ws.writing, ws.sync = size, #callbacks > 0 and callbacks, true, true
+  self:_writev(list, ws.onWrite)
+  ws.sync = false
+end
+
+local function flush(self, ws)
+  if ws.flushing or ws.corked > 0 or self.destroyed or ws.last < ws.first then return end
+  ws.flushing = true
+  if ws.last > ws.first and self._writev then
+    flushTogether(self, ws)
+  else
+    repeat
+      local at = ws.first
+      local chunk, callback = ws.chunks[at], ws.callbacks[at]
+      ws.chunks[at], ws.callbacks[at] = nil, nil
+      ws.first = at + 1
+      sink(self, ws, chunk, ws.objectMode and 1 or #chunk, callback)
+    until ws.writing or ws.first > ws.last or self.destroyed
+    if ws.first > ws.last then resetQueue(ws) end
+  end
+  ws.flushing = false
+end
+
+-- The sink is done with a write, now (`ws.sync`) or later.
+function onWritten(self, ws, err)
+  if not ws.writing then
+    return destroy.withError(self, errors.coded("ERR_MULTIPLE_CALLBACK", "Callback called multiple times"))
+  end
+  local callback, sync = ws.callback, ws.sync
+  ws.length = ws.length - ws.size
+  ws.writing, ws.callback, ws.size = false, false, 0
+  if err ~= nil then
+    if self.errored == nil then self.errored = err end
+    if sync then nextTick(writeFailed, self, callback, err) else writeFailed(self, callback, err) end
+    return
+  end
+  if ws.last >= ws.first and not ws.flushing then flush(self, ws) end
+  if not sync then return afterWrite(self, callback, false) end
+  if callback or ws.needDrain or ws.ending then
+    ws.pending = ws.pending + 1
+    nextTick(afterWrite, self, callback, true)
+  end
+end
+
+local function refuse(self, callback, err)
+  if callback then nextTick(callback, err) end
+  destroy.withError(self, err)
+  return false, err
+end
+
+local function write(self, ws, chunk, callback)
+  local objectMode = ws.objectMode
+  if not objectMode and type(chunk) ~= "string" then
+    if chunk == nil then error(errors.coded("ERR_STREAM_NULL_VALUES", "May not write nil values to stream"), 0) end
+    error(errors.argType("chunk", "string", chunk), 0)
+  end
+  if ws.ending then return refuse(self, callback, errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")) end
+  if self.destroyed then return refuse(self, callback, destroyedError("write")) end
+  local size = objectMode and 1 or #chunk
+  local length = ws.length + size
+  ws.length = length
+  local more = length < ws.mark
+  if not more then ws.needDrain = true end
+  if ws.writing or ws.corked > 0 or ws.flushing or self.errored ~= nil then
+    local last = ws.last + 1
+    ws.last = last
+    ws.chunks[last], ws.callbacks[last] = chunk, callback
+  else
+    sink(self, ws, chunk, size, callback)
+  end
+  return more and self.errored == nil and not self.destroyed
+end
+
+--- Writes a string. False says: the high-water mark is passed, wait for `drain`.
+---@param chunk string
+---@param encoding (string|fun(err: any?))? accepted, changes nothing
+---@param callback fun(err: any?)? once it was written
+---@return boolean more
+function Writable:write(chunk, encoding, callback)
+  local ws = type(self) == "table" and self._ws
+  if not ws then calls.needsColon("stream", "write") end
+  if type(encoding) == "function" then callback = encoding end
+  if callback ~= nil and type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
+  return (write(self, ws, chunk, callback or false))
+end
+
+--- Writes a last string, if given; `finish` is emitted once everything was written. Node's `end`.
+---@param chunk (string|fun(err: any?))?
+---@param encoding (string|fun(err: any?))?
+---@param callback fun(err: any?)? once everything was written
+---@return self
+function Writable:finish(chunk, encoding, callback)
+  if type(chunk) == "function" then chunk, encoding, callback = nil, nil, chunk end
+  if type(encoding) == "function" then callback = encoding end
+  if callback ~= nil and type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
+  local ws, err = self._ws, nil
+  if chunk ~= nil then
+    local _
+    _, err = write(self, ws, chunk, false)
+  end
+  if ws.corked > 0 then
+    ws.corked = 1
+    self:uncork()
+  end
+  if not err then
+    if self.errored == nil and not ws.ending then
+      ws.ending = true
+      self.writableEnded = true
+      finishMaybe(self, ws)
+    elseif ws.finished then
+      err = errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished")
+    elseif self.destroyed then
+      err = destroyedError("finish")
+    end
+  end
+  if callback then
+    if err or ws.finished then
+      nextTick(callback, err)
+    else
+      ws.onFinish = ws.onFinish or {}
+      ws.onFinish[#ws.onFinish + 1] = callback
+    end
+  end
+  return self
+end
+
+--- Holds writes back until `uncork`, so that they go out together.
+function Writable:cork() self._ws.corked = self._ws.corked + 1 end
+
+--- Undoes one `cork`.
+function Writable:uncork()
+  local ws = self._ws
+  if ws.corked == 0 then return end
+  ws.corked = ws.corked - 1
+  if not ws.writing then flush(self, ws) end
+end
+
+--- Accepted for Node's sake.
+---@return self
+function Writable:setDefaultEncoding() return self end
+
+--- Ends the stream at once; what was not written is lost. `error` (when given) and `close` follow.
+---@param err any?
+---@return self
+function Writable:destroy(err) return destroy.destroy(self, err) end
+
+--- For sinks: frees what the stream stands on, then calls back. Subclasses implement it.
+function Writable:_destroy(err, callback) callback(err) end
+
+--- For sinks: writes the chunk, then calls back, with an error if there was one. Subclasses implement it.
+function Writable:_write(_, callback)
+  callback(errors.coded("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented"))
+end
+
+local function failQueued(self, callbacks, first, last)
+  local ws = self._ws
+  local err = self.errored ~= nil and self.errored or nil
+  for i = first, last do
+    if callbacks[i] then nextTick(callbacks[i], err or destroyedError("write")) end
+  end
+  callFinishers(ws, err or destroyedError("finish"))
+end
+
+--- Internal: the stream was destroyed; the callbacks of what waits get the error.
+function Writable:_failPending()
+  local ws = self._ws
+  if ws.last < ws.first and not ws.onFinish then return end
+  local callbacks, first, last = ws.callbacks, ws.first, ws.last
+  resetQueue(ws)
+  nextTick(failQueued, self, callbacks, first, last)
+end
+
+local function define(class)
+  class:getter("writable", function(self)
+    local ws = self._ws
+    return not ws.ending and not self.destroyed and self.errored == nil
+  end)
+  class:getter("writableLength", function(self) return self._ws.length end)
+  class:getter("writableHighWaterMark", function(self) return self._ws.mark end)
+  class:getter("writableNeedDrain", function(self)
+    local ws = self._ws
+    return ws.needDrain and not self.destroyed and not ws.ending
+  end)
+  class:getter("writableCorked", function(self) return self._ws.corked end)
+  class:getter("writableObjectMode", function(self) return self._ws.objectMode end)
+end
+
+calls.methods(Writable, "stream", { write = true, new = true })
+define(Writable)
+
+return { Writable = Writable, initialize = initialize, define = define }

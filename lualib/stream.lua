@@ -1,0 +1,155 @@
+--- Streams: what child stdio, sockets, requests, responses and files have in common. Source: Node 20.
+--- A subclass of ours or a user's implements `_read(n)`, `_write(chunk, callback)`, `_writev(chunks, callback)`,
+--- `_final(callback)`, `_destroy(err, callback)`, or passes them as the options `read`, `write`, …; a source calls `push`.
+--- `end` is a keyword in Lua: the method is `finish`, the event keeps its name.
+local errors = require("errors")
+local calls = require("lrun.calls")
+local destroy = require("lrun.destroy")
+local readable = require("lrun.readable")
+local writable = require("lrun.writable")
+
+local Readable, Writable = readable.Readable, writable.Writable
+
+---@class Duplex: Readable, Writable
+---@field allowHalfOpen boolean false: the writable side is finished when the readable one has ended
+local Duplex = Readable:extend("Duplex")
+
+for name, method in pairs(Writable) do
+  if type(method) == "function" and not name:find("^__") and name ~= "initialize" and rawget(Readable, name) == nil then
+    Duplex[name] = method
+  end
+end
+writable.define(Duplex)
+
+--- Makes a stream with two independent sides.
+---@param options table? those of Readable and Writable, and `allowHalfOpen` (true), `readable`, `writable`
+function Duplex:initialize(options)
+  options = readable.checkOptions(options)
+  destroy.initialize(self, options)
+  readable.initialize(self, options)
+  writable.initialize(self, options)
+  self.allowHalfOpen = options.allowHalfOpen ~= false
+end
+
+---@class Transform: Duplex
+local Transform = Duplex:extend("Transform")
+
+--- Makes a duplex stream whose output comes from its input: implement `_transform(chunk, callback)` and, for what is
+--- left at the end, `_flush(callback)`; both call back with `(err, chunk)`.
+---@param options table? those of Duplex, and `transform`, `flush`
+function Transform:initialize(options)
+  options = readable.checkOptions(options)
+  Duplex.initialize(self, options)
+  self._rs.sync = false
+  if options.transform then self._transform = options.transform end
+  if options.flush then self._flush = options.flush end
+end
+
+--- Subclasses implement it.
+function Transform:_transform(_, callback)
+  callback(errors.coded("ERR_METHOD_NOT_IMPLEMENTED", "The _transform() method is not implemented"))
+end
+
+function Transform:_write(chunk, callback)
+  local rs = self._rs
+  self:_transform(chunk, function(err, result)
+    if err ~= nil then return callback(err) end
+    if result ~= nil then self:push(result) end
+    if rs.ended or rs.length < rs.mark then callback() else self._heldWrite = callback end
+  end)
+end
+
+function Transform:_read()
+  local callback = self._heldWrite
+  self._heldWrite = nil
+  if callback then callback() end
+end
+
+function Transform:_final(callback)
+  local function done(err, result)
+    if err ~= nil then return callback(err) end
+    if result ~= nil then self:push(result) end
+    self:push(nil)
+    callback()
+  end
+  if self._flush then self:_flush(done) else done() end
+end
+
+---@class PassThrough: Transform
+local PassThrough = Transform:extend("PassThrough")
+function PassThrough:_transform(chunk, callback) callback(nil, chunk) end
+
+local stream = { Readable = Readable, Writable = Writable, Duplex = Duplex, Transform = Transform, PassThrough = PassThrough }
+
+local function isDone(each)
+  local rs, ws = each._rs, each._ws
+  return (not rs or rs.endEmitted) and (not ws or ws.finished)
+end
+
+--- Calls back once the stream has ended, finished, failed or closed early (`ERR_STREAM_PREMATURE_CLOSE`).
+---@param each Readable|Writable
+---@param options { readable: boolean?, writable: boolean? }? false: do not wait for that side
+---@param callback fun(err: any?)
+---@return function cleanup takes the listeners away
+function stream.finished(each, options, callback)
+  if type(options) == "function" then options, callback = nil, options end
+  if type(each) ~= "table" or each._rs == nil and each._ws == nil then
+    error(errors.argType("stream", "an instance of Stream", each), 0)
+  end
+  options = readable.checkOptions(options)
+  if type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
+  local waitsRead = each._rs and options.readable ~= false and not each._rs.endEmitted
+  local waitsWrite = each._ws and options.writable ~= false and not each._ws.finished
+  local onEnd, onFinish, onError, onClose
+  local called = false
+  local function cleanup()
+    each:off("end", onEnd):off("finish", onFinish):off("error", onError):off("close", onClose)
+  end
+  local function done(err)
+    if called then return end
+    called = true
+    callback(err)
+  end
+  function onEnd() waitsRead = false if not waitsWrite then done() end end
+  function onFinish() waitsWrite = false if not waitsRead then done() end end
+  function onError(err) done(err) end
+  function onClose()
+    if not waitsRead and not waitsWrite then return done() end
+    done(each.errored or errors.coded("ERR_STREAM_PREMATURE_CLOSE", "Premature close"))
+  end
+  each:on("end", onEnd):on("finish", onFinish):on("error", onError):on("close", onClose)
+  if each.closed or not waitsRead and not waitsWrite then require("process").nextTick(onClose) end
+  return cleanup
+end
+
+--- Pipes the streams one into the next; when one fails all are destroyed. The last argument may be a callback.
+---@param ... Readable|Writable|fun(err: any?)
+---@return Writable last
+function stream.pipeline(...)
+  local streams, callback = { ... }, nil
+  if type(streams[1]) == "table" and streams[1]._rs == nil and streams[1]._ws == nil then
+    callback = streams[2]
+    streams = { unpack(streams[1]) }
+  elseif type(streams[#streams]) == "function" then
+    callback = table.remove(streams)
+  end
+  if #streams < 2 then error(errors.missing("streams"), 0) end
+  local failure, open = nil, #streams
+  local function settled(err)
+    if err ~= nil and failure == nil then
+      failure = err
+      for _, each in ipairs(streams) do if not isDone(each) then each:destroy() end end
+    end
+    open = open - 1
+    if open == 0 and callback then callback(failure) end
+  end
+  for i, each in ipairs(streams) do
+    stream.finished(each, { readable = i < #streams, writable = i > 1 }, settled)
+    if i > 1 then streams[i - 1]:pipe(each) end
+  end
+  return streams[#streams]
+end
+
+calls.functions(stream, "stream", { Readable = true, Writable = true, Duplex = true })
+
+return stream
