@@ -329,22 +329,16 @@ function Writable:_write(_, callback)
   callback(errors.coded("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented"))
 end
 
-local function failQueued(self, callbacks, first, last)
-  local ws = self._ws
-  local err = self.errored ~= nil and self.errored or nil
-  for i = first, last do
-    if callbacks[i] then nextTick(callbacks[i], err or destroyedError("write")) end
-  end
-  callFinishers(ws, err or destroyedError("finish"))
-end
-
---- Internal: the stream was destroyed; the callbacks of what waits get the error.
+--- Internal: the stream was destroyed; the callbacks of what waits get the error, before `error` and `close`.
 function Writable:_failPending()
   local ws = self._ws
   if ws.last < ws.first and not ws.onFinish then return end
   local callbacks, first, last = ws.callbacks, ws.first, ws.last
   resetQueue(ws)
-  nextTick(failQueued, self, callbacks, first, last)
+  for i = first, last do
+    if callbacks[i] then nextTick(callbacks[i], self.errored or destroyedError("write")) end
+  end
+  callFinishers(ws, self.errored or destroyedError("finish"))
 end
 
 local function define(class)
