@@ -32,7 +32,8 @@ function Error:new(message, fields)
   if not rawequal(self, Error) then
     error(make('call Error:new(message, fields) with a colon', { code = "ERR_INVALID_ARG_TYPE" }, 3), 0)
   end
-  return make(message == nil and "" or tostring(message), fields, 3)
+  local object = make(message == nil and "" or tostring(message), fields, 3)
+  return object                     -- no tail call: the stack must start at the caller
 end
 
 local errors = { Error = Error }

@@ -1,0 +1,67 @@
+local await = require("await")
+local timers = require("timers")
+local lrun = require("spec.support.lrun")
+
+describe("await", function()
+  it("returns what the callback gets, at once or later", function()
+    local a, b, c = await(function(x, done) done(x, nil, 3) end, 1)
+    assert.same({ 1, nil, 3 }, { a, b, c })
+    assert.equal("later", await(function(done) timers.setTimeout(done, 1, "later") end))
+  end)
+
+  it("ignores a callback that is called twice", function()
+    local again
+    assert.equal(1, await(function(done)
+      again = done
+      done(1)
+    end))
+    again(2)
+  end)
+
+  it("lets others run meanwhile", function()
+    local order = {}
+    await.spawn(function()
+      await.sleep(1)
+      order[#order + 1] = "spawned"
+    end)
+    order[#order + 1] = "first"
+    await.sleep(20)
+    assert.same({ "first", "spawned" }, order)
+  end)
+
+  it("waits for all and keeps their order", function()
+    assert.same({ "slow", "fast" }, await.all{
+      function() await.sleep(5) return "slow" end,
+      function() return "fast" end,
+    })
+    assert.same({}, await.all{})
+  end)
+
+  it("throws the first error of all", function()
+    local ok, err = pcall(await.all, { function() await.sleep(1) error("bad", 0) end, function() await.sleep(5) end })
+    assert.is_false(ok)
+    assert.equal("bad", err)
+    await.sleep(10)
+  end)
+
+  it("lets an error in a spawned coroutine end where a callback's would", function()
+    local _, err, code = lrun.run({ "-" }, [[
+local await = require("await")
+await.spawn(function()
+  await.sleep(1)
+  error("late")
+end)
+await.sleep(1000)]])
+    assert.equal(1, code)
+    assert.truthy(err:find("^stdin:4: late"), err)
+  end)
+
+  it("takes functions only, and needs a coroutine", function()
+    local ok, err = pcall(await, 5)
+    assert.is_false(ok)
+    assert.equal("ERR_INVALID_ARG_TYPE", err.code)
+    ok, err = pcall(await.sleep, "x")
+    assert.is_false(ok)
+    assert.equal('The "ms" argument must be of type number. Received type string (\'x\')', err.message)
+  end)
+end)

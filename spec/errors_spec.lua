@@ -1,0 +1,41 @@
+local errors = require("errors")
+
+describe("errors", function()
+  it("makes error objects with fields, a message and a stack", function()
+    local cause = {}
+    local err = errors.Error:new("went wrong", { code = "EX", cause = cause })
+    assert.equal("went wrong", tostring(err))
+    assert.same({ "EX", "went wrong" }, { err.code, err.message })
+    assert.equal(cause, err.cause)
+    assert.truthy(err.stack:find("errors_spec.lua", 1, true))
+    assert.is_true(errors.isError(err))
+    assert.is_false(errors.isError({ message = "x" }))
+    assert.is_false(errors.isError(nil))
+  end)
+
+  it("words system errors as Node does", function()
+    local err = errors.system("EADDRINUSE", "listen", { address = "::", port = 8000 })
+    assert.equal("listen EADDRINUSE: address already in use :::8000", err.message)
+    assert.same({ "EADDRINUSE", -98, "listen", "::", 8000 }, { err.code, err.errno, err.syscall, err.address, err.port })
+    assert.equal("connect ECONNREFUSED 127.0.0.1:1", errors.system(-111, "connect", { address = "127.0.0.1", port = 1 }).message)
+    assert.equal("connect ENOENT /x", errors.system("ENOENT", "connect", { address = "/x" }).message)
+    assert.equal("spawn nosuch ENOENT", errors.system("ENOENT", "spawn nosuch").message)
+    assert.equal("ENOENT: no such file or directory, open '/x'", errors.system("ENOENT", "open", { path = "/x" }).message)
+    assert.equal("write EPIPE", errors.system(-32, "write").message)
+  end)
+
+  it("names what was wrong with an argument", function()
+    assert.equal('The "file" argument must be of type string. Received nil', errors.argType("file", "string", nil).message)
+    assert.equal('The "options.cwd" property must be of type string. Received type number (5)',
+      errors.argType("options.cwd", "string", 5).message)
+    assert.equal('The "socket" argument must be an instance of Socket. Received a table',
+      errors.argType("socket", "an instance of Socket", {}).message)
+    assert.equal('The value of "port" is out of range. It must be >= 0. Received -1', errors.outOfRange("port", ">= 0", -1).message)
+  end)
+
+  it("wants a colon for Error:new", function()
+    local ok, err = pcall(errors.Error.new, "x")
+    assert.is_false(ok)
+    assert.truthy(err.message:find("with a colon", 1, true))
+  end)
+end)

@@ -1,0 +1,133 @@
+local lrun = require("spec.support.lrun")
+local await = require("await")
+local timers = require("timers")
+
+describe("process", function()
+  it("works with dots and colons", function()
+    assert.equal(process.cwd(), process:cwd())
+    assert.equal(process, process:on("x", function() end))
+    assert.equal(process, process.on("x", function() end))
+    assert.equal(2, process.listenerCount("x"))
+    process:removeAllListeners("x")
+  end)
+
+  it("reads and writes the real environment", function()
+    process.env.LRUN_SPEC = 5
+    assert.equal("5", process.env.LRUN_SPEC)
+    assert.equal("5", os.getenv("LRUN_SPEC"))
+    local seen
+    for name, value in pairs(process.env) do if name == "LRUN_SPEC" then seen = value end end
+    assert.equal("5", seen)
+    process.env.LRUN_SPEC = nil
+    assert.is_nil(os.getenv("LRUN_SPEC"))
+  end)
+
+  it("fires exit once with the code, beforeExit when the loop drained", function()
+    local out, _, code = lrun.eval([[
+      process:on("exit", function(code) print("exit", code) process.exit(9) end)
+      process:on("beforeExit", function(code) print("before", code) end)
+      process.exitCode = 4]])
+    assert.equal("before\t4\nexit\t4\n", out)
+    assert.equal(9, code)
+    out, _, code = lrun.eval([[
+      process:on("exit", function(code) print("exit", code) end)
+      process:on("beforeExit", function() print("before") end)
+      process.exit(3)]])
+    assert.equal("exit\t3\n", out)
+    assert.equal(3, code)
+  end)
+
+  it("goes on while beforeExit gives the loop more to do", function()
+    local out = lrun.eval([[
+      local n = 0
+      process:on("beforeExit", function()
+        n = n + 1
+        if n < 3 then require("timers").setTimeout(function() print("more", n) end, 1) end
+      end)]])
+    assert.equal("more\t1\nmore\t2\n", out)
+  end)
+
+  it("ends with 1 and the user's line for an uncaught error, in the script and in a callback", function()
+    local _, err, code = lrun.run({ "-" }, "\nlocal x = nil\nprint(x.y)\n")
+    assert.equal(1, code)
+    assert.truthy(err:find("^stdin:3: attempt to index local 'x' %(a nil value%)\n"), err)
+    _, err, code = lrun.run({ "-" }, "require('timers').setTimeout(function()\n  error({ code = 'X' })\nend, 1)")
+    assert.equal(1, code)
+    assert.truthy(err:find("stdin:2", 1, true), err)
+    assert.is_nil(err:find("lrun:", 1, true), err)
+  end)
+
+  it("gives an uncaught error to uncaughtException untouched, and goes on", function()
+    local out, err, code = lrun.eval([[
+      local thrown = { value = 7 }
+      process:on("uncaughtException", function(e, origin) print(e == thrown, e.value, origin) end)
+      require("timers").setTimeout(function() print("later") end, 1)
+      error(thrown)]])
+    assert.equal("true\t7\tuncaughtException\nlater\n", out)
+    assert.equal("", err)
+    assert.equal(0, code)
+  end)
+
+  it("runs ticks after the script, each once, also when one throws", function()
+    local out = lrun.eval([[
+      process:on("uncaughtException", function(e) print((e:gsub("^.-: ", ""))) end)
+      process.nextTick(print, "a", nil, "b")
+      process.nextTick(function() process.nextTick(print, "nested") error("bad tick") end)
+      process.nextTick(print, "last")
+      print("script")]])
+    assert.equal("script\na\tnil\tb\nbad tick\nlast\nnested\n", out)
+  end)
+
+  it("delivers signals by name, and restores the default with the last listener", function()
+    local name, number = await(function(done)
+      local alive = timers.setTimeout(done, 5000)
+      process:once("SIGUSR2", function(...)
+        timers.clearTimeout(alive)
+        done(...)
+      end)
+      process.kill(process.pid, "SIGUSR2")
+    end)
+    assert.same({ "SIGUSR2", 12 }, { name, number })
+    local _, _, code = lrun.eval([[
+      local function f() print("heard") end
+      process:on("SIGTERM", f)
+      process:off("SIGTERM", f)
+      process.kill(process.pid, "sigterm")
+      require("timers").setTimeout(function() end, 2000)]])
+    assert.equal(128 + 15, code)
+  end)
+
+  it("tests for a process with signal 0 and knows unknown signals", function()
+    assert.is_true(process.kill(process.pid, 0))
+    local ok, err = pcall(process.kill, process.pid, "SIGFOO")
+    assert.is_false(ok)
+    assert.same({ "ERR_UNKNOWN_SIGNAL", "Unknown signal: SIGFOO" }, { err.code, err.message })
+    ok, err = pcall(process.kill, 2 ^ 22 + 1, 0)
+    assert.is_false(ok)
+    assert.same({ "ESRCH", "kill" }, { err.code, err.syscall })
+  end)
+
+  it("passes arguments the Node way and the Lua way", function()
+    local out = lrun.run({ "-", "a", "b c" }, "print(..., process.argv[2], process.argv[3], arg[1], arg[0], process.argv[0] == process.execPath)")
+    assert.equal("a\ta\tb c\ta\t-\ttrue\n", (out:gsub("^a\tb c\t", "a\t")))
+  end)
+
+  it("changes the directory and names both in the error", function()
+    local before = process.cwd()
+    process.chdir("/")
+    assert.equal("/", process.cwd())
+    process.chdir(before)
+    local ok, err = pcall(process.chdir, "/nonexistent")
+    assert.is_false(ok)
+    assert.equal("ENOENT", err.code)
+    assert.equal(("ENOENT: no such file or directory, chdir '%s' -> '/nonexistent'"):format(before), err.message)
+  end)
+
+  it("tells its use of memory and time", function()
+    assert.is_true(process.memoryUsage().rss > process.memoryUsage().heapUsed)
+    local before = process.cpuUsage()
+    assert.is_true(process.cpuUsage(before).user >= 0)
+    assert.is_true(process.uptime() > 0 and process.hrtime() > 0)
+    assert.equal("number", type(process.resourceUsage().maxRSS))
+  end)
+end)
