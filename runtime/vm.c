@@ -79,6 +79,13 @@ static void *sanitized_alloc(void *ud, void *ptr, size_t old_size, size_t size) 
   return NULL;
 }
 static lua_State *new_state(void) { return lua_newstate(sanitized_alloc, NULL); }
+
+/* LuaJIT's trace compiler keeps pointers to before the start of its buffers, which the leak checker cannot
+ * follow. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) { return "leak:lj_mem_realloc\n"; }
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "print_suppressions=0"; }
 #else
 static lua_State *new_state(void) { return luaL_newstate(); }
 #endif
