@@ -7,7 +7,7 @@
 #include <lauxlib.h>
 
 static const luaL_Reg bundle_c_modules[] = {
-    {"luv", luaopen_luv},
+    {"luv", luaopen_lrun_luv},
     {"cjson", luaopen_cjson},
     {"cjson.safe", luaopen_cjson_safe},
     {"lrun.errno", luaopen_lrun_errno},

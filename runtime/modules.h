@@ -4,7 +4,7 @@
 
 #include <lua.h>
 
-int luaopen_luv(lua_State *L);
+int luaopen_lrun_luv(lua_State *L); /* luv, with a `walk` that knows the host's own handles */
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 

@@ -23,6 +23,10 @@ uv_loop_t *vm_loop(vm_t *vm);
 /* The main Lua state: what a libuv callback passes to callback_enter. */
 lua_State *vm_state(vm_t *vm);
 
+/* Whether a handle of the loop is luv's. A handle of the host's own must have `data` point to a struct of at
+ * least sizeof(luv_handle_t) bytes, or to nothing. */
+bool vm_is_luv_handle(lua_State *L, const uv_handle_t *handle);
+
 /* Runs the main chunk (a function on top of vm_state with `nargs` arguments above it), then the loop until
  * nothing keeps it alive. Returns the exit code. */
 int vm_run(vm_t *vm, int nargs);
