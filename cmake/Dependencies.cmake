@@ -35,13 +35,16 @@ lrun_header(LIBEDIT_INCLUDE libedit-dev histedit.h)
 lrun_library(LIBEDIT_LIBRARY libedit-dev edit)
 set(LIBEDIT_LIBRARIES ${LIBEDIT_LIBRARY})
 
-# llhttp: the source that Debian's Node is built with.
+# llhttp: a system library where there is one, else the source that Debian's Node is built with.
 lrun_header(LLHTTP_INCLUDE node-llhttp llhttp.h llhttp)
-find_path(LLHTTP_SOURCE_DIR llhttp.c PATHS /usr/share/llhttp)
-if(NOT LLHTTP_SOURCE_DIR)
-  message(FATAL_ERROR "llhttp's source not found: install the package node-llhttp")
+find_library(LLHTTP_LIBRARY NAMES libllhttp.a llhttp)
+if(NOT LLHTTP_LIBRARY)
+  find_path(LLHTTP_SOURCE_DIR llhttp.c PATHS /usr/share/llhttp)
+  if(NOT LLHTTP_SOURCE_DIR)
+    message(FATAL_ERROR "llhttp's source not found: install the package node-llhttp")
+  endif()
+  file(GLOB LLHTTP_SOURCES ${LLHTTP_SOURCE_DIR}/*.c)
 endif()
-file(GLOB LLHTTP_SOURCES ${LLHTTP_SOURCE_DIR}/*.c)
 
 pkg_get_variable(LUV_VERSION lua5.1-luv version)
 if(NOT LUV_VERSION)
