@@ -1,0 +1,84 @@
+--- What both sides of a cluster share: the class Worker, and control messages with answers.
+--- A control message is an internal one (`cmd = "NODE_CLUSTER"`) with a `seq` number; the answer carries it as `ack`.
+local EventEmitter = require("events").EventEmitter
+local calls = require("lrun.calls")
+
+local common = {}
+
+---@class Worker: EventEmitter
+---@field id integer counts from 1
+---@field process ChildProcess in the primary; in the worker itself, `process`
+---@field exitedAfterDisconnect boolean? set by disconnect, and for good at the worker's disconnect event
+---@field state string none, online, listening, disconnecting, disconnected, destroying, dead
+local Worker = EventEmitter:extend("Worker")
+
+--- Makes a worker object and passes its process's `message` and `error` events on.
+function Worker:initialize(options)
+  self.id = options.id
+  self.state = options.state or "none"
+  self.process = options.process
+  self.process:on("message", function(message, handle) self:emit("message", message, handle) end)
+end
+
+--- Sends a message to the worker, or, in the worker, to the primary. Source: Node 20.
+---@param message any
+---@return boolean accepted
+function Worker:send(message, ...)
+  return self.process:send(message, ...)
+end
+
+--- Whether the channel between primary and worker is open.
+---@return boolean
+function Worker:isConnected()
+  return self.process.connected == true
+end
+
+--- Whether the worker's process has ended.
+---@return boolean
+function Worker:isDead()
+  return self.process.exitCode ~= nil or self.process.signalCode ~= nil
+end
+
+calls.methods(Worker, "worker")
+common.Worker = Worker
+
+local seq = 0
+local waiting = setmetatable({}, { __mode = "k" })   -- target → seq → callback
+
+--- Sends a control message.
+---@param target any a ChildProcess, or process
+---@param fields table becomes the message
+---@param handle any?
+---@param callback fun(reply: table, handle: any)?
+---@return boolean sent
+function common.send(target, fields, handle, callback)
+  if not target.connected then return false end
+  seq = seq + 1
+  fields.cmd, fields.seq = "NODE_CLUSTER", seq
+  if callback then
+    local callbacks = waiting[target]
+    if not callbacks then
+      callbacks = {}
+      waiting[target] = callbacks
+    end
+    callbacks[seq] = callback
+  end
+  target:send(fields, handle, nil, function() end)   -- a failed write shows as the channel's end
+  return true
+end
+
+--- Calls `onMessage(message, handle)` for control messages, and the callbacks of `send` for answers.
+function common.receive(target, onMessage)
+  target:on("internalMessage", function(message, handle)
+    if type(message) ~= "table" or message.cmd ~= "NODE_CLUSTER" then return end
+    local callbacks = waiting[target]
+    local callback = message.ack ~= nil and callbacks and callbacks[message.ack]
+    if callback then
+      callbacks[message.ack] = nil
+      return callback(message, handle)
+    end
+    if message.act then onMessage(message, handle) end
+  end)
+end
+
+return common

@@ -1,0 +1,400 @@
+--- The listening sockets of a cluster's primary, one object a key (what a worker asked for: address, port, type, and
+--- the how-manieth such request of the worker it is).
+---   Lanes: the primary accepts, a policy names a worker for each connection, its lane takes it there.
+---   Shared: one socket that every worker gets a copy of (SCHED_NONE, UDP).
+---   Several: a socket with SO_REUSEPORT for each worker; one that has lost its worker is accepted from here, and its
+---   connections take the lanes, until a new worker takes it over.
+--- A listener owns its bound luv handles and acceptors; `close` is their one way out. It does not own workers.
+local uv = require("luv")
+local handoff = require("lrun.handoff")
+local schedule = require("cluster.schedule")
+
+local BACKLOG = 511
+
+local listen = {}
+
+---@class Place what a listener knows of one worker
+---@field worker Worker
+---@field lane userdata
+---@field seat integer
+
+-- Binding ---------------------------------------------------------------------------------------------------------
+
+local function closeHandle(handle)
+  if handle and not handle:is_closing() then handle:close() end
+end
+
+local function bindTcpTo(address, request)
+  local v6 = address:find(":", 1, true) ~= nil
+  local reusePort = request.reusePort
+  local handle, _, code = uv.new_tcp(reusePort and (v6 and "inet6" or "inet") or nil)
+  if not handle then return nil, code end
+  local ok = true
+  if reusePort then
+    local rc, err = handoff.reusePort(handle:fileno())
+    if not rc then ok, code = nil, err.code end
+  end
+  if ok then ok, _, code = handle:bind(address, request.port, request.ipv6Only and v6 and { ipv6only = true } or nil) end
+  -- libuv keeps EADDRINUSE back until somebody asks for the socket's name, or listens.
+  if ok then ok, _, code = handle:getsockname() end
+  if ok then return handle end
+  closeHandle(handle)
+  return nil, code
+end
+
+-- No host: all addresses of both families where there is IPv6.
+local function bindTcp(request)
+  if request.address then return bindTcpTo(request.address, request) end
+  local handle, code = bindTcpTo("::", request)
+  if handle or code == "EADDRINUSE" or code == "EACCES" then return handle, code end
+  return bindTcpTo("0.0.0.0", request)
+end
+
+local function bindUdp(request)
+  local handle, _, code = uv.new_udp()
+  if not handle then return nil, code end
+  local v6 = request.addressType == "udp6"
+  local flags = { reuseaddr = request.reuseAddr or nil, ipv6only = v6 and request.ipv6Only or nil }
+  local ok
+  ok, _, code = handle:bind(request.address or (v6 and "::" or "0.0.0.0"), request.port or 0, flags)
+  if ok then return handle end
+  closeHandle(handle)
+  return nil, code
+end
+
+local SUN_PATH_MAX = 107
+
+-- The path as the kernel can take it: relative when that is shorter, else by way of the directory's descriptor.
+local function shortPath(path)
+  if #path <= SUN_PATH_MAX then return path end
+  local here = uv.cwd() .. "/"
+  if path:sub(1, #here) == here and #path - #here <= SUN_PATH_MAX then return path:sub(#here + 1) end
+  local directory, name = path:match("^(.*)/([^/]+)$")
+  local fd, _, code = uv.fs_open(directory ~= "" and directory or "/", "r", 0)
+  if not fd then return nil, nil, code end
+  local short = ("/proc/self/fd/%d/%s"):format(fd, name)
+  if #short > SUN_PATH_MAX then
+    uv.fs_close(fd)
+    return nil, nil, "ENAMETOOLONG"
+  end
+  return short, fd
+end
+
+local function bindPipe(request)
+  local path, directory, code = shortPath(request.address)
+  if not path then return nil, code end
+  local handle = uv.new_pipe(false)
+  local ok
+  ok, _, code = handle:bind(path)
+  local mode = (request.readableAll and "r" or "") .. (request.writableAll and "w" or "")
+  if ok and mode ~= "" then ok, _, code = handle:chmod(mode) end
+  if ok then return handle, nil, directory end
+  closeHandle(handle)
+  if directory then uv.fs_close(directory) end
+  return nil, code
+end
+
+-- A descriptor of the primary; it keeps its own.
+local function openDescriptor(request)
+  local kind = uv.guess_handle(request.fd)
+  local makers = { tcp = uv.new_tcp, pipe = uv.new_pipe, udp = uv.new_udp }
+  local maker = makers[kind]
+  if not maker then return nil, "EINVAL" end
+  local fd, err = handoff.duplicate(request.fd)
+  if not fd then return nil, err.code end
+  local handle = kind == "pipe" and maker(false) or maker()
+  local ok, _, code = handle:open(fd)
+  if ok then return handle end
+  handoff.closeDescriptor(fd)
+  closeHandle(handle)
+  return nil, code
+end
+
+--- Binds what a worker asked for.
+---@param request table address, port, addressType, fd, ipv6Only, reusePort, readableAll, writableAll
+---@return uv_handle_t? handle
+---@return string? code when it could not be bound
+---@return integer? directory a descriptor that must stay open as long as the handle
+function listen.bind(request)
+  if request.fd and request.fd >= 0 then return openDescriptor(request) end
+  if request.addressType == "udp4" or request.addressType == "udp6" then return bindUdp(request) end
+  if request.addressType == -1 or not request.port or request.port < 0 then return bindPipe(request) end
+  return bindTcp(request)
+end
+
+-- What all kinds do ---------------------------------------------------------------------------------------------------
+
+local function isUdp(request)
+  return request.addressType == "udp4" or request.addressType == "udp6"
+end
+
+local function kindOf(handle)
+  return uv.handle_get_type(handle)
+end
+
+local Listener = {}
+Listener.__index = Listener
+
+local function class()
+  local made = setmetatable({}, { __index = Listener })
+  made.__index = made
+  return made
+end
+
+-- Puts a worker that listens among the candidates, in fork order.
+local function insertPlace(places, place)
+  local at = #places + 1
+  while at > 1 and places[at - 1].worker.id > place.worker.id do at = at - 1 end
+  table.insert(places, at, place)
+end
+
+local function removePlace(places, worker)
+  for i, place in ipairs(places) do
+    if place.worker == worker then
+      table.remove(places, i)
+      return place
+    end
+  end
+end
+
+local function loadOf(place) return place.lane:load() end
+
+local function customInfo(hub, places)
+  local remoteAddress, remotePort, _, localPort = hub:peer()
+  local connections, workers = {}, {}
+  for i, place in ipairs(places) do
+    local _, open = place.lane:load()
+    connections[place.worker.id] = open or 0
+    workers[i] = place.worker
+  end
+  return workers, { remoteAddress = remoteAddress, remotePort = remotePort, localPort = localPort, connections = connections }
+end
+
+-- The place that gets the first waiting connection.
+function Listener:choose()
+  local places, policy, index = self.places, self.policy, nil
+  if #places == 1 and type(policy) ~= "function" then return places[1] end
+  if type(policy) == "function" then
+    local problem
+    index, problem = schedule.custom(policy, customInfo(self.hub, places))
+    if index then return places[index] end
+    self.warn(problem)
+  elseif policy == schedule.SCHED_LEAST then
+    index = schedule.leastConnections(places, self.turn, loadOf)
+  elseif policy == schedule.SCHED_STICKY then
+    local address = self.hub:peer()
+    if address then return places[schedule.sticky(places, address, loadOf) or 1] end
+  end
+  index = index or schedule.roundRobin(places, self.turn, loadOf)
+  if not index then return nil end
+  self.turn = index % #places + 1
+  return places[index]
+end
+
+--- Gives the first waiting connection to a worker.
+function Listener:assign()
+  while #self.places > 0 do
+    local place = self:choose() or self.places[1]
+    -- The policy is the program's own: it may have ended workers, or this listener.
+    if self.closed then break end
+    if self.hub:assign(place.lane) then return end
+    removePlace(self.places, place.worker)
+  end
+  if self.closed or next(self.users) == nil then self.hub:drop() else self.hub:park() end
+end
+
+function Listener:acceptFrom(handle)
+  local acceptor, err = self.hub:acceptor(handle:fileno(), self.id, self.request.backlog or BACKLOG)
+  if not acceptor then return nil, err.code end
+  return acceptor
+end
+
+--- The worker's server listens: it can get connections.
+---@param place Place
+function Listener:listening(place)
+  if not self.users[place.worker] or self.closed then return end
+  removePlace(self.places, place.worker)
+  insertPlace(self.places, place)
+  self:placesChanged()
+end
+
+--- Hands the worker nothing more, while its server still is open.
+function Listener:retire(worker)
+  if removePlace(self.places, worker) then self:placesChanged() end
+end
+
+--- The worker is gone, or has closed its server. True: nobody is left, the listener is closed.
+---@return boolean empty
+function Listener:remove(worker)
+  removePlace(self.places, worker)
+  self.users[worker] = nil
+  if next(self.users) == nil then
+    self:close()
+    return true
+  end
+  self:left(worker)
+  self:placesChanged()
+  return false
+end
+
+function Listener:left() end
+function Listener:placesChanged() end
+
+function Listener:close()
+  if self.closed then return end
+  self.closed = true
+  self:closeAll()
+  if self.directory then uv.fs_close(self.directory) end
+end
+
+-- Lanes ---------------------------------------------------------------------------------------------------------------
+
+local Lanes = class()
+
+function Lanes:open()
+  local code
+  self.handle, code, self.directory = listen.bind(self.request)
+  if not self.handle then return code end
+  self.acceptor, code = self:acceptFrom(self.handle)
+  return code
+end
+
+function Lanes:add(worker, reply)
+  self.users[worker] = true
+  local name = self.handle.getsockname and self.handle:getsockname()
+  if type(name) ~= "table" then name = nil end
+  reply({ lane = self.id, kind = kindOf(self.handle), sockname = name })
+end
+
+function Lanes:placesChanged()
+  if #self.places > 0 then self.acceptor:resume() else self.acceptor:pause() end
+end
+
+function Lanes:closeAll()
+  if self.acceptor then self.acceptor:close() end
+  closeHandle(self.handle)
+end
+
+-- Shared --------------------------------------------------------------------------------------------------------------
+
+local Shared = class()
+
+function Shared:open()
+  local code
+  self.handle, code, self.directory = listen.bind(self.request)
+  return code
+end
+
+function Shared:add(worker, reply)
+  self.users[worker] = true
+  reply({ kind = kindOf(self.handle) }, self.handle)
+end
+
+function Shared:closeAll() closeHandle(self.handle) end
+
+-- Several -------------------------------------------------------------------------------------------------------------
+
+local Several = class()
+
+---@class Socket one of the sockets of a port
+---@field handle uv_tcp_t
+---@field owners table<Worker, boolean>
+---@field acceptor userdata? while it has no owner
+
+function Several:newSocket()
+  local request = setmetatable({ reusePort = true, port = self.port }, { __index = self.request })
+  local handle, code = listen.bind(request)
+  if not handle then return nil, code end
+  local name = handle:getsockname()
+  self.port = self.port or name.port     -- the first one of port 0 decides for all
+  local socket = { handle = handle, owners = {} }
+  self.sockets[#self.sockets + 1] = socket
+  return socket
+end
+
+function Several:open()
+  self.sockets = {}
+  if self.request.port ~= 0 then self.port = self.request.port end
+  local _, code = self:newSocket()
+  return code
+end
+
+-- The socket of the worker that this one replaces, else one without a worker, else a new one.
+function Several:socketFor(worker)
+  for _, socket in ipairs(self.sockets) do
+    if worker.replaces and socket.owners[worker.replaces] then return socket end
+  end
+  for _, socket in ipairs(self.sockets) do
+    if next(socket.owners) == nil then return socket end
+  end
+  return self:newSocket()
+end
+
+function Several:add(worker, reply)
+  local socket, code = self:socketFor(worker)
+  if not socket then return reply({ errno = code }) end
+  self.users[worker] = true
+  socket.owners[worker] = true
+  reply({ kind = kindOf(socket.handle), lane = self.id }, socket.handle)
+end
+
+function Several:listening(place)
+  for _, socket in ipairs(self.sockets) do
+    if socket.owners[place.worker] and socket.acceptor then
+      socket.acceptor:close()          -- from here on the worker accepts
+      socket.acceptor = nil
+    end
+  end
+  Listener.listening(self, place)
+end
+
+function Several:left(worker)
+  for _, socket in ipairs(self.sockets) do
+    socket.owners[worker] = nil
+    if next(socket.owners) == nil and not socket.acceptor then socket.acceptor = self:acceptFrom(socket.handle) end
+  end
+end
+
+function Several:placesChanged()
+  for _, socket in ipairs(self.sockets) do
+    if socket.acceptor then
+      if #self.places > 0 then socket.acceptor:resume() else socket.acceptor:pause() end
+    end
+  end
+end
+
+function Several:closeAll()
+  for _, socket in ipairs(self.sockets) do
+    if socket.acceptor then socket.acceptor:close() end
+    closeHandle(socket.handle)
+  end
+end
+
+-- ---------------------------------------------------------------------------------------------------------------------
+
+local function classFor(policy, request)
+  if isUdp(request) then return Shared end
+  if schedule.accepts(policy) then return Lanes end
+  local tcp = not (request.fd and request.fd >= 0) and request.addressType ~= -1 and (request.port or -1) >= 0
+  if policy == schedule.SCHED_REUSEPORT and tcp then return Several end
+  return Shared
+end
+
+--- Binds, and for the lanes listens.
+---@param options { id: integer, hub: userdata, policy: integer|function, request: table, warn: fun(text: string) }
+---@return table? listener
+---@return string? code
+function listen.open(options)
+  local listener = setmetatable({
+    id = options.id, hub = options.hub, policy = options.policy, request = options.request, warn = options.warn,
+    places = {},     -- workers that listen, in fork order
+    users = {},      -- workers that asked for it and have not closed it
+    turn = 1,
+  }, classFor(options.policy, options.request))
+  local code = listener:open()
+  if not code then return listener end
+  listener:close()
+  return nil, code
+end
+
+return listen

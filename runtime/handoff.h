@@ -1,0 +1,106 @@
+/* handoff.h: accepted connections, primary -> worker, in batches.
+ *
+ * A lane is a SOCK_SEQPACKET pair beside a worker's channel. Towards the worker one message is a handoff_batch_t whose
+ * descriptors ride along in the same order; towards the primary it is a handoff_report_t about the oldest records not
+ * yet reported. The first message of a lane has no records and carries the page of counters (stats.h). */
+#ifndef LRUN_HANDOFF_H
+#define LRUN_HANDOFF_H
+
+#include <lua.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "stats.h"
+
+enum {
+  HANDOFF_BATCH = 64,     /* descriptors a message */
+  HANDOFF_INFLIGHT = 256, /* sent and not yet reported, a lane; what is beyond waits in the primary */
+  HANDOFF_TRIES = 8       /* a connection that so many workers died of, or refused, is closed */
+};
+
+typedef struct {
+  uint32_t count;
+  uint32_t listener[HANDOFF_BATCH]; /* which server of the worker each descriptor is for */
+} handoff_batch_t;
+
+typedef struct {
+  uint32_t count;   /* records that the worker is done with: taken, but for */
+  uint32_t unused;
+  uint64_t refused; /* bit i: the i-th of them has no server here any more */
+} handoff_report_t;
+
+typedef struct hub hub_t;           /* hub.c: the connections that wait for a lane */
+typedef struct acceptor acceptor_t; /* acceptor.c: one listening socket of the primary */
+typedef struct lane lane_t;         /* lane.c: the primary's end of a lane */
+
+/* One accepted connection. Whoever holds it owns the descriptor; `from` counts it until conn_done. */
+typedef struct {
+  int fd;
+  uint32_t tries;
+  acceptor_t *from;
+} conn_t;
+
+/* A ring of connections that grows. */
+typedef struct {
+  conn_t *items;
+  uint32_t head, count, size; /* size is a power of two */
+} conn_queue_t;
+
+int conn_queue_push(conn_queue_t *queue, conn_t conn); /* 0 or UV_ENOMEM */
+conn_t *conn_queue_at(const conn_queue_t *queue, uint32_t index);
+conn_t conn_queue_shift(conn_queue_t *queue);
+void conn_queue_free(conn_queue_t *queue);
+/* Closes the descriptor and tells the acceptor. */
+void conn_done(conn_t conn);
+
+/* Makes the connection wait for a lane; closes it where that is impossible. */
+void hub_put(hub_t *hub, conn_t conn);
+/* Lets Lua name lanes for all that waits. */
+void hub_dispatch(hub_t *hub);
+/* The lane has something to send: the next hub_dispatch flushes it. */
+void hub_mark(hub_t *hub, lane_t *lane);
+void hub_unmark(hub_t *hub, lane_t *lane);
+uv_loop_t *hub_loop(const hub_t *hub);
+/* A descriptor in reserve, to be able to accept and close when there are no others; -1 if there is none. */
+int hub_take_reserve(hub_t *hub);
+void hub_refill_reserve(hub_t *hub);
+
+/* Listens on `fd`, which stays the caller's and must outlive the acceptor. Accepts between resume and pause. */
+int acceptor_open(hub_t *hub, int fd, uint32_t id, int backlog, acceptor_t **out);
+void acceptor_close(acceptor_t *acceptor); /* the struct lives until its last connection is done */
+int acceptor_resume(acceptor_t *acceptor);
+void acceptor_pause(acceptor_t *acceptor);
+/* Keeps a connection until the next resume. */
+void acceptor_park(conn_t conn);
+uint32_t acceptor_id(const acceptor_t *acceptor);
+void acceptor_conn_done(acceptor_t *acceptor);
+
+/* Makes a pair; the worker's end is `*peer`, the caller's to close once the worker has it. */
+int lane_open(hub_t *hub, lane_t **out, int *peer);
+/* Safe to repeat. What the worker has not taken goes back to the hub. */
+void lane_close(lane_t *lane);
+/* The owner lets go: freed as soon as it is closed. */
+void lane_release(lane_t *lane);
+int lane_push(lane_t *lane, conn_t conn);
+void lane_flush(lane_t *lane);
+/* The hub's list of lanes to flush runs through the lanes. */
+typedef struct {
+  lane_t *next;
+  int marked;
+} lane_link_t;
+lane_link_t *lane_link(lane_t *lane);
+
+typedef struct {
+  uint32_t untaken; /* assigned, and not yet reported */
+  uint64_t taken;
+  uint64_t refused;
+} lane_load_t;
+lane_load_t lane_load(const lane_t *lane);
+stats_t *lane_stats(lane_t *lane);
+int lane_is_open(const lane_t *lane);
+
+int luaopen_lrun_handoff(lua_State *L);
+/* The worker's half of the module: adds its functions to the table on top (handoff_worker.c). */
+void handoff_worker_register(lua_State *L);
+
+#endif

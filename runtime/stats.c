@@ -1,0 +1,93 @@
+/* stats.c: owns the page of counters of this process and the two handles that time its loop.
+ * The page is anonymous memory first; stats_share maps shared memory over it, so pointers to it stay good. */
+#include "stats.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { PAGE = 4096 };
+
+static char stats_key; /* its address is the registry key */
+
+stats_t *stats_of(lua_State *L) {
+  lua_pushlightuserdata(L, &stats_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  stats_t *stats = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (stats) return stats;
+  void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return NULL;
+  lua_pushlightuserdata(L, &stats_key);
+  lua_pushlightuserdata(L, page);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  return page;
+}
+
+int stats_share(lua_State *L, int fd) {
+  stats_t *stats = stats_of(L);
+  if (!stats) return UV_ENOMEM;
+  stats_t counted = *stats;
+  if (mmap(stats, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) return uv_translate_sys_error(errno);
+  *stats = counted;
+  return 0;
+}
+
+typedef struct {
+  uv_prepare_t before; /* neither is ever closed by us: they last as long as the loop */
+  uv_check_t after;
+  stats_t *stats;
+} turn_watch_t;
+
+static void on_before_wait(uv_prepare_t *handle) {
+  stats_t *stats = ((turn_watch_t *)handle)->stats;
+  uint64_t started = stats->turn_started;
+  if (started) {
+    uint64_t took = uv_hrtime() - started;
+    if (took > stats->longest_turn) stats->longest_turn = took;
+  }
+  stats->turn_started = 0;
+}
+
+static void on_after_wait(uv_check_t *handle) {
+  turn_watch_t *watch = (turn_watch_t *)((char *)handle - offsetof(turn_watch_t, after));
+  watch->stats->turn_started = uv_hrtime();
+}
+
+int stats_watch(lua_State *L, uv_loop_t *loop) {
+  stats_t *stats = stats_of(L);
+  if (!stats) return UV_ENOMEM;
+  /* Userdata, pinned in the registry: it goes with the state, which goes after the loop. */
+  turn_watch_t *watch = lua_newuserdata(L, sizeof *watch);
+  luaL_ref(L, LUA_REGISTRYINDEX);
+  memset(watch, 0, sizeof *watch);
+  watch->stats = stats;
+  uv_prepare_init(loop, &watch->before);
+  uv_check_init(loop, &watch->after);
+  uv_prepare_start(&watch->before, on_before_wait);
+  uv_check_start(&watch->after, on_after_wait);
+  uv_unref((uv_handle_t *)&watch->before);
+  uv_unref((uv_handle_t *)&watch->after);
+  return 0;
+}
+
+int stats_create(int *fd, stats_t **out) {
+  *fd = memfd_create("lrun-stats", MFD_CLOEXEC);
+  if (*fd < 0) return uv_translate_sys_error(errno);
+  void *page = MAP_FAILED;
+  if (ftruncate(*fd, PAGE) == 0) page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+  if (page == MAP_FAILED) {
+    int rc = uv_translate_sys_error(errno);
+    close(*fd);
+    return rc;
+  }
+  *out = page;
+  return 0;
+}
+
+void stats_unmap(stats_t *stats) {
+  if (stats) munmap(stats, PAGE);
+}
