@@ -1,6 +1,7 @@
 /* acceptor.c: one listening socket of a cluster's primary.
- * Accepts all that is pending, puts it into the hub, and lets the hub have it assigned. Stops for a while when the
- * workers do not keep up (the kernel's backlog is the queue then) or when descriptors have run out. */
+ * Accepts all that is pending, puts it into the hub, and lets the hub have it assigned. Stops for a while
+ * when the workers do not keep up (the kernel's backlog is the queue then) or when descriptors have run out.
+ */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -22,12 +23,12 @@ struct acceptor {
   hub_t *hub;
   int fd; /* the owner's */
   uint32_t id;
-  uint32_t waiting;     /* connections from here that no worker has taken yet: they hold the struct */
+  uint32_t waiting; /* connections from here that no worker has taken yet: they hold the struct */
   int open_handles;
-  conn_queue_t parked;  /* accepted while no worker listens: the next one that does gets them */
-  bool running;         /* between resume and pause */
-  bool starved;         /* out of descriptors at the last try */
-  bool full;            /* stopped at WAITING_MAX */
+  conn_queue_t parked; /* accepted while no worker listens: the next one that does gets them */
+  bool running;        /* between resume and pause */
+  bool starved;        /* out of descriptors at the last try */
+  bool full;           /* stopped at WAITING_MAX */
   bool closing;
 };
 
@@ -49,9 +50,7 @@ static void on_retry_closed(uv_handle_t *handle) {
 
 static void on_readable(uv_poll_t *poll, int status, int events);
 
-static int start(acceptor_t *acceptor) {
-  return uv_poll_start(&acceptor->poll, UV_READABLE, on_readable);
-}
+static int start(acceptor_t *acceptor) { return uv_poll_start(&acceptor->poll, UV_READABLE, on_readable); }
 
 static void on_retry(uv_timer_t *timer) {
   acceptor_t *acceptor = (acceptor_t *)((char *)timer - offsetof(acceptor_t, retry));
@@ -81,19 +80,15 @@ static void on_exhausted(acceptor_t *acceptor) {
 /* Whether to try again: 1 the next one, 0 later. */
 static int on_accept_error(acceptor_t *acceptor, int error) {
   switch (error) {
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case EPERM: /* a firewall rule */
-      return 1;
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-      on_exhausted(acceptor);
-      return 0;
-    default:
-      return 0;
+  case EINTR:
+  case ECONNABORTED:
+  case EPROTO:
+  case EPERM: /* a firewall rule */ return 1;
+  case EMFILE:
+  case ENFILE:
+  case ENOBUFS:
+  case ENOMEM: on_exhausted(acceptor); return 0;
+  default: return 0;
   }
 }
 
@@ -167,9 +162,7 @@ void acceptor_park(conn_t conn) {
   if (acceptor->closing || conn_queue_push(&acceptor->parked, conn) < 0) conn_done(conn);
 }
 
-uint32_t acceptor_id(const acceptor_t *acceptor) {
-  return acceptor->id;
-}
+uint32_t acceptor_id(const acceptor_t *acceptor) { return acceptor->id; }
 
 void acceptor_conn_done(acceptor_t *acceptor) {
   acceptor->waiting--;

@@ -11,6 +11,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"cjson", luaopen_cjson},
     {"cjson.safe", luaopen_cjson_safe},
     {"lrun.errno", luaopen_lrun_errno},
+    {"lrun.handoff", luaopen_lrun_handoff},
     {"lrun.host", luaopen_lrun_host},
     {"lrun.vm", luaopen_lrun_vm},
     {NULL, NULL},

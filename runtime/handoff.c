@@ -1,7 +1,8 @@
 /* handoff.c: the module `lrun.handoff`: what cluster/primary.lua sees of hub, acceptors and lanes.
  *
- * The hub calls Lua while connections wait; Lua then takes them one by one: hub:next() says whose the first one is,
- * hub:assign(lane) or hub:drop() says where it goes. Each userdata holds one pointer, null after close. */
+ * The hub calls Lua while connections wait; Lua then takes them one by one: hub:next() says whose the first
+ * one is, hub:assign(lane) or hub:drop() says where it goes. Each userdata holds one pointer, null after
+ * close. */
 #include "handoff.h"
 
 #include <arpa/inet.h>
@@ -102,8 +103,8 @@ static int push_address(lua_State *L, const struct sockaddr_storage *address) {
   return 2;
 }
 
-/* hub:peer() → remote address, remote port, local address, local port of the first waiting connection; nils for a
- * unix socket, or one whose peer is gone. */
+/* hub:peer() → remote address, remote port, local address, local port of the first waiting connection; nils
+ * for a unix socket, or one whose peer is gone. */
 static int l_hub_peer(lua_State *L) {
   const hub_t *hub = hub_check(L);
   if (hub->waiting.count == 0) return 0;
@@ -118,8 +119,8 @@ static int l_hub_peer(lua_State *L) {
   return pushed + push_address(L, &address);
 }
 
-/* hub:acceptor(fd, id, backlog) → the acceptor, which listens and will accept after resume(), or nil and the error.
- * The descriptor stays the caller's. */
+/* hub:acceptor(fd, id, backlog) → the acceptor, which listens and will accept after resume(), or nil and the
+ * error. The descriptor stays the caller's. */
 static int l_hub_acceptor(lua_State *L) {
   hub_t *hub = hub_check(L);
   int fd = luaL_checkint(L, 2);
@@ -152,8 +153,8 @@ static int l_acceptor_close(lua_State *L) {
   return 0;
 }
 
-/* hub:lane() → the lane, and the descriptor of the worker's end (to be closed once the worker was started), or nil and
- * the error. */
+/* hub:lane() → the lane, and the descriptor of the worker's end (to be closed once the worker was started),
+ * or nil and the error. */
 static int l_hub_lane(lua_State *L) {
   hub_t *hub = hub_check(L);
   void **box = box_new(L, LANE);
@@ -182,8 +183,8 @@ static int l_lane_gc(lua_State *L) {
   return 0;
 }
 
-/* lane:load() → connections on their way, open connections (those included), ms for which the worker's loop has been
- * busy with the turn that it is in; nothing when the lane is closed. */
+/* lane:load() → connections on their way, open connections (those included), ms for which the worker's loop
+ * has been busy with the turn that it is in; nothing when the lane is closed. */
 static int l_lane_load(lua_State *L) {
   lane_t *lane = lane_check(L);
   if (!lane || !lane_is_open(lane)) return 0;
@@ -202,7 +203,8 @@ static void set_count(lua_State *L, const char *name, uint64_t value) {
   lua_setfield(L, -2, name);
 }
 
-/* lane:counts() → what the worker counts on its page, and what the lane knows. Starts a new `longestTurn` (ms). */
+/* lane:counts() → what the worker counts on its page, and what the lane knows. Starts a new `longestTurn`
+ * (ms). */
 static int l_lane_counts(lua_State *L) {
   lane_t *lane = lane_check(L);
   if (!lane) return 0;
@@ -255,11 +257,14 @@ static void define(lua_State *L, const char *type, const luaL_Reg *methods) {
 }
 
 int luaopen_lrun_handoff(lua_State *L) {
-  static const luaL_Reg hub[] = {{"next", l_hub_next},     {"assign", l_hub_assign},     {"drop", l_hub_drop},   {"park", l_hub_park},
-                                 {"flush", l_hub_flush},   {"peer", l_hub_peer},         {"lane", l_hub_lane},
-                                 {"acceptor", l_hub_acceptor}, {NULL, NULL}};
-  static const luaL_Reg lane[] = {{"close", l_lane_close}, {"load", l_lane_load}, {"counts", l_lane_counts},
-                                  {"__gc", l_lane_gc},     {NULL, NULL}};
+  static const luaL_Reg hub[] = {{"next", l_hub_next}, {"assign", l_hub_assign},     {"drop", l_hub_drop},
+                                 {"park", l_hub_park}, {"flush", l_hub_flush},       {"peer", l_hub_peer},
+                                 {"lane", l_hub_lane}, {"acceptor", l_hub_acceptor}, {NULL, NULL}};
+  static const luaL_Reg lane[] = {{"close", l_lane_close},
+                                  {"load", l_lane_load},
+                                  {"counts", l_lane_counts},
+                                  {"__gc", l_lane_gc},
+                                  {NULL, NULL}};
   static const luaL_Reg acceptor[] = {{"resume", l_acceptor_resume},
                                       {"pause", l_acceptor_pause},
                                       {"close", l_acceptor_close},

@@ -1,8 +1,9 @@
 /* handoff.h: accepted connections, primary -> worker, in batches.
  *
- * A lane is a SOCK_SEQPACKET pair beside a worker's channel. Towards the worker one message is a handoff_batch_t whose
- * descriptors ride along in the same order; towards the primary it is a handoff_report_t about the oldest records not
- * yet reported. The first message of a lane has no records and carries the page of counters (stats.h). */
+ * A lane is a SOCK_SEQPACKET pair beside a worker's channel. Towards the worker one message is a
+ * handoff_batch_t whose descriptors ride along in the same order; towards the primary it is a
+ * handoff_report_t about the oldest records not yet reported. The first message of a lane has no records and
+ * carries the page of counters (stats.h). */
 #ifndef LRUN_HANDOFF_H
 #define LRUN_HANDOFF_H
 
@@ -24,7 +25,7 @@ typedef struct {
 } handoff_batch_t;
 
 typedef struct {
-  uint32_t count;   /* records that the worker is done with: taken, but for */
+  uint32_t count; /* records that the worker is done with: taken, but for */
   uint32_t unused;
   uint64_t refused; /* bit i: the i-th of them has no server here any more */
 } handoff_report_t;
@@ -65,7 +66,8 @@ uv_loop_t *hub_loop(const hub_t *hub);
 int hub_take_reserve(hub_t *hub);
 void hub_refill_reserve(hub_t *hub);
 
-/* Listens on `fd`, which stays the caller's and must outlive the acceptor. Accepts between resume and pause. */
+/* Listens on `fd`, which stays the caller's and must outlive the acceptor. Accepts between resume and pause.
+ */
 int acceptor_open(hub_t *hub, int fd, uint32_t id, int backlog, acceptor_t **out);
 void acceptor_close(acceptor_t *acceptor); /* the struct lives until its last connection is done */
 int acceptor_resume(acceptor_t *acceptor);

@@ -1,7 +1,7 @@
 /* handoff_worker.c: the worker's end of its lane.
- * A batch arrives -> each descriptor enters Lua once, with the id of its listener -> Lua opens it as a luv handle, or
- * refuses it -> one report a batch. A batch that the process does not survive is reported as far as it got, so that
- * no connection is served twice; the rest goes to another worker. */
+ * A batch arrives -> each descriptor enters Lua once, with the id of its listener -> Lua opens it as a luv
+ * handle, or refuses it -> one report a batch. A batch that the process does not survive is reported as far
+ * as it got, so that no connection is served twice; the rest goes to another worker. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -21,13 +21,13 @@ enum { BATCHES_A_TURN = 4 };
 static const char WORKER[] = "lrun.handoff.worker";
 
 typedef struct {
-  uv_poll_t poll;   /* never closed by us but at the lane's end: the lane lasts as long as the process */
+  uv_poll_t poll; /* never closed by us but at the lane's end: the lane lasts as long as the process */
   int fd;
   vm_t *vm;
   stats_t *stats;
-  int callback;     /* registry ref: (listener, fd) */
-  bool refused;     /* Lua's answer about the connection that it was entered with */
-  bool delivering;  /* inside deliver: `report` is about the part that is done */
+  int callback;    /* registry ref: (listener, fd) */
+  bool refused;    /* Lua's answer about the connection that it was entered with */
+  bool delivering; /* inside deliver: `report` is about the part that is done */
   handoff_report_t report;
 } worker_t;
 
@@ -92,7 +92,8 @@ static int receive(worker_t *worker, handoff_batch_t *batch, int *fds, int *coun
     char bytes[CMSG_SPACE(HANDOFF_BATCH * sizeof(int))];
   } control;
   struct iovec iov = {batch, sizeof *batch};
-  struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+  struct msghdr message = {
+      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
   ssize_t n;
   do n = recvmsg(worker->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   while (n < 0 && errno == EINTR);
@@ -102,7 +103,8 @@ static int receive(worker_t *worker, handoff_batch_t *batch, int *fds, int *coun
   return 1;
 }
 
-/* The kernel passes on only as many descriptors as the process may open. What is missing, others will serve. */
+/* The kernel passes on only as many descriptors as the process may open. What is missing, others will serve.
+ */
 static void refuse_missing(worker_t *worker, const handoff_batch_t *batch, int *fds, int count) {
   for (int i = 0; i < count; i++) close(fds[i]);
   worker->report = (handoff_report_t){.count = batch->count, .refused = ~(uint64_t)0};
@@ -130,7 +132,8 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   }
 }
 
-/* worker(fd, callback) → the worker's end of the lane, which does not keep the process alive until ref() says so. */
+/* worker(fd, callback) → the worker's end of the lane, which does not keep the process alive until ref() says
+ * so. */
 static int l_worker(lua_State *L) {
   int fd = luaL_checkint(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
@@ -174,15 +177,21 @@ static int l_unref(lua_State *L) {
   return 0;
 }
 
-/* worker:released(): one connection that came this way has closed. */
+/* worker:opened(): a connection came to a server another way. */
+static int l_opened(lua_State *L) {
+  worker_check(L)->stats->opened++;
+  return 0;
+}
+
+/* worker:released(): one connection of a server has closed. */
 static int l_released(lua_State *L) {
   worker_check(L)->stats->closed++;
   return 0;
 }
 
 void handoff_worker_register(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"refuse", l_refuse}, {"ref", l_ref}, {"unref", l_unref}, {"released", l_released}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"refuse", l_refuse}, {"ref", l_ref},           {"unref", l_unref},
+                                     {"opened", l_opened}, {"released", l_released}, {NULL, NULL}};
   luaL_newmetatable(L, WORKER);
   luaL_register(L, NULL, methods);
   lua_pushvalue(L, -1);

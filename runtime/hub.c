@@ -1,6 +1,6 @@
 /* hub.c: the accepted connections that wait for a lane.
- * acceptor -> hub_put -> [waiting] -> Lua names a lane for the first, again and again -> lane_push -> lane_flush.
- * What a lane gives back takes the same way once more. */
+ * acceptor -> hub_put -> [waiting] -> Lua names a lane for the first, again and again -> lane_push ->
+ * lane_flush. What a lane gives back takes the same way once more. */
 #include "hub.h"
 
 #include <errno.h>
@@ -70,7 +70,8 @@ void hub_dispatch(hub_t *hub) {
     uint32_t before = hub->waiting.count;
     lua_rawgeti(L, LUA_REGISTRYINDEX, hub->callback);
     callback_enter(L, 0);
-    if (hub->waiting.count >= before) conn_done(conn_queue_shift(&hub->waiting)); /* it failed: go on without */
+    if (hub->waiting.count >= before)
+      conn_done(conn_queue_shift(&hub->waiting)); /* it failed: go on without */
     hub_flush(hub);
   }
   hub_flush(hub);

@@ -1,7 +1,7 @@
 /* lane.c: the primary's end of a worker's lane.
- * queue: [ sent, not yet reported | not yet sent ]. A report settles the oldest; whatever is left when the lane ends
- * goes back to the hub, so a connection is lost with no worker. The primary's copy of a descriptor is closed once the
- * worker has taken it. */
+ * queue: [ sent, not yet reported | not yet sent ]. A report settles the oldest; whatever is left when the
+ * lane ends goes back to the hub, so a connection is lost with no worker. The primary's copy of a descriptor
+ * is closed once the worker has taken it. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -14,19 +14,19 @@
 enum { RETRY_MS = 5 }; /* when the kernel has too many descriptors in flight, or no memory */
 
 struct lane {
-  uv_poll_t poll;   /* both closed by lane_close; the last on_closed may free */
+  uv_poll_t poll; /* both closed by lane_close; the last on_closed may free */
   uv_timer_t retry;
   hub_t *hub;
   lane_link_t link; /* in the hub's list of lanes to flush */
   conn_queue_t queue;
-  uint32_t sent;    /* how many at the head of the queue the worker was sent */
+  uint32_t sent; /* how many at the head of the queue the worker was sent */
   lane_load_t load;
-  stats_t *stats;   /* the worker's page */
+  stats_t *stats; /* the worker's page */
   int fd;
   int open_handles;
-  bool waits;       /* for room in the socket, or for the timer */
+  bool waits; /* for room in the socket, or for the timer */
   bool closing;
-  bool released;    /* by its owner */
+  bool released; /* by its owner */
 };
 
 static void maybe_free(lane_t *lane) {
@@ -108,7 +108,8 @@ static int send_message(int fd, const handoff_batch_t *batch, const int *fds, ui
     struct cmsghdr align;
     char bytes[CMSG_SPACE(HANDOFF_BATCH * sizeof(int))];
   } control;
-  struct iovec iov = {(void *)batch, offsetof(handoff_batch_t, listener) + batch->count * sizeof batch->listener[0]};
+  struct iovec iov = {(void *)batch,
+                      offsetof(handoff_batch_t, listener) + batch->count * sizeof batch->listener[0]};
   struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control};
   message.msg_controllen = CMSG_SPACE(count * sizeof(int));
   struct cmsghdr *cmsg = &control.align;
@@ -135,18 +136,16 @@ static int send_batch(lane_t *lane, uint32_t count) {
 
 static void on_send_error(lane_t *lane, int error) {
   switch (error) {
-    case -EAGAIN:
-      watch(lane, true);
-      break;
-    case -ETOOMANYREFS:
-    case -ENOBUFS:
-    case -ENOMEM:
-      lane->waits = true;
-      uv_timer_start(&lane->retry, on_retry, RETRY_MS, 0);
-      break;
-    default: /* the worker is gone */
-      if (!read_reports(lane)) errno = 0;
-      lane_close(lane);
+  case -EAGAIN: watch(lane, true); break;
+  case -ETOOMANYREFS:
+  case -ENOBUFS:
+  case -ENOMEM:
+    lane->waits = true;
+    uv_timer_start(&lane->retry, on_retry, RETRY_MS, 0);
+    break;
+  default: /* the worker is gone */
+    if (!read_reports(lane)) errno = 0;
+    lane_close(lane);
   }
 }
 
@@ -243,14 +242,8 @@ lane_load_t lane_load(const lane_t *lane) {
   return load;
 }
 
-stats_t *lane_stats(lane_t *lane) {
-  return lane->stats;
-}
+stats_t *lane_stats(lane_t *lane) { return lane->stats; }
 
-int lane_is_open(const lane_t *lane) {
-  return !lane->closing;
-}
+int lane_is_open(const lane_t *lane) { return !lane->closing; }
 
-lane_link_t *lane_link(lane_t *lane) {
-  return &lane->link;
-}
+lane_link_t *lane_link(lane_t *lane) { return &lane->link; }

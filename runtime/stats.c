@@ -31,7 +31,8 @@ int stats_share(lua_State *L, int fd) {
   stats_t *stats = stats_of(L);
   if (!stats) return UV_ENOMEM;
   stats_t counted = *stats;
-  if (mmap(stats, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) return uv_translate_sys_error(errno);
+  if (mmap(stats, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+    return uv_translate_sys_error(errno);
   *stats = counted;
   return 0;
 }

@@ -1,4 +1,5 @@
-/* stats.h: counters of a process, on a page that a cluster's primary can map too: it reads them without asking. */
+/* stats.h: counters of a process, on a page that a cluster's primary can map too: it reads them without
+ * asking. */
 #ifndef LRUN_STATS_H
 #define LRUN_STATS_H
 

@@ -6,6 +6,7 @@
 ---   connections take the lanes, until a new worker takes it over.
 --- A listener owns its bound luv handles and acceptors; `close` is their one way out. It does not own workers.
 local uv = require("luv")
+local bound = require("lrun.listen")
 local handoff = require("lrun.handoff")
 local schedule = require("cluster.schedule")
 
@@ -24,102 +25,54 @@ local function closeHandle(handle)
   if handle and not handle:is_closing() then handle:close() end
 end
 
-local function bindTcpTo(address, request)
-  local v6 = address:find(":", 1, true) ~= nil
-  local reusePort = request.reusePort
-  local handle, _, code = uv.new_tcp(reusePort and (v6 and "inet6" or "inet") or nil)
-  if not handle then return nil, code end
-  local ok = true
-  if reusePort then
-    local rc, err = handoff.reusePort(handle:fileno())
-    if not rc then ok, code = nil, err.code end
-  end
-  if ok then ok, _, code = handle:bind(address, request.port, request.ipv6Only and v6 and { ipv6only = true } or nil) end
-  -- libuv keeps EADDRINUSE back until somebody asks for the socket's name, or listens.
-  if ok then ok, _, code = handle:getsockname() end
-  if ok then return handle end
-  closeHandle(handle)
-  return nil, code
-end
-
--- No host: all addresses of both families where there is IPv6.
-local function bindTcp(request)
-  if request.address then return bindTcpTo(request.address, request) end
-  local handle, code = bindTcpTo("::", request)
-  if handle or code == "EADDRINUSE" or code == "EACCES" then return handle, code end
-  return bindTcpTo("0.0.0.0", request)
-end
-
-local function bindUdp(request)
-  local handle, _, code = uv.new_udp()
-  if not handle then return nil, code end
-  local v6 = request.addressType == "udp6"
-  local flags = { reuseaddr = request.reuseAddr or nil, ipv6only = v6 and request.ipv6Only or nil }
-  local ok
-  ok, _, code = handle:bind(request.address or (v6 and "::" or "0.0.0.0"), request.port or 0, flags)
-  if ok then return handle end
-  closeHandle(handle)
-  return nil, code
-end
-
 local SUN_PATH_MAX = 107
 
--- The path as the kernel can take it: relative when that is shorter, else by way of the directory's descriptor.
+-- The path as the kernel can take it: relative when that is shorter, else by way of its directory's descriptor.
 local function shortPath(path)
   if #path <= SUN_PATH_MAX then return path end
   local here = uv.cwd() .. "/"
   if path:sub(1, #here) == here and #path - #here <= SUN_PATH_MAX then return path:sub(#here + 1) end
   local directory, name = path:match("^(.*)/([^/]+)$")
+  if not directory then return path end
   local fd, _, code = uv.fs_open(directory ~= "" and directory or "/", "r", 0)
   if not fd then return nil, nil, code end
-  local short = ("/proc/self/fd/%d/%s"):format(fd, name)
-  if #short > SUN_PATH_MAX then
-    uv.fs_close(fd)
-    return nil, nil, "ENAMETOOLONG"
-  end
-  return short, fd
+  return ("/proc/self/fd/%d/%s"):format(fd, name), fd
 end
 
-local function bindPipe(request)
+local function bindPath(request)
   local path, directory, code = shortPath(request.address)
   if not path then return nil, code end
-  local handle = uv.new_pipe(false)
-  local ok
-  ok, _, code = handle:bind(path)
-  local mode = (request.readableAll and "r" or "") .. (request.writableAll and "w" or "")
-  if ok and mode ~= "" then ok, _, code = handle:chmod(mode) end
-  if ok then return handle, nil, directory end
-  closeHandle(handle)
+  local handle, err = bound.bind(setmetatable({ address = path }, { __index = request }))
+  if handle then return handle, nil, directory end
   if directory then uv.fs_close(directory) end
-  return nil, code
+  return nil, err.code
 end
 
 -- A descriptor of the primary; it keeps its own.
 local function openDescriptor(request)
-  local kind = uv.guess_handle(request.fd)
-  local makers = { tcp = uv.new_tcp, pipe = uv.new_pipe, udp = uv.new_udp }
-  local maker = makers[kind]
-  if not maker then return nil, "EINVAL" end
-  local fd, err = handoff.duplicate(request.fd)
-  if not fd then return nil, err.code end
-  local handle = kind == "pipe" and maker(false) or maker()
-  local ok, _, code = handle:open(fd)
-  if ok then return handle end
+  local fd, failed = handoff.duplicate(request.fd)
+  if not fd then return nil, failed.code end
+  local handle, err = bound.bind(setmetatable({ fd = fd }, { __index = request }))
+  if handle then return handle end
   handoff.closeDescriptor(fd)
-  closeHandle(handle)
-  return nil, code
+  return nil, err.code
 end
 
 --- Binds what a worker asked for.
----@param request table address, port, addressType, fd, ipv6Only, reusePort, readableAll, writableAll
+---@param request table as lrun.listen has it
 ---@return uv_handle_t? handle
 ---@return string? code when it could not be bound
 ---@return integer? directory a descriptor that must stay open as long as the handle
 function listen.bind(request)
-  if request.fd and request.fd >= 0 then return openDescriptor(request) end
-  if request.addressType == "udp4" or request.addressType == "udp6" then return bindUdp(request) end
-  if request.addressType == -1 or not request.port or request.port < 0 then return bindPipe(request) end
-  return bindTcp(request)
+  if request.fd then return openDescriptor(request) end
+  if request.addressType == -1 then return bindPath(request) end
+  local handle, err = bound.bind(request)
+  if not handle then return nil, err.code end
+  -- libuv keeps a port that is in use back until somebody asks for the socket's name, or listens.
+  local ok, _, code = handle:getsockname()
+  if ok then return handle end
+  closeHandle(handle)
+  return nil, code
 end
 
 -- What all kinds do ---------------------------------------------------------------------------------------------------
@@ -375,7 +328,7 @@ end
 local function classFor(policy, request)
   if isUdp(request) then return Shared end
   if schedule.accepts(policy) then return Lanes end
-  local tcp = not (request.fd and request.fd >= 0) and request.addressType ~= -1 and (request.port or -1) >= 0
+  local tcp = not request.fd and request.addressType ~= -1
   if policy == schedule.SCHED_REUSEPORT and tcp then return Several end
   return Shared
 end

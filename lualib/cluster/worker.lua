@@ -1,0 +1,294 @@
+--- A worker's side of `cluster`: the channel to the primary, the lane that brings connections, and what servers of this
+--- process listen on. Owns the lane's end (it lasts as long as the process) and `listening`.
+local EventEmitter = require("events").EventEmitter
+local calls = require("lrun.calls")
+local bound = require("lrun.listen")
+local common = require("cluster.common")
+local handoff = require("lrun.handoff")
+local process = require("process")
+local schedule = require("cluster.schedule")
+local uv = require("luv")
+
+local Worker, send = common.Worker, common.send
+
+local cluster = EventEmitter:new()
+
+cluster.isPrimary = false
+cluster.isMaster = false
+cluster.isWorker = true
+cluster.Worker = Worker
+cluster.SCHED_NONE = schedule.SCHED_NONE
+cluster.SCHED_RR = schedule.SCHED_RR
+cluster.SCHED_REUSEPORT = schedule.SCHED_REUSEPORT
+cluster.SCHED_LEAST = schedule.SCHED_LEAST
+cluster.SCHED_STICKY = schedule.SCHED_STICKY
+
+local lane                  -- this end of the lane
+local listening = {}        -- key → { server, close }: what this worker has from the primary
+local lanes = {}            -- the primary's number for a listener → lane handle
+local indexes = {}          -- what was asked for → { next, used }
+local referenced = 0        -- lane handles that keep the process alive
+
+-- The lane ------------------------------------------------------------------------------------------------------------
+
+local makers = { tcp = function() return uv.new_tcp() end, pipe = function() return uv.new_pipe(false) end }
+
+local function openConnection(kind, fd)
+  local handle = makers[kind]()
+  local ok, _, code = handle:open(fd)
+  if ok then return handle end
+  handle:close()
+  handoff.closeDescriptor(fd)
+  process.emitWarning("a connection could not be opened: " .. tostring(code))
+end
+
+local function onDescriptor(id, fd)
+  local handle = lanes[id]
+  if not handle or not handle.onconnection then return lane:refuse() end
+  local client = openConnection(handle.kind, fd)
+  if not client then return lane:released() end
+  handle.onconnection(client)
+end
+
+---@class LaneHandle stands in a server for the listening handle that the primary has
+local LaneHandle = { lane = true }
+LaneHandle.__index = LaneHandle
+
+function LaneHandle:listen() return 0 end
+function LaneHandle:getsockname() return self.sockname end
+function LaneHandle:is_closing() return self.closed end
+function LaneHandle:release() lane:released() end
+
+function LaneHandle:ref()
+  if self.referenced or self.closed then return end
+  self.referenced = true
+  referenced = referenced + 1
+  lane:ref()
+end
+
+function LaneHandle:unref()
+  if not self.referenced then return end
+  self.referenced = false
+  referenced = referenced - 1
+  if referenced == 0 then lane:unref() end
+end
+
+function LaneHandle:close(callback)
+  if not self.closed then
+    self:unref()
+    self.closed = true
+    self.onClose()
+  end
+  if callback then process.nextTick(callback) end
+end
+
+-- Listening ----------------------------------------------------------------------------------------------------------
+
+local function takeIndex(key)
+  local set = indexes[key]
+  if not set then
+    set = { next = 0, used = 0 }
+    indexes[key] = set
+  end
+  local index = set.next
+  set.next, set.used = index + 1, set.used + 1
+  return index
+end
+
+local function leaveIndex(key)
+  local set = indexes[key]
+  set.used = set.used - 1
+  if set.used == 0 then indexes[key] = nil end
+end
+
+-- Says once that the server no longer listens.
+local function closer(key, id, indexKey)
+  local done = false
+  return function()
+    if done then return end
+    done = true
+    listening[key] = nil
+    if id then lanes[id] = nil end
+    leaveIndex(indexKey)
+    send(process, { act = "close", key = key })
+  end
+end
+
+local function laneHandle(server, reply, indexKey)
+  local handle = setmetatable({ kind = reply.kind, sockname = reply.sockname }, LaneHandle)
+  listening[reply.key] = { server = server }
+  lanes[reply.lane] = handle
+  handle.onClose = closer(reply.key, reply.lane, indexKey)
+  handle:ref()
+  return handle
+end
+
+-- Counts what comes and goes on a socket of the kernel's, which no lane does.
+local function countConnections(server)
+  if not server._onconnection or rawget(server, "_onconnection") then return end
+  local onconnection, closed = server._onconnection, server._connectionClosed
+  function server:_onconnection(handle)
+    lane:opened()
+    return onconnection(self, handle)
+  end
+  function server:_connectionClosed(handle)
+    lane:released()
+    return closed(self, handle)
+  end
+end
+
+-- Calls `onClose` when the server closes: a handle of the kernel's cannot tell.
+local function watchClose(server, onClose)
+  local close = server.close
+  function server:close(...)
+    rawset(self, "close", nil)
+    onClose()
+    return close(self, ...)
+  end
+end
+
+local function sharedHandle(server, reply, handle, indexKey)
+  listening[reply.key] = { server = server }
+  local onClose = closer(reply.key, reply.lane, indexKey)
+  if reply.lane then
+    -- Connections that the primary accepts on behalf of a worker that is gone.
+    lanes[reply.lane] = { kind = reply.kind, onconnection = function(client) server:_onconnection(client) end }
+  end
+  if reply.kind ~= "udp" then countConnections(server) end
+  watchClose(server, onClose)
+  return handle
+end
+
+local ADDRESS_TYPES = { IPv4 = 4, IPv6 = 6 }
+
+-- What the server is bound to, as the `listening` event of the primary tells it.
+local function boundAddress(server, request)
+  local address = server:address()
+  if type(address) ~= "table" then return { address = address or request.address, port = -1, addressType = -1 } end
+  local isUdp = type(request.addressType) == "string"
+  local addressType = isUdp and request.addressType or ADDRESS_TYPES[address.family]
+  return { address = address.address, port = address.port, addressType = addressType }
+end
+
+local function announce(server, request, key)
+  server:once("listening", function()
+    cluster.worker.state = "listening"
+    local fields = boundAddress(server, request)
+    fields.act, fields.key = "listening", key
+    send(process, fields)
+  end)
+end
+
+local function absolute(path)
+  if path:sub(1, 1) == "/" or path:sub(1, 1) == "\0" then return path end
+  return process.cwd() .. "/" .. path
+end
+
+local PASSED_ON = { "port", "addressType", "fd", "backlog", "ipv6Only", "reuseAddr", "readableAll", "writableAll" }
+
+-- Set as the provider of lrun.listen: gets a server its handle from the primary.
+local function provide(server, request, callback)
+  if request.reusePort then                   -- a socket of its own beside the others: no business of the primary's
+    local handle, err = bound.bind(request)
+    return callback(err, handle)
+  end
+  local message = { act = "queryServer" }
+  for _, name in ipairs(PASSED_ON) do message[name] = request[name] end
+  local isPath = request.addressType == -1
+  message.address = isPath and request.address and absolute(request.address) or request.address
+  local indexKey = ("%s:%s:%s:%s"):format(tostring(message.address), tostring(message.port), tostring(message.addressType),
+    tostring(message.fd))
+  message.index = takeIndex(indexKey)
+  send(process, message, nil, function(reply, handle)
+    if reply.errno then
+      leaveIndex(indexKey)
+      return callback(bound.failure(reply.errno, request, type(request.addressType) == "string" and "bind" or nil))
+    end
+    announce(server, request, reply.key)
+    if handle then return callback(nil, sharedHandle(server, reply, handle, indexKey)) end
+    callback(nil, laneHandle(server, reply, indexKey))
+  end)
+end
+
+-- Ending --------------------------------------------------------------------------------------------------------------
+
+local function disconnectChannel()
+  if process.connected then process:disconnect() end
+end
+
+local function closeServers(done)
+  local left = 1
+  local function closed()
+    left = left - 1
+    if left == 0 then done() end
+  end
+  local entries = {}
+  for _, entry in pairs(listening) do entries[#entries + 1] = entry end
+  for _, entry in ipairs(entries) do
+    left = left + 1
+    entry.server:close(closed)
+  end
+  closed()
+end
+
+local function disconnect(worker, byPrimary)
+  worker.exitedAfterDisconnect = true
+  closeServers(function()
+    if byPrimary or not send(process, { act = "exitedAfterDisconnect" }, nil, disconnectChannel) then disconnectChannel() end
+  end)
+end
+
+--- Closes this worker's servers, waits for their connections, then closes the channel. Source: Node 20.
+---@return Worker self
+function Worker:disconnect()
+  if self.state ~= "disconnecting" and self.state ~= "destroying" then
+    self.state = "disconnecting"
+    disconnect(self, false)
+  end
+  return self
+end
+
+--- Ends this worker with code 0, once the primary knows that it was meant to. Source: Node 20.
+function Worker:destroy()
+  if self.state == "destroying" then return end
+  self.exitedAfterDisconnect = true
+  if not self:isConnected() then process.exit(0) end
+  self.state = "destroying"
+  process:once("disconnect", function() process.exit(0) end)
+  send(process, { act = "exitedAfterDisconnect" }, nil, disconnectChannel)
+end
+
+--- The same as `destroy`.
+Worker.kill = Worker.destroy
+
+calls.methods(Worker, "worker")
+
+-- Start ---------------------------------------------------------------------------------------------------------------
+
+local function openLane()
+  local fd = tonumber(process.env.LRUN_LANE_FD)
+  process.env.LRUN_LANE_FD = nil
+  if not fd then return end
+  local err
+  lane, err = handoff.worker(fd, onDescriptor)
+  if not lane then error(err, 0) end
+end
+
+local function start(id)
+  local worker = Worker:new{ id = id, process = process, state = "online" }
+  cluster.worker = worker
+  process:on("error", function(err) worker:emit("error", err) end)
+  process:once("disconnect", function()
+    worker:emit("disconnect")
+    if not worker.exitedAfterDisconnect then process.exit(0) end    -- the primary is gone, or the script wanted it so
+  end)
+  common.receive(process, function(message)
+    if message.act == "disconnect" then disconnect(worker, true) end
+  end)
+  openLane()
+  bound.provider = provide
+  send(process, { act = "online" })
+  return cluster
+end
+
+return { start = start }

@@ -1,0 +1,203 @@
+--- Both ends of a lane in one process: the worker's end is a second descriptor of the same pair.
+local await = require("await")
+local handoff = require("lrun.handoff")
+local uv = require("luv")
+
+local function openDescriptors()
+  local count = 0
+  local scan = assert(uv.fs_scandir("/proc/self/fd"))
+  while uv.fs_scandir_next(scan) do count = count + 1 end
+  return count
+end
+
+-- One hub for the whole file, as in a process: each test names what it does with a waiting connection.
+local onWaiting
+local hub = handoff.hub(function() onWaiting() end)
+
+local function assignAllTo(lane)
+  return function()
+    while hub:next() do if not hub:assign(lane) then hub:drop() end end
+  end
+end
+
+local function listening(id)
+  local handle = uv.new_tcp()
+  assert(handle:bind("127.0.0.1", 0))
+  local acceptor = assert(hub:acceptor(handle:fileno(), id, 511))
+  assert(acceptor:resume())
+  return handle, acceptor, handle:getsockname().port
+end
+
+local function waitFor(condition, what)
+  for _ = 1, 400 do
+    if condition() then return end
+    await.sleep(5)
+  end
+  error("timed out waiting for " .. what)
+end
+
+-- A client that collects what it gets until the end.
+local function connect(port)
+  local client = { text = "" }
+  client.handle = uv.new_tcp()
+  client.handle:connect("127.0.0.1", port, function(err)
+    if err then client.ended = err return client.handle:close() end
+    client.handle:read_start(function(failed, chunk)
+      if chunk then client.text = client.text .. chunk return end
+      client.ended = failed or "end"
+      client.handle:close()
+    end)
+  end)
+  return client
+end
+
+local function ended(clients)
+  return function()
+    for _, client in ipairs(clients) do if not client.ended then return false end end
+    return true
+  end
+end
+
+describe("handoff", function()
+  it("brings accepted connections to the worker with their listener, and gives its own copies up", function()
+    local lane, peer = hub:lane()
+    local seen = {}
+    handoff.worker(peer, function(id, fd)
+      seen[#seen + 1] = id
+      local handle = uv.new_tcp()
+      assert(handle:open(fd))
+      handle:write("hello", function() handle:close() end)
+    end)
+    onWaiting = assignAllTo(lane)
+    local handle, acceptor, port = listening(7)
+    local clients = {}
+    for i = 1, 200 do clients[i] = connect(port) end
+    waitFor(ended(clients), "all answers")        -- an end can only come when no copy is left
+    for _, client in ipairs(clients) do assert.equal("hello", client.text) end
+    assert.equal(200, #seen)
+    assert.equal(7, seen[200])
+    assert.equal(200, lane:counts().taken)
+    assert.equal(0, (lane:load()))
+    acceptor:close()
+    handle:close()
+    lane:close()
+  end)
+
+  it("gives a connection that is refused to the next lane", function()
+    local first, firstPeer = hub:lane()
+    local second, secondPeer = hub:lane()
+    local refusing
+    refusing = handoff.worker(firstPeer, function() refusing:refuse() end)
+    handoff.worker(secondPeer, function(_, fd)
+      local handle = uv.new_tcp()
+      handle:open(fd)
+      handle:write("second", function() handle:close() end)
+    end)
+    local turn = 0
+    function onWaiting()
+      while hub:next() do
+        turn = turn + 1
+        assert(hub:assign(turn % 2 == 1 and first or second))
+      end
+    end
+    local handle, acceptor, port = listening(1)
+    local clients = {}
+    for i = 1, 20 do clients[i] = connect(port) end
+    waitFor(ended(clients), "all answers")
+    local served = 0
+    for _, client in ipairs(clients) do if client.text == "second" then served = served + 1 end end
+    assert.is_true(served >= 19, served .. " served")      -- one may be unlucky eight times
+    assert.is_true(first:counts().refused > 0)
+    acceptor:close()
+    handle:close()
+    first:close()
+    second:close()
+  end)
+
+  it("gives what a lane had not delivered to another when it ends", function()
+    local dead, deadPeer = hub:lane()             -- nobody reads its other end
+    local live, livePeer = hub:lane()
+    handoff.worker(livePeer, function(_, fd)
+      local handle = uv.new_tcp()
+      handle:open(fd)
+      handle:write("alive", function() handle:close() end)
+    end)
+    onWaiting = assignAllTo(dead)
+    local handle, acceptor, port = listening(1)
+    local clients = {}
+    for i = 1, 100 do clients[i] = connect(port) end
+    waitFor(function() return (dead:load()) == 100 end, "the first lane to have them all")
+    onWaiting = assignAllTo(live)
+    handoff.closeDescriptor(deadPeer)             -- as when its process dies
+    waitFor(ended(clients), "all answers")
+    for _, client in ipairs(clients) do assert.equal("alive", client.text) end
+    assert.is_nil(dead:load())
+    acceptor:close()
+    handle:close()
+    live:close()
+  end)
+
+  it("closes a lane whose worker reports what it was never sent", function()
+    local lane, peer = hub:lane()
+    local liar = uv.new_pipe(false)
+    assert(liar:open(peer))
+    liar:write(("\255"):rep(16))
+    waitFor(function() return lane:load() == nil end, "the lane to close")
+    liar:close()
+  end)
+
+  it("holds on to connections while nobody listens, and serves them after", function()
+    local lane, peer = hub:lane()
+    handoff.worker(peer, function(_, fd)
+      local handle = uv.new_tcp()
+      handle:open(fd)
+      handle:write("late", function() handle:close() end)
+    end)
+    function onWaiting() while hub:next() do hub:park() end end
+    local handle, acceptor, port = listening(1)
+    local clients = { connect(port), connect(port) }
+    await.sleep(20)
+    acceptor:pause()
+    onWaiting = assignAllTo(lane)
+    acceptor:resume()
+    onWaiting()
+    hub:flush()
+    waitFor(ended(clients), "all answers")
+    for _, client in ipairs(clients) do assert.equal("late", client.text) end
+    acceptor:close()
+    handle:close()
+    lane:close()
+  end)
+
+  it("leaves no descriptor behind", function()
+    local before = openDescriptors()
+    for _ = 1, 5 do
+      local lane, peer = hub:lane()
+      onWaiting = assignAllTo(lane)
+      local handle, acceptor, port = listening(1)
+      local clients = {}
+      for i = 1, 50 do clients[i] = connect(port) end
+      waitFor(function() return (lane:load()) == 50 end, "the lane to have them all")
+      onWaiting = function() while hub:next() do hub:drop() end end
+      handoff.closeDescriptor(peer)
+      waitFor(ended(clients), "all to be closed")
+      acceptor:close()
+      handle:close()
+    end
+    waitFor(function() return openDescriptors() <= before end, "the descriptors to be closed")
+  end)
+
+  it("tells how long a worker has been busy with one turn", function()
+    local lane, peer = hub:lane()
+    handoff.worker(peer, function() end)
+    await.sleep(20)                               -- the page travels with the first message
+    local _, _, busy = lane:load()
+    assert.is_true(busy < 1000)
+    lane:counts()
+    local until_ = uv.hrtime() + 60e6
+    while uv.hrtime() < until_ do end             -- luacheck: ignore
+    _, _, busy = lane:load()
+    assert.is_true(busy >= 50, "busy " .. tostring(busy))
+    lane:close()
+  end)
+end)
