@@ -57,7 +57,8 @@ local function checkOptions(options)
 end
 
 --- Makes a readable stream. Source: Node 20.
----@param options { highWaterMark: integer?, objectMode: boolean?, read: fun(self: Readable, size: integer)?, destroy: function?, autoDestroy: boolean?, emitClose: boolean? }?
+---@param options table? `highWaterMark` (bytes, 16384), `objectMode`, `read(self, size)`, `destroy(self, err, callback)`,
+--- `autoDestroy` (true), `emitClose` (true)
 function Readable:initialize(options)
   options = checkOptions(options)
   destroy.initialize(self, options)

@@ -1,0 +1,282 @@
+--- How a socket connects: arguments → options → addresses → one attempt after the other → the socket's handle.
+--- A name with several addresses is tried in the system's order with the families taking turns; an attempt that does not
+--- answer in time makes room for the next one (`autoSelectFamily`, as Node 20 does it).
+local uv = require("luv")
+local process = require("process")
+local errors = require("errors")
+local dns = require("lrun.dns")
+local ip = require("lrun.ip")
+local sockets = require("lrun.sockets")
+local validate = require("lrun.validate")
+
+local nextTick = process.nextTick
+local connect = {}
+
+local MAX_PATH = 107
+local DEFAULT_ATTEMPT_TIMEOUT = 250
+
+-- Arguments -----------------------------------------------------------------------------------------------------------
+
+local function isCallable(value) return type(value) == "function" end
+
+--- `(port[, host])`, `(path)`, `(options)`, each with a listener last, as one table.
+---@return table options
+---@return function? listener
+function connect.arguments(...)
+  local first, second, third = ...
+  local options
+  if type(first) == "table" then
+    options = first
+  elseif type(first) == "number" or type(first) == "string" and tonumber(first) then
+    options = { port = first }
+    if type(second) == "string" then options.host = second
+    elseif second ~= nil and not isCallable(second) then error(errors.argType("host", "string", second), 0) end
+  elseif type(first) == "string" then
+    options = { path = first }
+  elseif first == nil or isCallable(first) then
+    error(errors.coded("ERR_MISSING_ARGS", 'The "options" or "port" or "path" argument must be specified'), 0)
+  else
+    error(errors.argType("options", "table, number or string", first), 0)
+  end
+  local listener = isCallable(second) and second or isCallable(third) and third or nil
+  return options, listener
+end
+
+local function check(options)
+  validate.optional(validate.string, options.path, "options.path")
+  if options.path == nil then
+    if options.port == nil then
+      error(errors.coded("ERR_MISSING_ARGS", 'The "options" or "port" or "path" argument must be specified'), 0)
+    end
+    if type(options.port) ~= "number" and type(options.port) ~= "string" then
+      error(errors.argType("options.port", "number or string", options.port), 0)
+    end
+    validate.port(options.port, "Port")
+  end
+  validate.optional(validate.string, options.host, "options.host")
+  validate.optional(validate.func, options.lookup, "options.lookup")
+  validate.optional(validate.port, options.localPort, "options.localPort")
+  validate.optional(validate.number, options.timeout, "options.timeout", 0)
+  if options.family ~= nil then validate.oneOf(options.family, "options.family", { 0, 4, 6 }) end
+  if options.localAddress ~= nil and ip.parse(options.localAddress) == 0 then
+    error(errors.coded("ERR_INVALID_IP_ADDRESS", "Invalid IP address: " .. tostring(options.localAddress)), 0)
+  end
+  validate.optional(validate.integer, options.autoSelectFamilyAttemptTimeout, "options.autoSelectFamilyAttemptTimeout", 1)
+end
+
+--- Destroys the socket when the signal is aborted.
+function connect.abortable(socket, signal)
+  if type(signal) ~= "table" or signal.aborted == nil then
+    error(errors.argType("options.signal", "an instance of AbortSignal", signal), 0)
+  end
+  local function abort()
+    socket:destroy(errors.coded("ABORT_ERR", "The operation was aborted", { cause = signal.reason }))
+  end
+  if signal.aborted then return nextTick(abort) end
+  signal:once("abort", abort)
+  socket:once("close", function() signal:off("abort", abort) end)
+end
+
+-- Attempts ------------------------------------------------------------------------------------------------------------
+
+-- One try at one address; `done(err, handle)` once.
+local function try(self, target, done)
+  local handle = target.handle
+  self:_attach(handle)
+  local function finished(code)
+    if self._handle ~= handle or not self.connecting then return end
+    done(code and errors.system(code, "connect", { address = target.address, port = target.port,
+      localAddress = target.localAddress, localPort = target.localPort }))
+  end
+  local ok, _, code = target.start(handle, finished)
+  if not ok then nextTick(finished, code) end
+end
+
+local function closeAttempt(self)
+  local handle = self._handle
+  self._handle = nil
+  if handle and not uv.is_closing(handle) then uv.close(handle) end
+end
+
+local function succeed(self)
+  self._attempt = nil
+  self:_onConnected()
+  if self.destroyed then return end
+  nextTick(function() if not self.destroyed then self:emit("ready") end end)
+  self:emit("connect")
+end
+
+local function newTcp(options, each)
+  local handle, _, code = uv.new_tcp(each.family == 6 and "inet6" or "inet")
+  if not handle then return nil, code end
+  if options.localAddress or options.localPort then
+    local own = options.localAddress or (each.family == 6 and "::" or "0.0.0.0")
+    local called, ok, _, failed = pcall(uv.tcp_bind, handle, own, tonumber(options.localPort) or 0)
+    if not called or not ok then
+      uv.close(handle)
+      return nil, failed or "EINVAL"
+    end
+  end
+  return handle
+end
+
+local function startTcp(options, each)
+  local port = tonumber(options.port)
+  return function(handle, finished)
+    local called, ok, message, code = pcall(uv.tcp_connect, handle, each.address, port, finished)
+    if not called then return nil, ok, "EINVAL" end
+    return ok, message, code
+  end
+end
+
+-- Several addresses failed: the first one's error stands for all, which are its `errors`.
+local function allFailed(failures)
+  local first = failures[1]
+  if #failures > 1 then first.errors = failures end
+  return first
+end
+
+local function tryAddresses(self, options, addresses)
+  local failures, at = {}, 0
+  local limit = math.max(10, options.autoSelectFamilyAttemptTimeout or DEFAULT_ATTEMPT_TIMEOUT)
+  local timer
+  local function stopTimer()
+    if timer and not uv.is_closing(timer) then uv.close(timer) end
+    timer = nil
+  end
+  self._attempt = { cancel = stopTimer }
+  local nextAddress
+  local function settled(err)
+    stopTimer()
+    if not err then return succeed(self) end
+    failures[#failures + 1] = err
+    if at == #addresses then return self:destroy(allFailed(failures)) end
+    closeAttempt(self)
+    nextAddress()
+  end
+  function nextAddress()
+    at = at + 1
+    local each = addresses[at]
+    local place = { address = each.address, port = tonumber(options.port) }
+    local handle, code = newTcp(options, each)
+    if not handle then
+      return nextTick(function()
+        if not self.destroyed then settled(errors.system(code, options.localAddress and "bind" or "connect", place)) end
+      end)
+    end
+    if at < #addresses then
+      timer = uv.new_timer()
+      uv.timer_start(timer, limit, 0, function() settled(errors.system("ETIMEDOUT", "connect", place)) end)
+    end
+    try(self, { handle = handle, address = each.address, port = place.port, localAddress = options.localAddress,
+      localPort = options.localPort, start = startTcp(options, each) }, settled)
+  end
+  nextAddress()
+end
+
+local function takingTurns(addresses)
+  local byFamily, ordered = { [4] = {}, [6] = {} }, {}
+  for _, each in ipairs(addresses) do
+    local list = byFamily[each.family]
+    if list then list[#list + 1] = each end
+  end
+  local first = addresses[1].family
+  local other = first == 4 and 6 or 4
+  for i = 1, #addresses do
+    ordered[#ordered + 1] = byFamily[first][i]
+    ordered[#ordered + 1] = byFamily[other][i]
+  end
+  return ordered
+end
+
+-- What a `lookup` option called back with: one address, or a list of them.
+local function foundAddresses(address, family)
+  if type(address) == "table" then return address end
+  local known = ip.parse(address)
+  return { { address = address, family = known ~= 0 and known or family } }
+end
+
+local function lookUp(self, options)
+  local host = options.host or "localhost"
+  local function found(err, address, family)
+    if self.destroyed or not self.connecting then return end
+    if err ~= nil then
+      nextTick(function() self:destroy(err) end)
+      return self:emit("lookup", err, nil, nil, host)
+    end
+    local addresses = foundAddresses(address, family)
+    if #addresses == 0 or ip.parse(addresses[1].address) == 0 then
+      return self:destroy(errors.coded("ERR_INVALID_IP_ADDRESS", "Invalid IP address: " .. tostring((addresses[1] or {}).address)))
+    end
+    addresses = options.autoSelectFamily == false and { addresses[1] } or takingTurns(addresses)
+    nextTick(function() if not self.destroyed then tryAddresses(self, options, addresses) end end)
+    for _, each in ipairs(addresses) do self:emit("lookup", nil, each.address, each.family, host) end
+  end
+  local wanted = { family = options.family or 0, hints = options.hints, all = true }
+  if options.lookup then options.lookup(host, wanted, found) else dns.lookupAll(host, wanted, found) end
+end
+
+local function connectPath(self, options)
+  local path = options.path
+  local function fail(code)
+    nextTick(function()
+      if self.connecting then self:destroy(errors.system(code, "connect", { address = path })) end
+    end)
+  end
+  if path:sub(1, 1) == "\0" then
+    local fd, code = sockets.connectAbstract(path)
+    if not fd then return fail(code) end
+    local handle = uv.new_pipe(false)
+    uv.pipe_open(handle, fd)
+    self:_attach(handle)
+    return nextTick(function() if self.connecting then succeed(self) end end)
+  end
+  if #path > MAX_PATH then return fail("ENAMETOOLONG") end
+  try(self, { handle = uv.new_pipe(false), address = path, start = function(handle, finished)
+    return uv.pipe_connect(handle, path, finished)
+  end }, function(err)
+    if err then return self:destroy(err) end
+    succeed(self)
+  end)
+end
+
+-- A socket that was used and closed may connect again.
+local function renew(self)
+  if self._handle or not (self.destroyed or self.writableEnded) then return end
+  local options = { allowHalfOpen = self.allowHalfOpen, highWaterMark = self._rs.mark }
+  require("stream").Duplex.initialize(self, options)
+  self._rs.continuous = true
+  self._emitClose = false
+  self.errored, self._peer, self._own, self.readableEnded = nil, nil, nil, false
+  self.bytesRead, self._written = 0, 0
+end
+
+--- Socket:connect.
+---@return Socket
+function connect.connect(self, ...)
+  local options, listener = connect.arguments(...)
+  check(options)
+  if self.connecting or self._handle then
+    error(errors.coded("ERR_SOCKET_CONNECTION_PENDING", "The socket is already connected or connecting"), 0)
+  end
+  renew(self)
+  if listener then self:once("connect", listener) end
+  if options.timeout then self:setTimeout(options.timeout) end
+  if options.noDelay then self:setNoDelay(true) end
+  if options.keepAlive then self:setKeepAlive(true, options.keepAliveInitialDelay) end
+  self.connecting = true
+  if options.path then
+    connectPath(self, options)
+  else
+    local host = options.host
+    local family = ip.parse(host)
+    if family ~= 0 then
+      tryAddresses(self, options, { { address = host, family = family } })
+    else
+      lookUp(self, options)
+    end
+  end
+  return self
+end
+
+return connect

@@ -1,0 +1,59 @@
+--- Streams over TCP and unix sockets. Source: Node 20, except `createServerHandle`, which is for programs that pass
+--- listening handles to other processes themselves.
+local errors = require("errors")
+local calls = require("lrun.calls")
+local connect = require("lrun.connect")
+local ip = require("lrun.ip")
+local listen = require("lrun.listen")
+local validate = require("lrun.validate")
+local BlockList = require("lrun.blocklist")
+local Server = require("lrun.server")
+local Socket = require("lrun.socket")
+
+local net = { Server = Server, Socket = Socket, Stream = Socket, BlockList = BlockList }
+
+--- Makes a server.
+---@param options table|fun(socket: Socket)|nil as `Server:new`
+---@param onConnection fun(socket: Socket)?
+---@return Server
+function net.createServer(options, onConnection) return Server:new(options, onConnection) end
+
+--- Connects: `connect(port[, host][, listener])`, `connect(path[, listener])`, `connect(options[, listener])`.
+---@return Socket
+function net.connect(...)
+  local options = connect.arguments(...)
+  local socket = Socket:new{
+    allowHalfOpen = options.allowHalfOpen, signal = options.signal, highWaterMark = options.highWaterMark,
+  }
+  return socket:connect(...)
+end
+
+--- The same as `connect`.
+net.createConnection = net.connect
+
+--- Binds a socket and leaves the rest to the caller: `handle:listen(backlog, function(err) … handle:accept(client) end)`.
+---@param address string? an IP address; nil for all
+---@param port integer
+---@return userdata? handle a bound `uv_tcp`
+---@return Error? err
+function net.createServerHandle(address, port)
+  if address ~= nil and ip.parse(address) == 0 then
+    error(type(address) == "string" and errors.coded("ERR_INVALID_IP_ADDRESS", "Invalid IP address: " .. address)
+      or errors.argType("address", "string", address), 0)
+  end
+  return listen.bind{ address = address, port = validate.port(port, "port"), addressType = 4 }
+end
+
+--- 4, 6, or 0 when it is no address.
+---@return integer
+function net.isIP(text) return (ip.parse(text)) end
+
+---@return boolean
+function net.isIPv4(text) return ip.parse(text) == 4 end
+
+---@return boolean
+function net.isIPv6(text) return ip.parse(text) == 6 end
+
+calls.functions(net, "net")
+
+return net
