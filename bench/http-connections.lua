@@ -15,7 +15,7 @@ return {
       { "node", workers(bench, node, "js") },
       { "node, shared", workers(bench, node, "js"), { NODE_CLUSTER_SCHED_POLICY = "none" } },
     }
-    local median = bench.load(servers, { connections = 64, seconds = 2, rounds = 5, mayFail = true,
+    local median = bench.load(servers, { connections = 64, seconds = 1, rounds = 9, mayFail = true,
       headers = { "Connection: close" } })
     for _, server in ipairs(servers) do bench.stop(server) end
     local function rate(name) return median[name] and median[name].perSecond end

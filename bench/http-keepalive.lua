@@ -8,7 +8,7 @@ return {
       starters[#starters + 1] = { name, bench.servers[name] }
     end
     local servers = bench.startServers(starters)
-    local median = bench.load(servers, { connections = 64, seconds = 2, rounds = 5 })
+    local median = bench.load(servers, { connections = 64, seconds = 1, rounds = 9 })
     for _, server in ipairs(servers) do bench.stop(server) end
     local function cpu(name) return median[name] and median[name].cpu end
     bench.compare("HTTP hello, keep-alive, 64 connections: CPU a request", "µs", median.lrun.cpu, {

@@ -51,7 +51,11 @@ end
 
 local function printTable(rows)
   local lines = { { "work", "lrun", "peer", "ratio", "target" } }
-  for _, row in ipairs(rows) do lines[#lines + 1] = cells(row) end
+  for i, row in ipairs(rows) do
+    local line, above = cells(row), rows[i - 1]
+    if above and above.work == row.work then line[1], line[2] = "", "" end -- said in the line above
+    lines[#lines + 1] = line
+  end
   local widths = {}
   for _, line in ipairs(lines) do
     for i, cell in ipairs(line) do widths[i] = math.max(widths[i] or 0, width(cell)) end

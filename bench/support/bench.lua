@@ -284,7 +284,7 @@ end
 ---@param options { connections?: integer, seconds?: number, script?: string, headers?: string[], path?: string }
 ---@return { requests: number, perSecond: number }
 function bench.wrk(port, options)
-  local args = { "-t", "1", "-c", tostring(options.connections or 64), "-d", (options.seconds or 2) .. "s" }
+  local args = { "-t", "1", "-c", tostring(options.connections or 64), "-d", (options.seconds or 1) .. "s" }
   for _, header in ipairs(options.headers or {}) do
     args[#args + 1] = "-H"
     args[#args + 1] = header
@@ -314,7 +314,7 @@ function bench.load(servers, options)
     local warm = setmetatable({ seconds = 1 }, { __index = options })
     bench.wrk(server.port, warm)
   end
-  for _ = 1, options.rounds or 5 do
+  for _ = 1, options.rounds or 9 do
     for _, server in ipairs(servers) do
       local before = bench.cpu(server.pid)
       local result = bench.wrk(server.port, options)
