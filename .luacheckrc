@@ -1,7 +1,7 @@
 -- luacheck's settings: LuaJIT, and the one global that lrun adds.
 std = "luajit"
 globals = { "process" }
-max_line_length = 140
+max_line_length = 150
 cache = false
 exclude_files = { "build*", "docs/types" }
 
