@@ -1,0 +1,495 @@
+--- UDP sockets. Source: Node 20. Owns one luv handle, which `bind` gets (in a cluster worker from the primary) and
+--- `close` closes; what is sent while the socket is being bound waits in `_queue`.
+local uv = require("luv")
+local process = require("process")
+local events = require("events")
+local errors = require("errors")
+local calls = require("lrun.calls")
+local dns = require("lrun.dns")
+local ip = require("lrun.ip")
+local listen = require("lrun.listen")
+local validate = require("lrun.validate")
+
+local nextTick = process.nextTick
+
+---@class DgramSocket: EventEmitter
+---@field type string "udp4" or "udp6"
+local Socket = events.EventEmitter:extend("DgramSocket")
+
+local UNBOUND, BINDING, BOUND = 0, 1, 2
+local ANY = { udp4 = "0.0.0.0", udp6 = "::" }
+local LOOPBACK = { udp4 = "127.0.0.1", udp6 = "::1" }
+local FAMILY = { udp4 = 4, udp6 = 6 }
+
+local function abortable(self, signal)
+  if type(signal) ~= "table" or signal.aborted == nil then
+    error(errors.argType("options.signal", "an instance of AbortSignal", signal), 0)
+  end
+  local function abort() if not self._closed then self:close() end end
+  if signal.aborted then return nextTick(abort) end
+  signal:once("abort", abort)
+  self:once("close", function() signal:off("abort", abort) end)
+end
+
+--- Makes a socket that is not bound yet.
+---@param options string|table "udp4", "udp6", or a table with `type`, `reuseAddr`, `reusePort`, `ipv6Only`, `recvBufferSize`,
+--- `sendBufferSize`, `lookup`, `signal`
+---@param onMessage fun(data: string, rinfo: table)?
+function Socket:initialize(options, onMessage)
+  if type(options) == "string" then options = { type = options } end
+  if type(options) ~= "table" then error(errors.argType("options", "table or string", options), 0) end
+  if not FAMILY[options.type] then
+    error(errors.coded("ERR_SOCKET_BAD_TYPE", "Bad socket type specified. Valid types are: udp4, udp6"), 0)
+  end
+  for _, name in ipairs{ "reuseAddr", "reusePort", "ipv6Only" } do
+    validate.optional(validate.boolean, options[name], "options." .. name)
+  end
+  validate.optional(validate.integer, options.recvBufferSize, "options.recvBufferSize", 1, 2147483647)
+  validate.optional(validate.integer, options.sendBufferSize, "options.sendBufferSize", 1, 2147483647)
+  validate.optional(validate.func, options.lookup, "options.lookup")
+  self.type = options.type
+  self._options = options
+  self._state = UNBOUND
+  if onMessage ~= nil then self:on("message", validate.func(onMessage, "listener")) end
+  if options.signal ~= nil then abortable(self, options.signal) end
+end
+
+local function checkRunning(self)
+  if self._closed then error(errors.coded("ERR_SOCKET_DGRAM_NOT_RUNNING", "Not running"), 0) end
+end
+
+-- Addresses ------------------------------------------------------------------------------------------------------------
+
+-- Calls back at once with what is an address already.
+local function resolve(self, host, callback)
+  if ip.parse(host) ~= 0 then return callback(nil, host) end
+  local function found(err, address)
+    if err ~= nil then return callback(err) end
+    callback(nil, type(address) == "table" and address[1].address or address)
+  end
+  local wanted = { family = FAMILY[self.type] }
+  if self._options.lookup then return self._options.lookup(host, wanted, found) end
+  dns.lookupAll(host, wanted, found)
+end
+
+local function nameOf(found)
+  return { address = found.ip, family = ip.familyName(found.family), port = found.port }
+end
+
+-- Binding --------------------------------------------------------------------------------------------------------------
+
+local function onDatagram(self)
+  return function(err, data, from)
+    if self._closed then return end
+    if err then return self:emit("error", errors.system(err, "recvmsg")) end
+    if not from then return end      -- nothing more for now
+    data = data or ""
+    self:emit("message", data, { address = from.ip, family = ip.familyName(from.family), port = from.port, size = #data })
+  end
+end
+
+local function runQueue(self)
+  local queue = self._queue
+  self._queue = nil
+  for _, waiting in ipairs(queue or {}) do waiting() end
+end
+
+local function fail(self, err)
+  self._state = UNBOUND
+  local queue = self._queue
+  self._queue = nil
+  nextTick(function() self:emit("error", err) end)
+  for _, waiting in ipairs(queue or {}) do
+    if waiting == self._queuedClose then nextTick(waiting) end
+  end
+end
+
+local function emitListening(self)
+  if self._closed then return end
+  nextTick(runQueue, self)
+  self:emit("listening")
+end
+
+local function applySizes(self, handle)
+  local options = self._options
+  if options.recvBufferSize then uv.recv_buffer_size(handle, options.recvBufferSize) end
+  if options.sendBufferSize then uv.send_buffer_size(handle, options.sendBufferSize) end
+end
+
+local function onHandle(self, request, err, handle)
+  if self._closed then
+    if handle and not uv.is_closing(handle) then handle:close() end
+    return
+  end
+  if err then return fail(self, err) end
+  local ok, _, code = uv.udp_recv_start(handle, onDatagram(self))
+  if not ok then
+    if not uv.is_closing(handle) then handle:close() end
+    return fail(self, listen.failure(code, request, "bind"))
+  end
+  self._handle, self._state = handle, BOUND
+  applySizes(self, handle)
+  if self._unref then uv.unref(handle) end
+  nextTick(emitListening, self)
+end
+
+local function requestFor(self, options)
+  local own = self._options
+  return {
+    address = ANY[self.type], port = 0, addressType = self.type, reuseAddr = own.reuseAddr, reusePort = own.reusePort,
+    ipv6Only = own.ipv6Only, exclusive = options.exclusive or own.reusePort or false,
+  }
+end
+
+local function start(self, request)
+  self._state, self._queue = BINDING, self._queue or {}
+  listen.open(self, request, function(err, handle) onHandle(self, request, err, handle) end)
+end
+
+local function bindOptions(...)
+  local first, second = ...
+  if first == nil or type(first) == "function" then return {} end
+  if type(first) == "userdata" then return { handle = first } end
+  if type(first) == "table" then
+    if first._handle ~= nil then return { handle = first._handle } end
+    return first
+  end
+  if type(first) ~= "number" and type(first) ~= "string" then error(errors.argType("port", "number or table", first), 0) end
+  local options = { port = first }
+  if type(second) == "string" then options.address = second
+  elseif second ~= nil and type(second) ~= "function" then error(errors.argType("address", "string", second), 0) end
+  return options
+end
+
+local function lastFunction(...)
+  for i = select("#", ...), 1, -1 do
+    local value = select(i, ...)
+    if type(value) == "function" then return value end
+  end
+end
+
+--- Binds: `bind([port][, address][, listener])`, `bind(options[, listener])` with `port`, `address`, `fd`, `exclusive`;
+--- `bind(handle)`. Events: `listening`, `error`.
+---@return self
+function Socket:bind(...)
+  checkRunning(self)
+  if self._state ~= UNBOUND then error(errors.coded("ERR_SOCKET_ALREADY_BOUND", "Socket is already bound"), 0) end
+  local options, listener = bindOptions(...), lastFunction(...)
+  validate.optional(validate.port, options.port, "options.port")
+  validate.optional(validate.string, options.address, "options.address")
+  validate.optional(validate.boolean, options.exclusive, "options.exclusive")
+  validate.optional(validate.integer, options.fd, "options.fd", 0, 2147483647)
+  if listener then self:once("listening", listener) end
+  local request = requestFor(self, options)
+  if options.handle then
+    self._state = BINDING
+    onHandle(self, request, nil, options.handle)
+    return self
+  end
+  request.fd, request.port = options.fd, options.port and tonumber(options.port) or 0
+  if request.fd then request.address, request.port = nil, nil end
+  if not options.address or options.address == "" or request.fd then
+    start(self, request)
+    return self
+  end
+  self._state, self._queue = BINDING, {}
+  resolve(self, options.address, function(err, address)
+    if self._closed then return end
+    if err then return fail(self, err) end
+    request.address = address
+    start(self, request)
+  end)
+  return self
+end
+
+local function bindAnywhere(self)
+  if self._state == UNBOUND then self:bind({ port = 0, exclusive = true }) end
+end
+
+-- Runs `work` now, or once the socket is bound.
+local function whenBound(self, work)
+  bindAnywhere(self)
+  if self._queue then
+    self._queue[#self._queue + 1] = work
+  else
+    work()
+  end
+end
+
+-- Sending --------------------------------------------------------------------------------------------------------------
+
+local function joined(message)
+  if type(message) == "string" then return message end
+  if type(message) ~= "table" then error(errors.argType("msg", "string or table", message), 0) end
+  for i, part in ipairs(message) do
+    if type(part) ~= "string" then error(errors.argType("msg[" .. i .. "]", "string", part), 0) end
+  end
+  return table.concat(message)
+end
+
+local function transmit(self, data, address, port, callback)
+  local handle = self._handle
+  if self._closed or not handle then return end
+  local function done(err)
+    if not callback then return end
+    if err then return callback(errors.system(err, "send", { address = address, port = port })) end
+    callback(nil, #data)
+  end
+  local called, sent, _, code = pcall(uv.udp_try_send, handle, data, address, port)
+  if not called then return nextTick(done, "EINVAL") end
+  if sent then return nextTick(done, nil) end
+  if code ~= "EAGAIN" then return nextTick(done, code) end
+  local ok, _, failed = uv.udp_send(handle, data, address, port, done)
+  if not ok then nextTick(done, failed) end
+end
+
+local function sendResolved(self, data, port, host, callback)
+  if not port then return transmit(self, data, nil, nil, callback) end
+  resolve(self, host or LOOPBACK[self.type], function(err, address)
+    if self._closed then return end
+    if not err then return transmit(self, data, address, port, callback) end
+    if callback then return nextTick(callback, err) end
+    nextTick(function() self:emit("error", err) end)
+  end)
+end
+
+-- `(offset, length, port, address, callback)` after the message, or the same without the first two.
+local function sendArguments(self, message, ...)
+  local first, second, third, fourth, fifth = ...
+  local sliced = type(first) == "number" and type(second) == "number"
+  if not sliced then return message, first, second, third end
+  local offset, length = validate.integer(first, "offset", 0), validate.integer(second, "length", 0)
+  if type(message) ~= "string" then error(errors.argType("msg", "string", message), 0) end
+  if offset > #message or offset + length > #message then
+    error(errors.coded("ERR_BUFFER_OUT_OF_BOUNDS", '"length" is outside of buffer bounds'), 0)
+  end
+  if self._connected == true then return message:sub(offset + 1, offset + length), third end
+  return message:sub(offset + 1, offset + length), third, fourth, fifth
+end
+
+--- Sends one datagram: `send(msg[, offset, length][, port][, address][, callback])`; no port and address on a connected
+--- socket. `msg` is a string or a list of them, `offset` counts from 0. Binds the socket first if need be.
+---@param message string|string[]
+function Socket:send(message, ...)
+  checkRunning(self)
+  local data, port, address, callback = sendArguments(self, message, ...)
+  data = joined(data)
+  if self._connected == true then
+    callback = type(port) == "function" and port or type(address) == "function" and address or callback
+    if port ~= nil and type(port) ~= "function" then
+      error(errors.coded("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected"), 0)
+    end
+    port, address = nil, nil
+  else
+    if type(address) == "function" then address, callback = nil, address end
+    port = validate.port(port, "Port")
+    if port == 0 then
+      error(errors.coded("ERR_SOCKET_BAD_PORT", "Port should be > 0 and < 65536. Received type number (0)."), 0)
+    end
+    validate.optional(validate.string, address, "address")
+  end
+  validate.optional(validate.func, callback, "callback")
+  whenBound(self, function() sendResolved(self, data, port, address, callback) end)
+end
+
+--- Fixes the peer: `send` then needs none, and only its datagrams arrive. Event `connect`.
+---@param port integer
+---@param address string?
+---@param callback fun(err: Error?)?
+function Socket:connect(port, address, callback)
+  checkRunning(self)
+  if type(address) == "function" then address, callback = nil, address end
+  port = validate.port(port, "Port")
+  if port == 0 then
+    error(errors.coded("ERR_SOCKET_BAD_PORT", "Port should be > 0 and < 65536. Received type number (0)."), 0)
+  end
+  validate.optional(validate.string, address, "address")
+  validate.optional(validate.func, callback, "callback")
+  if self._connected then error(errors.coded("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected"), 0) end
+  self._connected = "pending"
+  local function failed(err)
+    self._connected = nil
+    nextTick(callback or function() self:emit("error", err) end, err)
+  end
+  whenBound(self, function()
+    resolve(self, address or LOOPBACK[self.type], function(err, host)
+      if self._closed then return end
+      if err then return failed(err) end
+      local called, ok, _, code = pcall(uv.udp_connect, self._handle, host, port)
+      if not called or not ok then
+        return failed(errors.system(called and code or "EINVAL", "connect", { address = host, port = port }))
+      end
+      self._connected = true
+      if callback then self:once("connect", callback) end
+      nextTick(function() self:emit("connect") end)
+    end)
+  end)
+end
+
+--- Undoes `connect`.
+function Socket:disconnect()
+  checkRunning(self)
+  if self._connected ~= true then error(errors.coded("ERR_SOCKET_DGRAM_NOT_CONNECTED", "Not connected"), 0) end
+  local ok, _, code = uv.udp_connect(self._handle, nil, nil)
+  if not ok then error(errors.system(code, "connect"), 0) end
+  self._connected = nil
+end
+
+--- The peer that `connect` fixed: `{ address, family, port }`.
+function Socket:remoteAddress()
+  checkRunning(self)
+  if self._connected ~= true then error(errors.coded("ERR_SOCKET_DGRAM_NOT_CONNECTED", "Not connected"), 0) end
+  local found, _, code = uv.udp_getpeername(self._handle)
+  if not found then error(errors.system(code, "getpeername"), 0) end
+  return nameOf(found)
+end
+
+-- Ending ---------------------------------------------------------------------------------------------------------------
+
+--- Closes the socket; what was sent while it was being bound still goes out. Event `close`.
+---@param callback function? a listener for `close`
+---@return self
+function Socket:close(callback)
+  validate.optional(validate.func, callback, "callback")
+  checkRunning(self)
+  if callback then self:once("close", callback) end
+  local function close()
+    if self._closed then return end
+    self._closed = true
+    local handle = self._handle
+    self._handle = nil
+    if handle and not uv.is_closing(handle) then handle:close() end
+    nextTick(function() self:emit("close") end)
+  end
+  if self._queue and #self._queue > 0 then
+    self._queuedClose = close
+    self._queue[#self._queue + 1] = close
+  else
+    close()
+  end
+  return self
+end
+
+-- Settings -------------------------------------------------------------------------------------------------------------
+
+--- The address bound: `{ address, family, port }`. Throws EBADF when there is none.
+function Socket:address()
+  checkRunning(self)
+  if not self._handle then error(errors.system("EBADF", "getsockname"), 0) end
+  local found, _, code = uv.udp_getsockname(self._handle)
+  if not found then error(errors.system(code, "getsockname"), 0) end
+  return nameOf(found)
+end
+
+-- Calls a luv setter; its failure is thrown under Node's name for it.
+local function set(self, name, f, ...)
+  checkRunning(self)
+  if not self._handle then error(errors.system("EBADF", name), 0) end
+  local called, ok, _, code = pcall(f, self._handle, ...)
+  if not called then error(errors.system("EINVAL", name), 0) end
+  if not ok then error(errors.system(code, name), 0) end
+end
+
+---@param on boolean
+function Socket:setBroadcast(on) set(self, "setBroadcast", uv.udp_set_broadcast, not not on) end
+
+---@param ttl integer 1 to 255
+function Socket:setTTL(ttl)
+  set(self, "setTTL", uv.udp_set_ttl, validate.integer(ttl, "ttl", 1, 255))
+  return ttl
+end
+
+---@param ttl integer 0 to 255
+function Socket:setMulticastTTL(ttl)
+  set(self, "setMulticastTTL", uv.udp_set_multicast_ttl, validate.integer(ttl, "ttl", 0, 255))
+  return ttl
+end
+
+---@param on boolean whether own multicast datagrams come back
+function Socket:setMulticastLoopback(on)
+  set(self, "setMulticastLoopback", uv.udp_set_multicast_loop, not not on)
+  return on
+end
+
+---@param interface string address of the interface that multicast leaves by
+function Socket:setMulticastInterface(interface)
+  set(self, "setMulticastInterface", uv.udp_set_multicast_interface, validate.string(interface, "multicastInterface"))
+end
+
+local function membership(name, action)
+  --- `(multicastAddress[, multicastInterface])`
+  Socket[name] = function(self, address, interface)
+    if address == nil then error(errors.missing("multicastAddress"), 0) end
+    validate.string(address, "multicastAddress")
+    validate.optional(validate.string, interface, "multicastInterface")
+    checkRunning(self)
+    bindAnywhere(self)
+    set(self, name, uv.udp_set_membership, address, interface or nil, action)
+  end
+end
+membership("addMembership", "join")
+membership("dropMembership", "leave")
+
+local function sourceMembership(name, action)
+  --- `(sourceAddress, groupAddress[, multicastInterface])`
+  Socket[name] = function(self, source, group, interface)
+    validate.string(source, "sourceAddress")
+    validate.string(group, "groupAddress")
+    validate.optional(validate.string, interface, "multicastInterface")
+    checkRunning(self)
+    bindAnywhere(self)
+    set(self, name, uv.udp_set_source_membership, group, interface or nil, source, action)
+  end
+end
+sourceMembership("addSourceSpecificMembership", "join")
+sourceMembership("dropSourceSpecificMembership", "leave")
+
+local function bufferSize(getter, setter, f)
+  Socket[getter] = function(self)
+    checkRunning(self)
+    local size, _, code = nil, nil, "EBADF"
+    if self._handle then size, _, code = f(self._handle) end
+    if not size then error(errors.system(code, getter), 0) end
+    return size
+  end
+  Socket[setter] = function(self, size)
+    set(self, setter, f, validate.integer(size, "size", 1, 2147483647))
+  end
+end
+bufferSize("getRecvBufferSize", "setRecvBufferSize", uv.recv_buffer_size)
+bufferSize("getSendBufferSize", "setSendBufferSize", uv.send_buffer_size)
+
+--- Bytes that wait to be sent.
+---@return integer
+function Socket:getSendQueueSize() return self._handle and uv.udp_get_send_queue_size(self._handle) or 0 end
+
+--- Datagrams that wait to be sent.
+---@return integer
+function Socket:getSendQueueCount() return self._handle and uv.udp_get_send_queue_count(self._handle) or 0 end
+
+--- Keeps the loop alive while the socket is bound (the default).
+---@return self
+function Socket:ref()
+  self._unref = false
+  if self._handle then uv.ref(self._handle) end
+  return self
+end
+
+---@return self
+function Socket:unref()
+  self._unref = true
+  if self._handle then uv.unref(self._handle) end
+  return self
+end
+
+calls.methods(Socket, "socket")
+
+local dgram = { Socket = Socket }
+
+--- Makes a socket: `createSocket("udp4"[, onMessage])`, `createSocket(options[, onMessage])`.
+---@return DgramSocket
+function dgram.createSocket(options, onMessage) return Socket:new(options, onMessage) end
+
+calls.functions(dgram, "dgram")
+
+return dgram
