@@ -18,6 +18,10 @@ local listen = {}
 ---@field worker Worker
 ---@field lane userdata
 ---@field seat integer
+---@field replaces Worker? the one that it is to take over from
+---@field env table? what it was forked with
+---@field startedAt number ns
+---@field messages integer that came from it
 
 -- Binding ---------------------------------------------------------------------------------------------------------
 
@@ -171,9 +175,11 @@ function Listener:listening(place)
   self:placesChanged()
 end
 
---- Hands the worker nothing more, while its server still is open.
-function Listener:retire(worker)
-  if removePlace(self.places, worker) then self:placesChanged() end
+--- Whether the worker's server listens.
+---@return boolean
+function Listener:serves(worker)
+  for _, place in ipairs(self.places) do if place.worker == worker then return true end end
+  return false
 end
 
 --- The worker is gone, or has closed its server. True: nobody is left, the listener is closed.
@@ -212,8 +218,8 @@ function Lanes:open()
   return code
 end
 
-function Lanes:add(worker, reply)
-  self.users[worker] = true
+function Lanes:add(place, reply)
+  self.users[place.worker] = true
   local name = self.handle.getsockname and self.handle:getsockname()
   if type(name) ~= "table" then name = nil end
   reply({ lane = self.id, kind = kindOf(self.handle), sockname = name })
@@ -238,8 +244,8 @@ function Shared:open()
   return code
 end
 
-function Shared:add(worker, reply)
-  self.users[worker] = true
+function Shared:add(place, reply)
+  self.users[place.worker] = true
   reply({ kind = kindOf(self.handle) }, self.handle)
 end
 
@@ -273,9 +279,9 @@ function Several:open()
 end
 
 -- The socket of the worker that this one replaces, else one without a worker, else a new one.
-function Several:socketFor(worker)
+function Several:socketFor(place)
   for _, socket in ipairs(self.sockets) do
-    if worker.replaces and socket.owners[worker.replaces] then return socket end
+    if place.replaces and socket.owners[place.replaces] then return socket end
   end
   for _, socket in ipairs(self.sockets) do
     if next(socket.owners) == nil then return socket end
@@ -283,11 +289,11 @@ function Several:socketFor(worker)
   return self:newSocket()
 end
 
-function Several:add(worker, reply)
-  local socket, code = self:socketFor(worker)
+function Several:add(place, reply)
+  local socket, code = self:socketFor(place)
   if not socket then return reply({ errno = code }) end
-  self.users[worker] = true
-  socket.owners[worker] = true
+  self.users[place.worker] = true
+  socket.owners[place.worker] = true
   reply({ kind = kindOf(socket.handle), lane = self.id }, socket.handle)
 end
 

@@ -170,7 +170,7 @@ local function openListener(key, message)
 end
 
 local function onQueryServer(worker, message)
-  if worker.exitedAfterDisconnect then return end       -- it is about to close all it has
+  if worker.exitedAfterDisconnect or not places[worker] then return end       -- it is about to close all it has
   local key = ("%s:%s:%s:%s:%d"):format(tostring(message.address), tostring(message.port), tostring(message.addressType),
     tostring(message.fd), message.index)
   local function reply(fields, handle)
@@ -184,7 +184,7 @@ local function onQueryServer(worker, message)
     listener, code = openListener(key, message)
     if not listener then return reply{ errno = code } end
   end
-  listener:add(worker, reply)
+  listener:add(places[worker], reply)
   if next(listener.users) == nil then
     listener:close()
     dropListener(key, listener)
@@ -193,7 +193,7 @@ end
 
 local function onListening(worker, message)
   local listener = listeners[message.key]
-  if listener and not worker.exitedAfterDisconnect then
+  if listener and places[worker] and not worker.exitedAfterDisconnect then
     listener:listening(places[worker])
     redistribute()
   end
@@ -351,13 +351,14 @@ local function forkWorker(env, replaces)
   end
   lastId = id
   local worker = Worker:new{ id = id, process = child }
-  worker.replaces = replaces
-  worker.startedAt = process.hrtime()
-  worker.received = 0
-  places[worker] = { worker = worker, lane = lane, seat = freeSeat(replaces) }
+  local place = {
+    worker = worker, lane = lane, seat = freeSeat(replaces), env = env, replaces = replaces,
+    startedAt = process.hrtime(), messages = 0,
+  }
+  places[worker] = place
   cluster.workers[id] = worker
   worker:on("message", function(message, handle)
-    worker.received = worker.received + 1
+    place.messages = place.messages + 1
     cluster:emit("message", worker, message, handle)
   end)
   followErrors(worker)
@@ -406,6 +407,49 @@ end
 
 --- The same as `kill`.
 Worker.destroy = Worker.kill
+
+-- What reload.lua may do with workers.
+local forReload = {}
+
+function forReload.fork(old) return forkWorker(places[old] and places[old].env, old) end
+
+function forReload.listens(worker)
+  for _, listener in pairs(listeners) do if listener.users[worker] then return true end end
+  return false
+end
+
+function forReload.listensOnAllOf(worker, old)
+  for _, listener in pairs(listeners) do
+    if listener.users[old] and not listener:serves(worker) then return false end
+  end
+  return true
+end
+
+function forReload.retire(worker)
+  worker.exitedAfterDisconnect = true
+  send(worker.process, { act = "disconnect", drain = true })
+  leaveListeners(worker)
+end
+
+--- Replaces all workers without a refused or dropped request. Event `reload (phase, worker)`: fork, ready (the new
+--- one), drain, exit (the old one) for each, failed (a new one), and at last done or stopped. A call while a reload
+--- runs joins it. Source: ours, not Node's.
+---@param options { parallel: integer?, waitReady: boolean?, listenTimeout: integer?, drainTimeout: integer?, killTimeout: integer? }?
+---@param callback fun(err: Error?)? `ERR_CLUSTER_RELOAD`: a new worker failed, the old one goes on
+function cluster.reload(options, callback)
+  return require("cluster.reload").run(cluster, forReload, options, callback)
+end
+
+--- What the workers do at this moment, by id. Costs them nothing. Source: ours, not Node's.
+---@return table<integer, WorkerMetrics>
+function cluster.metrics()
+  local read, all = require("cluster.metrics").read, {}
+  for id, worker in pairs(cluster.workers) do
+    local place = places[worker]
+    if place and worker.process.pid then all[id] = read(place) end
+  end
+  return all
+end
 
 calls.methods(Worker, "worker")
 calls.functions(cluster, "cluster")
