@@ -128,8 +128,10 @@ local function countConnections(server)
   if not server._onconnection or rawget(server, "_onconnection") then return end
   local onconnection, closed = server._onconnection, server._connectionClosed
   function server:_onconnection(handle)
+    local before = self._connections
     lane:opened()
-    return onconnection(self, handle)
+    onconnection(self, handle)
+    if handle:is_closing() and self._connections == before then lane:released() end     -- it was one too many
   end
   function server:_connectionClosed(handle)
     lane:released()
@@ -147,7 +149,7 @@ local function watchClose(server, onClose)
   end
 end
 
-local function sharedHandle(server, reply, handle, indexKey)
+local function sharedHandle(server, reply, indexKey)
   listening[reply.key] = { server = server }
   local onClose = closer(reply.key, reply.lane, indexKey)
   if reply.lane then
@@ -156,7 +158,7 @@ local function sharedHandle(server, reply, handle, indexKey)
   end
   if reply.kind ~= "udp" then countConnections(server) end
   watchClose(server, onClose)
-  return handle
+  return onClose
 end
 
 local ADDRESS_TYPES = { IPv4 = 4, IPv6 = 6 }
@@ -188,10 +190,6 @@ local PASSED_ON = { "port", "addressType", "fd", "backlog", "ipv6Only", "reuseAd
 
 -- Set as the provider of lrun.listen: gets a server its handle from the primary.
 local function provide(server, request, callback)
-  if request.reusePort then                   -- a socket of its own beside the others: no business of the primary's
-    local handle, err = bound.bind(request)
-    return callback(err, handle)
-  end
   local message = { act = "queryServer" }
   for _, name in ipairs(PASSED_ON) do message[name] = request[name] end
   local isPath = request.addressType == -1
@@ -205,8 +203,10 @@ local function provide(server, request, callback)
       return callback(bound.failure(reply.errno, request, type(request.addressType) == "string" and "bind" or nil))
     end
     announce(server, request, reply.key)
-    if handle then return callback(nil, sharedHandle(server, reply, handle, indexKey)) end
-    callback(nil, laneHandle(server, reply, indexKey))
+    if not handle then return callback(nil, laneHandle(server, reply, indexKey)) end
+    local onClose = sharedHandle(server, reply, indexKey)
+    callback(nil, handle)
+    if handle:is_closing() then onClose() end    -- it could not listen, or was closed meanwhile
   end)
 end
 
