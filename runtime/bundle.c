@@ -13,6 +13,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.errno", luaopen_lrun_errno},
     {"lrun.handoff", luaopen_lrun_handoff},
     {"lrun.host", luaopen_lrun_host},
+    {"lrun.json", luaopen_lrun_json},
     {"lrun.sockets", luaopen_lrun_sockets},
     {"lrun.vm", luaopen_lrun_vm},
     {NULL, NULL},

@@ -1,0 +1,140 @@
+local errors = require("errors")
+local json = require("json")
+
+local function fails(f, ...)
+  local ok, err = pcall(f, ...)
+  assert.is_false(ok)
+  assert.is_true(errors.isError(err), tostring(err))
+  return err
+end
+
+local function nested(levels)
+  local value = {}
+  for _ = 2, levels do value = { value } end
+  return value
+end
+
+describe("json.encode", function()
+  it("writes values", function()
+    assert.equal('"a\\"b\\\\/\\b\\f\\n\\r\\t\\u0000\\u001f\127é😀"', json.encode('a"b\\/\b\f\n\r\t\0\31\127é😀'))
+    assert.equal("true", json.encode(true))
+    assert.equal("null", json.encode(nil))
+    assert.equal("null", json.encode(json.null))
+    assert.equal('[1,"x",false,null]', json.encode{ 1, "x", false, json.null })
+    assert.equal('{"a":{"b":[{}]}}', json.encode{ a = { b = { {} } } })
+  end)
+
+  it("writes numbers so that they come back the same", function()
+    assert.equal("[1,-1,0,0,1000000000000000,9007199254740991,-9007199254740992]",
+      json.encode{ 1, -1, 0, -0.0, 1e15, 2 ^ 53 - 1, -2 ^ 53 })
+    assert.equal("[0.1,0.30000000000000004,1.5]", json.encode{ 0.1, 0.1 + 0.2, 1.5 })
+    for _, number in ipairs{ 1 / 3, 2 ^ 60, 1e21, 5e-324, 1.7976931348623157e308, -123.456e-7 } do
+      assert.equal(number, json.decode(json.encode(number)))
+    end
+  end)
+
+  it("tells arrays from objects", function()
+    assert.equal("{}", json.encode{})
+    assert.equal("[]", json.encode(setmetatable({}, { __jsontype = "array" })))
+    assert.equal("[1,null,3]", json.encode{ 1, nil, 3 })
+    assert.equal("[null,null,1]", json.encode{ [3] = 1 })
+    assert.equal('{"1.5":true}', json.encode{ [1.5] = true })
+    assert.equal('{"0":1}', json.encode{ [0] = 1 })
+    assert.same({ ["1"] = "a", ["2"] = "b", x = "c" }, json.decode(json.encode{ "a", "b", x = "c" }))
+  end)
+
+  it("says what cannot be encoded", function()
+    local err = fails(json.encode, { users = { {}, {}, { name = print } } })
+    assert.equal("users[3].name", err.path)
+    assert.equal("Cannot encode users[3].name as JSON: a function", err.message)
+    assert.equal("ERR_INVALID_ARG_VALUE", err.code)
+    assert.equal('["a b"]', fails(json.encode, { ["a b"] = io.stdout }).path)
+    assert.equal("", fails(json.encode, 0 / 0).path)
+    assert.truthy(fails(json.encode, { 1, 1 / 0 }).message:find("Cannot encode [2] as JSON: an infinite", 1, true))
+    assert.truthy(fails(json.encode, { x = { [true] = 1 } }).message:find("x[true]", 1, true))
+    assert.truthy(fails(json.encode, { 1, x = { [1] = 2, ["1"] = 3, y = 1 } }).message:find("twice", 1, true))
+    assert.truthy(fails(json.encode, { list = { [1000] = 1 } }).message:find("list as JSON: a list with too many holes", 1, true))
+    assert.truthy(fails(json.encode, { s = "a\255" }).message:find("s as JSON: a string that is not UTF-8", 1, true))
+    assert.truthy(fails(json.encode, { ["\237\160\128"] = 1 }).message:find("a key that is not UTF-8", 1, true))
+  end)
+
+  it("stops at cycles and at 1000 levels", function()
+    local a = { b = {} }
+    a.b.a = a
+    local err = fails(json.encode, a)
+    assert.equal("Cannot encode b.a as JSON: it contains itself", err.message)
+    assert.equal(2000, #json.encode(nested(1000)))
+    assert.truthy(fails(json.encode, nested(1001)).message:find("nested too deep", 1, true))
+    assert.equal("[1]", json.encode{ 1 })
+  end)
+
+  it("writes big values and goes on with small ones", function()
+    local text = ("é\1"):rep(100000)
+    assert.equal(text, json.decode(json.encode{ text })[1])
+    assert.equal('""', json.encode(""))
+  end)
+
+  it("keeps to JSON under a locale with a decimal comma", function()
+    local before = os.setlocale(nil, "numeric")
+    for _, name in ipairs{ "de_DE.UTF-8", "fr_FR.UTF-8" } do os.setlocale(name, "numeric") end
+    local text = json.encode(0.5)
+    os.setlocale(before, "numeric")
+    assert.equal("0.5", text)
+  end)
+end)
+
+describe("json.decode", function()
+  it("reads values", function()
+    assert.same({ a = { 1, -0.5, 1e3, "é\n/\0😀" }, b = { c = true } },
+      json.decode(' {"a" : [1,-0.5,1E3, "\\u00e9\\n\\/\\u0000\\ud83d\\ude00"],\r\n\t"b":{"c":true}} '))
+    assert.equal(json.null, json.decode("null"))
+    assert.equal(json.null, json.decode("[null]")[1])
+    assert.equal(2 ^ 53 - 1, json.decode("9007199254740991"))
+    assert.equal(2, json.decode('{"a":1,"a":2}').a)
+    assert.equal("5", next(json.decode('{"5":1}')))
+  end)
+
+  -- text, line, column, reason
+  local WRONG = {
+    { "", 1, 1, "unexpected end" }, { "{", 1, 2, "unexpected end" }, { '"abc', 1, 5, "unexpected end" },
+    { "[1,2,]", 1, 6, "unexpected character" }, { "[,]", 1, 2, "unexpected character" },
+    { '\n\n {"a":tru}', 3, 7, "unexpected character" }, { "[1 2]", 1, 4, "expected ',' or ']'" },
+    { '{"a":1 "b":2}', 1, 8, "expected ',' or '}'" }, { '{"a" 1}', 1, 6, "expected ':'" },
+    { "{a:1}", 1, 2, "expected a key in quotes" }, { '{"a":1,}', 1, 8, "expected a key in quotes" },
+    { "1 2", 1, 3, "unexpected character after the value" }, { "[1]\0", 1, 4, "unexpected character after the value" },
+    { "01", 1, 2, "number with a leading zero" }, { "1.", 1, 3, "unexpected end" }, { "1.x", 1, 3, "expected a digit" },
+    { "0x10", 1, 2, "unexpected character after the value" }, { "+1", 1, 1, "unexpected character" },
+    { ".5", 1, 1, "unexpected character" }, { "NaN", 1, 1, "unexpected character" },
+    { "-Infinity", 1, 2, "expected a digit" }, { "nan", 1, 1, "unexpected character" },
+    { '"a\nb"', 1, 3, "control character in a string" }, { '"\255"', 1, 2, "string that is not UTF-8" },
+    { '"\192\128"', 1, 2, "string that is not UTF-8" }, { '"\\x41"', 1, 3, "unknown escape" },
+    { '"\\u12g4"', 1, 6, "expected a hexadecimal digit" }, { '"\\ud800"', 1, 2, "half of a surrogate pair" },
+    { '"\\udc00\\ud800"', 1, 2, "half of a surrogate pair" }, { '"\\ud800\\u0041"', 1, 2, "half of a surrogate pair" },
+    { "\239\187\191[]", 1, 1, "unexpected character" }, { "'a'", 1, 1, "unexpected character" },
+    { ("["):rep(1001), 1, 1001, "nested too deep" },
+  }
+  it("says where the text is wrong", function()
+    for _, case in ipairs(WRONG) do
+      local err = fails(json.decode, case[1])
+      assert.equal(("Invalid JSON at line %d, column %d: %s"):format(case[2], case[3], case[4]), err.message)
+      assert.equal("ERR_INVALID_JSON", err.code)
+      assert.same({ case[2], case[3] }, { err.line, err.column })
+    end
+    assert.equal(8, fails(json.decode, "[1,\n2,\n}").offset)
+  end)
+
+  it("never builds a part of a text that is cut short", function()
+    local text = '{"a":[1,2.5e-3,"\\ud83d\\ude00é",null,true,false],"b":{"c":{}}}'
+    for length = 0, #text - 1 do fails(json.decode, text:sub(1, length)) end
+    assert.equal(2, #json.decode(text).b == 0 and 2)
+  end)
+
+  it("takes 1000 levels", function()
+    assert.equal("table", type(json.decode(("["):rep(1000) .. ("]"):rep(1000))))
+  end)
+
+  it("names a wrong argument", function()
+    assert.equal('The "text" argument must be of type string. Received nil', fails(json.decode).message)
+    assert.truthy(fails(json.decode, json, "1").message:find("call json.decode(...) with a dot", 1, true))
+  end)
+end)
