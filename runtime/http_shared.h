@@ -1,0 +1,50 @@
+/* http_shared.h: what all HTTP connections of a VM share: buffers, the Date line, the ways into Lua, counters. */
+#ifndef LRUN_HTTP_SHARED_H
+#define LRUN_HTTP_SHARED_H
+
+#include "http_buffer.h"
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+/* The Lua functions that connections call (lualib/http/server.lua and client.lua). */
+typedef enum {
+  HTTP_ON_REQUEST,  /* (connection, id, method, target, head, flags) */
+  HTTP_ON_RESPONSE, /* (connection, status, head, flags) */
+  HTTP_ON_DATA,     /* (connection, bytes) */
+  HTTP_ON_END,      /* (connection, trailer section or nil) */
+  HTTP_ON_DRAIN,    /* (connection) */
+  HTTP_ON_FAULT,    /* (connection, status, code, reason, bytes) */
+  HTTP_ON_TIMEOUT,  /* (connection) */
+  HTTP_ON_CLOSED,   /* (connection, negative code or 0): returns the function to call when the handle is closed */
+  HTTP_CALLBACKS
+} http_callback_t;
+
+enum { HTTP_READ_SIZE = 64 * 1024 };
+
+typedef struct {
+  lua_State *L;    /* the main state */
+  uv_loop_t *loop;
+  int callbacks[HTTP_CALLBACKS]; /* registry refs */
+  int close;                     /* ref of luv's close */
+  http_buffer_t scratch;         /* output of the connection whose input is being parsed */
+  uint64_t date_until;           /* loop time in ms at which the Date line is stale */
+  uint64_t requests;             /* served since the start */
+  uint64_t connections;          /* taken since the start */
+  uint64_t refused;              /* requests answered by us with 4xx */
+  char date[40];                 /* "Date: …" CRLF */
+  bool scratch_lent;
+  bool read_buffer_busy;
+  char read_buffer[HTTP_READ_SIZE];
+} http_shared_t;
+
+/* The VM's, made on first use. */
+http_shared_t *http_shared(lua_State *L);
+
+/* The whole Date line with its CRLF, HTTP_DATE_LENGTH bytes. */
+enum { HTTP_DATE_LENGTH = 37 };
+const char *http_shared_date(http_shared_t *shared);
+
+#endif

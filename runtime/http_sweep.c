@@ -1,0 +1,56 @@
+/* http_sweep.c: all time limits of a server's connections, looked at now and then instead of a timer each. */
+#include "callback.h"
+#include "http_conn.h"
+
+enum { LINGER = 2000 }; /* ms that a peer gets to read a last response and to close */
+
+static bool passed(uint64_t now, uint64_t since, uint64_t limit) { return limit > 0 && now >= since + limit; }
+
+static void fault(http_conn_t *conn) {
+  conn->muted = true;
+  lua_State *co = http_conn_call(conn, HTTP_ON_FAULT);
+  lua_pushinteger(co, 408);
+  lua_pushliteral(co, "ERR_HTTP_REQUEST_TIMEOUT");
+  lua_pushliteral(co, "Request timeout");
+  lua_pushliteral(co, "");
+  callback_run(co, 5);
+}
+
+static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
+  const http_server_t *server = conn->server;
+  if (conn->lingering) {
+    if (passed(now, conn->idle_since, LINGER)) http_conn_close(L, conn, 0);
+    return;
+  }
+  if (passed(now, conn->active, server->timeout)) {
+    conn->active = now;
+    callback_run(http_conn_call(conn, HTTP_ON_TIMEOUT), 1);
+    return;
+  }
+  if (conn->client || conn->muted || conn->paused) return;
+  if (!http_parser_idle(&conn->parser)) {
+    bool in_head = conn->body_id == 0;
+    if (passed(now, conn->request_since, server->request_timeout) ||
+        (in_head && passed(now, conn->request_since, server->headers_timeout))) {
+      fault(conn);
+    }
+    return;
+  }
+  if (conn->inflight > 0 || http_conn_pending(conn) > 0) return;
+  if (conn->ids == 0) {
+    if (passed(now, conn->idle_since, server->headers_timeout)) fault(conn);
+  } else if (passed(now, conn->idle_since, server->keep_alive_timeout)) {
+    http_conn_close(L, conn, 0);
+  }
+}
+
+void http_server_sweep(lua_State *L, http_server_t *server) {
+  http_conn_t *conn = server->first;
+  while (conn != NULL) {
+    server->sweep_next = conn->next;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
+    look_at(L, conn, uv_now(conn->shared->loop));
+    lua_pop(L, 1);
+    conn = server->sweep_next; /* moved on when that one was closed */
+  }
+}
