@@ -12,6 +12,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"cjson.safe", luaopen_cjson_safe},
     {"lrun.errno", luaopen_lrun_errno},
     {"lrun.handoff", luaopen_lrun_handoff},
+    {"lrun.http", luaopen_lrun_http},
     {"lrun.host", luaopen_lrun_host},
     {"lrun.json", luaopen_lrun_json},
     {"lrun.sockets", luaopen_lrun_sockets},

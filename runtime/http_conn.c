@@ -169,12 +169,12 @@ static void on_body(http_conn_t *conn, const char *data, size_t len) {
   callback_run(co, 2);
 }
 
-static void on_end(http_conn_t *conn, const char *trailers, size_t len, bool had_body) {
+static void on_end(http_conn_t *conn, const char *trailers, size_t len) {
   conn->body_id = 0;
   if (conn->final) conn->muted = true;
   bool dump = conn->dump;
   conn->dump = conn->paused = false;
-  if ((!had_body && !conn->client) || dump) return;
+  if ((!conn->has_body && !conn->client) || dump) return;
   lua_State *co = http_conn_call(conn, HTTP_ON_END);
   if (len > 0) lua_pushlstring(co, trailers, len);
   else lua_pushnil(co);
@@ -190,7 +190,6 @@ static bool may_parse(const http_conn_t *conn) {
 static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, size_t *at) {
   http_event_t ev;
   if (http_parser_idle(&conn->parser)) conn->request_since = uv_now(conn->shared->loop);
-  bool had_body = http_parser_body_follows(&conn->parser);
   http_event_kind_t kind = http_parser_next(&conn->parser, data + *at, len - *at, &ev);
   const char *from = data + *at;
   *at += ev.used;
@@ -200,6 +199,7 @@ static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, 
   case HTTP_EV_MORE:
     return false;
   case HTTP_EV_HEAD:
+    conn->has_body = http_parser_body_follows(&conn->parser);
     if (conn->client) on_response(conn, ev.data, ev.len);
     else on_request(L, conn, ev.data, ev.len);
     break;
@@ -207,7 +207,7 @@ static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, 
     on_body(conn, ev.data, ev.len);
     break;
   case HTTP_EV_END:
-    on_end(conn, ev.data, ev.len, had_body);
+    on_end(conn, ev.data, ev.len);
     break;
   case HTTP_EV_FAULT:
     on_fault(conn, from, (size_t)(data + len - from));
@@ -238,7 +238,7 @@ static void on_eof(lua_State *L, http_conn_t *conn) {
     on_fault(conn, "", 0);
     conn->ending = true;
   } else if (kind == HTTP_EV_END) {
-    on_end(conn, ev.data, ev.len, true);
+    on_end(conn, ev.data, ev.len);
   }
   if (conn->stream == NULL) return;
   if (conn->client || conn->inflight > 0 || conn->lingering) {

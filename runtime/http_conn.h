@@ -60,12 +60,14 @@ struct http_conn {
   uint64_t request_since;        /* ms of loop time: first byte of the message under way */
   uint64_t idle_since;           /* last response done, or connected */
   uint64_t active;               /* last byte read or written */
+  uint64_t timeout;              /* ms without traffic, 0 for no limit */
   bool client;       /* we ask, the peer answers */
   bool spare_used;
   bool borrowed;
   bool parsing;      /* http_conn_parse is on the C stack: output waits for its end */
   bool reading;
   bool paused;       /* Lua wants no more body now */
+  bool has_body;     /* of the message under way */
   bool dump;         /* the rest of the body interests nobody */
   bool muted;        /* nothing more is parsed: a fault, the last request, an upgrade */
   bool final;        /* the message under way is the last that we take */

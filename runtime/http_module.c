@@ -68,11 +68,13 @@ static int l_attach(lua_State *L) {
   http_server_t *server = lua_touserdata(L, 1);
   uv_stream_t **handle = lua_touserdata(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
+  bool client = lua_toboolean(L, 4);
   if (handle == NULL || uv_is_closing((uv_handle_t *)*handle)) return 0;
   http_conn_t *conn = lua_newuserdata(L, sizeof *conn);
   lua_pushvalue(L, 3);
   http_conn_attach(L, conn, server, *handle);
-  conn->client = lua_toboolean(L, 4);
+  conn->client = client;
+  conn->timeout = server->timeout;
   http_parser_init(&conn->parser, conn->client ? HTTP_PARSE_RESPONSES : HTTP_PARSE_REQUESTS, server->max_head,
                    server->max_fields);
   return 1;
@@ -228,6 +230,34 @@ static int l_refuse(lua_State *L) {
   return 0;
 }
 
+/* rawWrite(conn, bytes): between the responses, for who holds the socket. */
+static int l_raw_write(lua_State *L) {
+  http_conn_t *conn = conn_at(L, 1);
+  size_t len = 0;
+  const char *data = lua_tolstring(L, 2, &len);
+  if (conn->stream == NULL) return 0;
+  int rc = http_buffer_add(&conn->out, data, len);
+  if (rc < 0) return broken(L, conn, rc);
+  http_conn_flush(L, conn);
+  return 0;
+}
+
+/* finishAll(conn): closes when what there is has been written; nothing more is taken. */
+static int l_finish_all(lua_State *L) {
+  http_conn_t *conn = conn_at(L, 1);
+  if (conn->stream == NULL) return 0;
+  conn->muted = conn->ending = true;
+  http_exchange_drop_all(conn);
+  http_conn_flush(L, conn);
+  return 0;
+}
+
+/* setTimeout(conn, ms): as the server's `timeout`, for this connection; 0 for none. */
+static int l_set_timeout(lua_State *L) {
+  conn_at(L, 1)->timeout = ms_at(L, 2);
+  return 0;
+}
+
 static int l_pause(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   conn->paused = true;
@@ -329,6 +359,9 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"finish", l_finish},
                                        {"raw", l_raw},
                                        {"refuse", l_refuse},
+                                       {"rawWrite", l_raw_write},
+                                       {"finishAll", l_finish_all},
+                                       {"setTimeout", l_set_timeout},
                                        {"pause", l_pause},
                                        {"resume", l_resume},
                                        {"dump", l_dump},

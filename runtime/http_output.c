@@ -198,7 +198,9 @@ static void drained(http_conn_t *conn) {
   http_exchange_t *e = conn->first;
   if (e == NULL || !e->starved) return;
   e->starved = false;
-  callback_run(http_conn_call(conn, HTTP_ON_DRAIN), 1);
+  lua_State *co = http_conn_call(conn, HTTP_ON_DRAIN);
+  lua_pushinteger(co, (lua_Integer)e->id);
+  callback_run(co, 2);
 }
 
 void http_conn_flush(lua_State *L, http_conn_t *conn) {

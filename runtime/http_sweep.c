@@ -22,7 +22,7 @@ static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
     if (passed(now, conn->idle_since, LINGER)) http_conn_close(L, conn, 0);
     return;
   }
-  if (passed(now, conn->active, server->timeout)) {
+  if (passed(now, conn->active, conn->timeout)) {
     conn->active = now;
     callback_run(http_conn_call(conn, HTTP_ON_TIMEOUT), 1);
     return;

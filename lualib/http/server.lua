@@ -1,0 +1,603 @@
+--- HTTP servers. A connection is C's (runtime/http_conn.c); this module makes req and res for each request, calls the
+--- handler, and decides what becomes of faults, timeouts and upgrades.
+---
+--- `connection`, the table that C passes, is Lua's side of a connection: `c` (C's side), `server`, `handle`, `socket`
+--- (made when asked for), `incoming` (the request whose body is being received), `response` and `later` (responses that
+--- are not finished).
+local core = require("lrun.http")
+local errors = require("errors")
+local net = require("net")
+local process = require("process")
+local uv = require("luv")
+local validate = require("lrun.validate")
+local message = require("http.message")
+local sockets = require("http.socket")
+
+local band = require("bit").band
+local nextTick = process.nextTick
+local flags = message.flags
+local IncomingMessage, OutgoingMessage = message.IncomingMessage, message.OutgoingMessage
+
+-- ServerResponse ------------------------------------------------------------------------------------------------------
+
+---@class ServerResponse: OutgoingMessage
+---@field statusCode integer
+---@field statusMessage string?
+---@field req IncomingMessage
+---@field socket Socket
+local ServerResponse = OutgoingMessage:extend("ServerResponse")
+ServerResponse.statusCode = 200
+
+local NO_DATE, CLOSE = 1, 2
+
+local function headFlags(self)
+  return (self.sendDate and 0 or NO_DATE) + (self._lastOne and CLOSE or 0)
+end
+
+local function emitFinished(self, callback)
+  self.writableFinished = true
+  if callback then callback() end
+  self:emit("finish")
+end
+
+local function emitClosed(self)
+  if self.closed then return end
+  self.closed = true
+  self:emit("close")
+end
+
+-- The response is complete, or its connection is gone.
+local function settle(self)
+  local connection = self._connection
+  if connection.response == self then
+    connection.response = nil
+  elseif connection.later then
+    connection.later[self._id] = nil
+  end
+end
+
+local function ended(self, callback)
+  self.writableEnded, self.finished = true, true
+  settle(self)
+  local req = self.req
+  if band(req._flags, flags.body) ~= 0 and not req.complete and not rawget(req, "_rs") then core.dump(self._c, self._id) end
+  if callback or rawget(self, "_listeners") then
+    nextTick(emitFinished, self, callback)
+    nextTick(emitClosed, self)
+  else
+    self.writableFinished = true
+  end
+  if rawget(req, "_listeners") and not req._closeEmitted then
+    nextTick(function()
+      if req._closeEmitted then return end
+      req._closeEmitted, req.closed = true, true
+      req:emit("close")
+    end)
+  end
+end
+
+local function writeAfterEnd(self, callback)
+  local err = self.destroyed and errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed")
+    or errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")
+  if callback then nextTick(callback, err) end
+  if not self.destroyed then nextTick(function() self:emit("error", err) end) end
+  return false
+end
+
+local function checkChunk(chunk)
+  if type(chunk) ~= "string" then error(errors.argType("chunk", "string", chunk), 0) end
+end
+
+local function checkStatus(status)
+  if type(status) ~= "number" or status < 100 or status > 999 or status ~= math.floor(status) then
+    error(errors.coded("ERR_HTTP_INVALID_STATUS_CODE", "Invalid status code: " .. tostring(status)), 0)
+  end
+end
+
+local function checkStatusMessage(text)
+  if text ~= nil and (type(text) ~= "string" or not core.isText(text)) then
+    error(errors.coded("ERR_INVALID_CHAR", "Invalid character in statusMessage"), 0)
+  end
+end
+
+--- Sets status and headers; they go out with the first piece of the body.
+---@param status integer
+---@param text string? status message
+---@param headers table<string, string|number|string[]>|string[]? a table, or names and values in turn
+---@return self
+function ServerResponse:writeHead(status, text, headers)
+  if self.headersSent then
+    error(errors.coded("ERR_HTTP_HEADERS_SENT", "Cannot write headers after they are sent to the client"), 0)
+  end
+  if status ~= 200 then checkStatus(status) end
+  if type(text) == "table" then text, headers = nil, text end
+  if text ~= nil then checkStatusMessage(text) self.statusMessage = text end
+  if headers ~= nil then
+    if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
+    if #headers > 0 then
+      for i = 1, #headers, 2 do
+        local lower = message.lowerName(headers[i])
+        if self._places and self._places[lower] then self:appendHeader(headers[i], headers[i + 1])
+        else self:setHeader(headers[i], headers[i + 1]) end
+      end
+    else
+      for name, value in pairs(headers) do self:setHeader(name, value) end
+    end
+  end
+  self.statusCode = status
+  self.headersSent = true
+  return self
+end
+
+local function sendHead(self, flush)
+  checkStatus(self.statusCode)
+  checkStatusMessage(self.statusMessage)
+  self.headersSent, self._begun = true, true
+  core.head(self._c, self._id, self.statusCode, self.statusMessage, self._fields, headFlags(self), flush)
+end
+
+--- Sends the head now.
+function ServerResponse:flushHeaders()
+  if not self._begun and not self.writableEnded then sendHead(self, true) end
+end
+
+--- Writes a piece of the body; false says: wait for `drain`.
+---@param chunk string
+---@param encoding string|function? accepted; may be left out
+---@param callback function? called when the piece was given to the system
+---@return boolean
+function ServerResponse:write(chunk, encoding, callback)
+  if type(encoding) == "function" then callback = encoding end
+  checkChunk(chunk)
+  if self.writableEnded or self.destroyed then return writeAfterEnd(self, callback) end
+  if not self._begun then sendHead(self, false) end
+  if chunk == "" then
+    if callback then nextTick(callback) end
+    return true
+  end
+  local more = core.write(self._c, self._id, chunk)
+  if callback then nextTick(callback) end
+  if more == false then self.writableNeedDrain = true end
+  return more == true
+end
+
+--- Ends the response, after a last piece of its body.
+---@param chunk string|function?
+---@param encoding string|function? accepted; may be left out
+---@param callback function? called when all was given to the system
+---@return self
+function ServerResponse:finish(chunk, encoding, callback)
+  if type(chunk) == "function" then chunk, callback = nil, chunk end
+  if type(encoding) == "function" then callback = encoding end
+  if chunk ~= nil then checkChunk(chunk) end
+  if self.writableEnded or self.destroyed then
+    if chunk ~= nil and not self.destroyed then writeAfterEnd(self, callback)
+    elseif callback then
+      nextTick(callback, errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
+    end
+    return self
+  end
+  if self._begun then
+    core.finish(self._c, self._id, chunk, self._trailerLines)
+  elseif self._trailerLines then
+    sendHead(self, false)
+    core.finish(self._c, self._id, chunk, self._trailerLines)
+  else
+    local status = self.statusCode
+    if status ~= 200 then checkStatus(status) end
+    if self.statusMessage then checkStatusMessage(self.statusMessage) end
+    self.headersSent, self._begun = true, true
+    core.respond(self._c, self._id, status, self.statusMessage, self._fields, chunk, headFlags(self))
+  end
+  ended(self, callback)
+  return self
+end
+
+--- Gives the response up and closes the connection.
+---@param err any?
+---@return self
+function ServerResponse:destroy(err)
+  if self.destroyed then return self end
+  self.destroyed = true
+  settle(self)
+  if self._c then core.close(self._c) end
+  if err ~= nil then nextTick(function() self:emit("error", err) end) end
+  nextTick(emitClosed, self)
+  return self
+end
+
+local function interim(self, text)
+  if not self.headersSent then core.raw(self._c, self._id, text) end
+end
+
+--- Tells a client that waits before it sends its body to go on.
+function ServerResponse:writeContinue() interim(self, "HTTP/1.1 100 Continue\r\n\r\n") end
+
+--- Tells the client that the answer takes time.
+function ServerResponse:writeProcessing() interim(self, "HTTP/1.1 102 Processing\r\n\r\n") end
+
+--- Sends headers ahead of the response, mostly `link`.
+---@param hints table<string, string|string[]>
+---@param callback function?
+function ServerResponse:writeEarlyHints(hints, callback)
+  if type(hints) ~= "table" then error(errors.argType("hints", "table", hints), 0) end
+  local lines = { "HTTP/1.1 103 Early Hints\r\n" }
+  for name, value in pairs(hints) do
+    message.lowerName(name)
+    value = message.checkValue(name, value)
+    if type(value) == "table" then value = table.concat(value, ", ") end
+    lines[#lines + 1] = name .. ": " .. value .. "\r\n"
+  end
+  if #lines > 1 then interim(self, table.concat(lines) .. "\r\n") end
+  if callback then nextTick(callback) end
+end
+
+--- Output is written at once; several writes in one turn of the loop are one write already.
+function ServerResponse:cork() return self end
+function ServerResponse:uncork() return self end
+
+--- Calls the listener after `ms` without traffic on the connection.
+---@return self
+function ServerResponse:setTimeout(ms, listener)
+  if listener then self:on("timeout", listener) end
+  message.setTimeout(self._connection, ms)
+  return self
+end
+
+local getters = {
+  socket = function(self) return sockets.of(self._connection) end,
+  connection = function(self) return sockets.of(self._connection) end,
+  writable = function(self) return not self.writableEnded and not self.destroyed end,
+  writableLength = function() return 0 end,
+  writableCorked = function() return 0 end,
+}
+
+-- Methods first: most lookups are theirs.
+local methods = {}
+do
+  local class = ServerResponse
+  while class do
+    for key, value in pairs(class) do if methods[key] == nil then methods[key] = value end end
+    class = rawget(class, "super")
+  end
+end
+ServerResponse.__index = function(self, key)
+  local value = methods[key]
+  if value ~= nil then return value end
+  local getter = getters[key]
+  if getter then return getter(self) end
+end
+
+-- Server --------------------------------------------------------------------------------------------------------------
+
+---@class HttpServer: Server
+---@field headersTimeout integer ms for a head to arrive, 60000; 0 for no limit
+---@field requestTimeout integer ms for a whole request to arrive, 300000
+---@field keepAliveTimeout integer ms that a connection may wait for its next request, 5000
+---@field timeout integer ms without traffic, 0 for no limit
+---@field maxHeadersCount integer 2000
+---@field maxRequestsPerSocket integer 0 for any number
+---@field maxHeaderSize integer bytes of a head, 16384
+local Server = net.Server:extend("Server")
+Server.headersTimeout = 60000
+Server.requestTimeout = 300000
+Server.keepAliveTimeout = 5000
+Server.timeout = 0
+Server.maxHeadersCount = 2000
+Server.maxRequestsPerSocket = 0
+
+local DEFAULT_MAX_HEADER_SIZE = 16 * 1024
+
+local OPTIONS = { "headersTimeout", "requestTimeout", "keepAliveTimeout", "timeout", "maxHeadersCount", "maxRequestsPerSocket" }
+
+---@param options table?
+---@param listener fun(req: IncomingMessage, res: ServerResponse)?
+function Server:initialize(options, listener)
+  if type(options) == "function" then options, listener = nil, options end
+  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
+  if listener ~= nil then validate.func(listener, "requestListener") end
+  options = options or {}
+  for _, name in ipairs(OPTIONS) do
+    if options[name] ~= nil then self[name] = validate.integer(options[name], "options." .. name, 0) end
+  end
+  self.maxHeaderSize = DEFAULT_MAX_HEADER_SIZE
+  if options.maxHeaderSize ~= nil then
+    self.maxHeaderSize = validate.integer(options.maxHeaderSize, "options.maxHeaderSize", 1, 2 ^ 30)
+  end
+  local netOptions = {}
+  for name, value in pairs(options) do netOptions[name] = value end
+  netOptions.allowHalfOpen = true
+  net.Server.initialize(self, netOptions)
+  self._http = core.server(self.maxHeaderSize, self.maxHeadersCount)
+  if listener then self:on("request", listener) end
+end
+
+local function configure(self)
+  core.configure(self._http, self.headersTimeout, self.requestTimeout, self.keepAliveTimeout, self.timeout,
+    self.maxRequestsPerSocket, self.maxHeadersCount, self._closing)
+end
+
+-- How often to look at the connections: often enough for the shortest limit, never more than 50 times a second.
+local function sweepInterval(self)
+  local shortest = self._shortest or math.huge
+  for _, limit in ipairs { self.headersTimeout, self.requestTimeout, self.keepAliveTimeout, self.timeout } do
+    if limit > 0 and limit < shortest then shortest = limit end
+  end
+  return math.floor(math.min(math.max(shortest / 5, 20), 1000))
+end
+
+local function sweep(self)
+  if core.count(self._http) == 0 then
+    self._sweeper:stop()
+    self._sweeping = nil
+    return
+  end
+  configure(self)
+  core.sweep(self._http)
+end
+
+local function startSweep(self)
+  local interval = sweepInterval(self)
+  if self._sweeping == interval then return end
+  self._sweeping = interval
+  if not self._sweeper then
+    self._sweeper = uv.new_timer()
+    self._sweeper:unref()
+  end
+  self._sweeper:start(interval, interval, function() sweep(self) end)
+end
+
+--- Internal: one connection has a limit of its own.
+function Server:_limit(ms)
+  if ms > 0 and ms < (self._shortest or math.huge) then
+    self._shortest = ms
+    startSweep(self)
+  end
+end
+
+-- Hangs a connection on a luv handle; `core.start` begins to read.
+local function attach(self, handle, counted)
+  configure(self)
+  local connection = { server = self, handle = handle, counted = counted }
+  local c = core.attach(self._http, handle, connection)
+  if not c then return nil end
+  connection.c = c
+  startSweep(self)
+  return connection
+end
+
+local emit = net.Server.emit
+
+--- Called by net for each accepted connection. The socket is made when there is a listener to see it.
+---@param handle userdata
+function Server:_onconnection(handle)
+  if not self:_admit(handle) then return end
+  local connection = attach(self, handle, true)
+  if not connection then return end
+  local listeners = self._listeners
+  if listeners and listeners.connection then emit(self, "connection", sockets.of(connection)) end
+  core.start(connection.c)
+end
+
+-- A net.Socket from elsewhere, with what it has received and nobody has read.
+local function serveSocket(self, socket)
+  local handle, received = socket:_release()
+  if not handle then return end
+  socket:_attach(handle)
+  local connection = attach(self, handle, false)
+  if not connection then return end
+  sockets.adopt(connection, socket)
+  return connection, received
+end
+
+--- Emits; a `connection` that is emitted by the program is served from here on, its socket may come from elsewhere.
+---@param name any
+---@return boolean heard
+function Server:emit(name, ...)
+  if name ~= "connection" then return emit(self, name, ...) end
+  local socket = ...
+  if type(socket) ~= "table" or not socket._release then error(errors.argType("socket", "an instance of Socket", socket), 0) end
+  local connection, received = serveSocket(self, socket)
+  emit(self, name, socket)
+  if connection then core.start(connection.c, received) end
+  return true
+end
+
+-- Requests ------------------------------------------------------------------------------------------------------------
+
+-- The traceback without the runtime's own frames.
+local function userFrames()
+  local lines, place = {}, nil
+  for line in debug.traceback("", 3):gmatch("[^\n]+") do
+    local where = line:match("^\t(.-): in ")
+    if where and not where:find("^lrun:") and not where:find("^%[C%]") and not where:find("^%[builtin") then
+      place = place or where
+      lines[#lines + 1] = line
+    end
+  end
+  return table.concat(lines, "\n"), place
+end
+
+local function describeFailure(err)
+  local trace, place = userFrames()
+  local text = tostring(err)
+  if type(err) == "string" and text:find("^[^\n]-:%d+: ") then place = nil end
+  return { err = err, text = (place and place .. ": " or "") .. text .. "\n"
+    .. (trace ~= "" and "stack traceback:\n" .. trace .. "\n" or "") }
+end
+
+-- A handler that threw: 500 when nothing was sent yet, or the status that the error names; the connection ends.
+local function failed(res, failure)
+  local status = type(failure.err) == "table" and rawget(failure.err, "statusCode")
+  if type(status) ~= "number" or status < 400 or status > 499 then
+    status = 500
+    io.stdout:flush()
+    io.stderr:write(failure.text)
+  end
+  if res._begun then
+    if not res.writableEnded then res:destroy() end
+    return
+  end
+  res._fields, res._places, res._trailerLines, res.headersSent = nil, nil, nil, false
+  res.statusMessage, res.statusCode, res._lastOne = nil, status, true
+  res:setHeader("Content-Type", "text/plain")
+  res:finish(core.statusText(status) .. "\n")
+end
+
+local function emitRequest(server, req, res) server:emit("request", req, res) end
+
+local function handle(server, req, res)
+  local listeners = server._listeners
+  local listener = listeners and listeners.request
+  local ok, failure
+  if type(listener) == "function" then
+    ok, failure = xpcall(listener, describeFailure, req, res)
+  else
+    ok, failure = xpcall(emitRequest, describeFailure, server, req, res)
+  end
+  if not ok then failed(res, failure) end
+end
+
+-- The protocol changes: the socket goes to the listener with the bytes that came behind the head.
+local function handOver(server, connection, req, res, name)
+  settle(res)
+  res.destroyed = true
+  local socket, rest = sockets.takeOver(connection)
+  if connection.counted then socket._server = server end
+  server:emit(name, req, socket, rest)
+end
+
+local function special(server, connection, req, res, bits)
+  if band(bits, flags.last) ~= 0 then
+    res._lastOne = true
+    if not server:emit("dropRequest", req, connection.socket or sockets.of(connection)) then
+      res:writeHead(503)
+      return res:finish()
+    end
+    return res:finish()
+  end
+  if band(bits, flags.upgrade) ~= 0 then
+    local name = req.method == "CONNECT" and "connect" or "upgrade"
+    if server:listenerCount(name) > 0 then return handOver(server, connection, req, res, name) end
+    if name == "connect" then return core.close(connection.c) end
+  end
+  if band(bits, flags.expect100) ~= 0 then
+    if server:emit("checkContinue", req, res) then return end
+    res:writeContinue()
+  elseif band(bits, flags.expect) ~= 0 then
+    if server:emit("checkExpectation", req, res) then return end
+    res:writeHead(417)
+    return res:finish()
+  end
+  handle(server, req, res)
+end
+
+local SPECIAL = flags.upgrade + flags.expect + flags.last
+
+local function onRequest(connection, id, method, url, head, bits)
+  local req = setmetatable({ _connection = connection, _head = head, _flags = bits, method = method, url = url },
+    IncomingMessage)
+  local res = setmetatable({ _connection = connection, _c = connection.c, _id = id, req = req }, ServerResponse)
+  if band(bits, flags.body) ~= 0 then connection.incoming = req end
+  if not connection.response then
+    connection.response = res
+  else
+    local later = connection.later
+    if not later then later = {} connection.later = later end
+    later[id] = res
+  end
+  if band(bits, SPECIAL) ~= 0 then return special(connection.server, connection, req, res, bits) end
+  return handle(connection.server, req, res)
+end
+
+local function responseOf(connection, id)
+  local response = connection.response
+  if response and response._id == id then return response end
+  return connection.later and connection.later[id]
+end
+
+local function onDrain(connection, id)
+  local res = responseOf(connection, id)
+  if not res then return end
+  res.writableNeedDrain = false
+  res:emit("drain")
+end
+
+local function onFault(connection, status, code, reason, packet)
+  local server = connection.server
+  if server:listenerCount("clientError") == 0 then return core.refuse(connection.c, status) end
+  local text = code:find("^HPE_") and "Parse Error: " .. reason or reason
+  local err = errors.coded(code, text, { reason = reason, rawPacket = packet, bytesParsed = 0 })
+  server:emit("clientError", err, sockets.of(connection))
+end
+
+local function onTimeout(connection)
+  local server, response, socket = connection.server, connection.response, connection.socket
+  local req = response and response.req
+  local heard = req and not req.complete and req:emit("timeout")
+  heard = response and response:emit("timeout") or heard
+  heard = socket and socket:emit("timeout") or heard
+  if server:listenerCount("timeout") > 0 then heard = server:emit("timeout", sockets.of(connection)) end
+  if not heard then core.close(connection.c) end
+end
+
+-- The client is gone, or the last response is sent.
+local function abandon(res)
+  local req = res.req
+  if not res.writableEnded then
+    res.destroyed = true
+    nextTick(emitClosed, res)
+  end
+  if not req.destroyed and (not req._closeEmitted) then
+    req._complete = req._complete or false
+    req:destroy(errors.coded("ECONNRESET", "aborted"))
+  end
+end
+
+local function closed(connection, code)
+  local server, response, later = connection.server, connection.response, connection.later
+  connection.closed = true
+  connection.response, connection.later = nil, nil
+  if response then abandon(response) end
+  if later then
+    for _, each in pairs(later) do abandon(each) end
+  end
+  local incoming = connection.incoming
+  connection.incoming = nil
+  if incoming and not incoming.destroyed then incoming:destroy(errors.coded("ECONNRESET", "aborted")) end
+  local socket = connection.socket
+  if connection.counted then
+    server:_connectionClosed(connection.handle)
+  elseif socket and socket._server then
+    socket._server:_connectionClosed(connection.handle)
+  end
+  sockets.closed(connection, code < 0 and errors.system(code, "read") or nil)
+end
+
+local function onClosed(connection, code) return function() closed(connection, code) end end
+
+core.setup {
+  onrequest = onRequest, ondata = message.onData, onend = message.onEnd, ondrain = onDrain, onfault = onFault,
+  ontimeout = onTimeout, onclosed = onClosed,
+}
+
+-- Closing -------------------------------------------------------------------------------------------------------------
+
+--- Closes the connections that wait for a next request.
+function Server:closeIdleConnections() core.closeIdle(self._http) end
+
+--- Closes all connections, whatever they do.
+function Server:closeAllConnections() core.closeAll(self._http) end
+
+--- Takes no new connections and closes the idle ones; the others end with their response.
+---@param callback fun(err: any?)?
+---@return self
+function Server:close(callback)
+  self._closing = true
+  configure(self)
+  net.Server.close(self, callback)
+  core.closeIdle(self._http)
+  return self
+end
+
+return { Server = Server, ServerResponse = ServerResponse }

@@ -1,0 +1,102 @@
+local await = require("await")
+local http = require("http")
+local timers = require("timers")
+local rawhttp = require("spec.support.rawhttp")
+
+describe("http.Server", function()
+  local server
+
+  local function serve(options, listener)
+    server = http.createServer(options, listener)
+    await(function(done) server:listen(0, "127.0.0.1", function() done() end) end)
+    return server:address().port
+  end
+
+  after_each(function()
+    if not server then return end
+    server:closeAllConnections()
+    await(function(done) server:close(done) end)
+    server = nil
+  end)
+
+  local function get(path, more) return ("GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n"):format(path, more or "") end
+  local CLOSE = "Connection: close\r\n"
+
+  it("answers and keeps the connection", function()
+    local port = serve(nil, function(_, res)
+      res:writeHead(200)
+      res:finish("hello world\n")
+    end)
+    local text = rawhttp.exchange(port, get("/") .. get("/", CLOSE))
+    assert.same({ 200, 200 }, rawhttp.statuses(text))
+    assert.truthy(text:find("Content%-Length: 12\r\n"))
+    assert.truthy(text:find("Date: %a+, %d+ %a+ %d+ %d+:%d+:%d+ GMT\r\n"))
+    assert.truthy(text:find("Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n", 1, true))
+  end)
+
+  it("answers pipelined requests in their order when later ones are ready first", function()
+    local port = serve(nil, function(req, res)
+      if req.url == "/slow" then timers.setTimeout(function() res:finish("slow") end, 20)
+      else res:finish(req.url) end
+    end)
+    local text = rawhttp.exchange(port, get("/slow") .. get("/b") .. get("/slow") .. get("/d", CLOSE))
+    local bodies = {}
+    for body in text:gmatch("\r\n\r\n([^H]*)") do bodies[#bodies + 1] = body end
+    assert.same({ "slow", "/b", "slow", "/d" }, bodies)
+  end)
+
+  it("streams bodies both ways", function()
+    local port = serve(nil, function(req, res) req:pipe(res) end)
+    local text = rawhttp.exchange(port, { "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+      "3\r\nabc\r\n", "4;name=value\r\ndefg\r\n0\r\n\r\n" })
+    assert.truthy(text:find("Transfer%-Encoding: chunked"))
+    assert.equal("abcdefg", (text:match("\r\n\r\n(.*)"):gsub("%x+\r\n(%a*)\r\n", "%1"):gsub("\r\n", "")))
+  end)
+
+  it("gives the whole body inside a handler", function()
+    local port = serve(nil, function(req, res) res:finish(req:body()) end)
+    local text = rawhttp.exchange(port, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+    assert.truthy(text:find("\r\n\r\nhello$"))
+  end)
+
+  it("answers 413 when a body passes the limit of req:body", function()
+    local port = serve(nil, function(req, res) res:finish(req:body(4)) end)
+    local text = rawhttp.exchange(port, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
+    assert.same({ 413 }, rawhttp.statuses(text))
+  end)
+
+  it("lets a handler await", function()
+    local port = serve(nil, function(_, res)
+      await.sleep(5)
+      res:finish("slept")
+    end)
+    assert.truthy(rawhttp.exchange(port, get("/", CLOSE)):find("\r\n\r\nslept$"))
+  end)
+
+  it("answers 431 to a head that is too large and closes", function()
+    local port = serve(nil, function(_, res) res:finish("no") end)
+    local text, how = rawhttp.exchange(port, get("/", "X: " .. ("x"):rep(20000) .. "\r\n"))
+    assert.same({ 431 }, rawhttp.statuses(text))
+    assert.equal("closed", how)
+  end)
+
+  it("answers 408 to a head that is too slow, and to nothing at all", function()
+    local port = serve({ headersTimeout = 60 }, function(_, res) res:finish("no") end)
+    assert.same({ 408 }, rawhttp.statuses((rawhttp.exchange(port, "GET / HT"))))
+    assert.same({ 408 }, rawhttp.statuses((rawhttp.exchange(port, {}))))
+  end)
+
+  it("closes a connection that stays idle", function()
+    local port = serve({ keepAliveTimeout = 60 }, function(_, res) res:finish("x") end)
+    local text, how = rawhttp.exchange(port, get("/"))
+    assert.same({ 200 }, rawhttp.statuses(text))
+    assert.equal("closed", how)
+  end)
+
+  it("answers 400 to what is no HTTP", function()
+    local port = serve(nil, function(_, res) res:finish("no") end)
+    local text, how = rawhttp.exchange(port, "hello there")
+    assert.same({ 400 }, rawhttp.statuses(text))
+    assert.equal("closed", how)
+  end)
+end)
