@@ -1,12 +1,13 @@
-/* http_body.c: message bodies: of known length, chunked, or up to the connection's end; and the character classes.
+/* http_body.c: message bodies: of known length, chunked, or up to the connection's end; and the character
+ * classes.
  *
- * Chunk framing is ours and not llhttp's: one size line is hex digits, perhaps extensions after a semicolon (ignored,
- * limited), CR, LF. Nothing else may stand there. */
+ * Chunk framing is ours and not llhttp's: one size line is hex digits, perhaps extensions after a semicolon
+ * (ignored, limited), CR, LF. Nothing else may stand there. */
 #include "http_grammar.h"
 
 #include <string.h>
 
-enum { LARGEST_CHUNK_DIGITS = 13 }; /* 2^52 - 1: exact in a Lua number */
+enum { LARGEST_CHUNK_DIGITS = 13 };  /* 2^52 - 1: exact in a Lua number */
 enum { MAX_EXTENSIONS = 16 * 1024 }; /* bytes of extensions in one message */
 
 enum { TOKEN = 1, TEXT = 2, HOST = 4 };
@@ -73,7 +74,8 @@ static http_event_kind_t bad_size(http_parser_t *p) {
 static http_event_kind_t size_byte(http_parser_t *p, char c) {
   int digit = hex_digit(c);
   if (digit >= 0) {
-    if (++p->digits > LARGEST_CHUNK_DIGITS) return http_fail(p, 400, "HPE_INVALID_CHUNK_SIZE", "Chunk size overflow");
+    if (++p->digits > LARGEST_CHUNK_DIGITS)
+      return http_fail(p, 400, "HPE_INVALID_CHUNK_SIZE", "Chunk size overflow");
     p->left = p->left * 16 + (uint64_t)digit;
     return HTTP_EV_MORE;
   }
@@ -169,11 +171,9 @@ http_event_kind_t http_body_next(http_parser_t *p, const char *data, size_t len,
     switch (p->state) {
     case HTTP_STATE_LENGTH:
     case HTTP_STATE_UNTIL_EOF:
-    case HTTP_STATE_CHUNK_DATA:
-      return piece(p, at, rest, ev);
+    case HTTP_STATE_CHUNK_DATA: return piece(p, at, rest, ev);
     case HTTP_STATE_TRAILER_START:
-    case HTTP_STATE_TRAILER:
-      return trailer(p, at, rest, ev);
+    case HTTP_STATE_TRAILER: return trailer(p, at, rest, ev);
     case HTTP_STATE_CHUNK_CR:
     case HTTP_STATE_CHUNK_LF:
       if (rest == 0) return HTTP_EV_MORE;

@@ -10,7 +10,8 @@ typedef struct {
   size_t cap;
 } http_buffer_t;
 
-/* Room for `more` bytes after the end: where they go, or NULL when memory is out. Add to len what was written. */
+/* Room for `more` bytes after the end: where they go, or NULL when memory is out. Add to len what was
+ * written. */
 char *http_buffer_room(http_buffer_t *b, size_t more);
 
 /* 0 or UV_ENOMEM; nothing is appended then. */

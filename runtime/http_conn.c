@@ -1,10 +1,11 @@
 /* http_conn.c: one connection's life: reading, parsing, entering Lua, closing.
  *
- * In: uv_read into the VM's shared buffer → http_parser_next → one call of Lua per head, per piece of body, per end.
- * What may not be parsed yet (Lua paused the body, too many requests in flight, too much output waiting) is kept in
- * conn->in and reading stops. While parsing, output only collects; one write follows.
- * The handle is luv's; luv_handle_t.extra points to the connection. http_conn_close and http_conn_release are the ways
- * out, after either conn->stream is NULL and the connection is an empty shell for those in Lua who still hold it. */
+ * In: uv_read into the VM's shared buffer → http_parser_next → one call of Lua per head, per piece of body,
+ * per end. What may not be parsed yet (Lua paused the body, too many requests in flight, too much output
+ * waiting) is kept in conn->in and reading stops. While parsing, output only collects; one write follows. The
+ * handle is luv's; luv_handle_t.extra points to the connection. http_conn_close and http_conn_release are the
+ * ways out, after either conn->stream is NULL and the connection is an empty shell for those in Lua who still
+ * hold it. */
 #include "http_conn.h"
 
 #include "callback.h"
@@ -196,22 +197,15 @@ static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, 
   conn->rest = data + *at;
   conn->rest_len = len - *at;
   switch (kind) {
-  case HTTP_EV_MORE:
-    return false;
+  case HTTP_EV_MORE: return false;
   case HTTP_EV_HEAD:
     conn->has_body = http_parser_body_follows(&conn->parser);
     if (conn->client) on_response(conn, ev.data, ev.len);
     else on_request(L, conn, ev.data, ev.len);
     break;
-  case HTTP_EV_BODY:
-    on_body(conn, ev.data, ev.len);
-    break;
-  case HTTP_EV_END:
-    on_end(conn, ev.data, ev.len);
-    break;
-  case HTTP_EV_FAULT:
-    on_fault(conn, from, (size_t)(data + len - from));
-    break;
+  case HTTP_EV_BODY: on_body(conn, ev.data, ev.len); break;
+  case HTTP_EV_END: on_end(conn, ev.data, ev.len); break;
+  case HTTP_EV_FAULT: on_fault(conn, from, (size_t)(data + len - from)); break;
   }
   return may_parse(conn);
 }
@@ -284,7 +278,8 @@ void http_conn_resume(lua_State *L, http_conn_t *conn) {
     http_conn_flush(L, conn);
   }
   if (conn->stream == NULL) return;
-  bool want = conn->lingering || (conn->in.len == 0 && may_parse(conn)) || (conn->muted && conn->in.len == 0 && !conn->ending);
+  bool want = conn->lingering || (conn->in.len == 0 && may_parse(conn)) ||
+              (conn->muted && conn->in.len == 0 && !conn->ending);
   if (want == conn->reading || conn->eof) return;
   conn->reading = want;
   if (!want) {

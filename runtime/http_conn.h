@@ -1,7 +1,8 @@
 /* http_conn.h: one HTTP connection on a luv stream handle, server's or client's side.
  *
- * The connection reads, parses, calls Lua once per head, keeps responses in the order of their requests and writes.
- * It is a Lua userdata; Lua's side of it is a table, `connection`, which keeps it alive while the handle is open. */
+ * The connection reads, parses, calls Lua once per head, keeps responses in the order of their requests and
+ * writes. It is a Lua userdata; Lua's side of it is a table, `connection`, which keeps it alive while the
+ * handle is open. */
 #ifndef LRUN_HTTP_CONN_H
 #define LRUN_HTTP_CONN_H
 
@@ -26,8 +27,8 @@ struct http_exchange {
   bool finished;
   bool chunked;
   bool bodyless;
-  bool counted;  /* `left` says how much of Content-Length is still to be written */
-  bool starved;  /* its writer was told to wait */
+  bool counted; /* `left` says how much of Content-Length is still to be written */
+  bool starved; /* its writer was told to wait */
   uint64_t left;
   http_buffer_t held; /* written before its turn */
 };
@@ -47,8 +48,8 @@ struct http_conn {
   int ref;                  /* registry ref of Lua's table, held while stream is set */
   int error;                /* why it was closed, negative, 0 for no error */
   http_parser_t parser;
-  http_buffer_t in;  /* received, and not parsed while parsing waits */
-  const char *rest;  /* while parsing: the bytes behind the event that Lua handles now */
+  http_buffer_t in; /* received, and not parsed while parsing waits */
+  const char *rest; /* while parsing: the bytes behind the event that Lua handles now */
   size_t rest_len;
   http_buffer_t out; /* to be written; the shared scratch buffer while `borrowed` */
   http_write_t *writing;
@@ -56,23 +57,23 @@ struct http_conn {
   http_exchange_t spare;         /* memory for one of them */
   uint32_t ids;                  /* exchanges begun */
   uint32_t inflight;
-  uint32_t body_id;              /* exchange whose body is being received */
-  uint64_t request_since;        /* ms of loop time: first byte of the message under way */
-  uint64_t idle_since;           /* last response done, or connected */
-  uint64_t active;               /* last byte read or written */
-  uint64_t timeout;              /* ms without traffic, 0 for no limit */
-  bool client;       /* we ask, the peer answers */
+  uint32_t body_id;       /* exchange whose body is being received */
+  uint64_t request_since; /* ms of loop time: first byte of the message under way */
+  uint64_t idle_since;    /* last response done, or connected */
+  uint64_t active;        /* last byte read or written */
+  uint64_t timeout;       /* ms without traffic, 0 for no limit */
+  bool client;            /* we ask, the peer answers */
   bool spare_used;
   bool borrowed;
-  bool parsing;      /* http_conn_parse is on the C stack: output waits for its end */
+  bool parsing; /* http_conn_parse is on the C stack: output waits for its end */
   bool reading;
-  bool paused;       /* Lua wants no more body now */
-  bool has_body;     /* of the message under way */
-  bool dump;         /* the rest of the body interests nobody */
-  bool muted;        /* nothing more is parsed: a fault, the last request, an upgrade */
-  bool final;        /* the message under way is the last that we take */
-  bool ending;       /* close when all is written */
-  bool lingering;    /* our side is shut, input is thrown away */
+  bool paused;    /* Lua wants no more body now */
+  bool has_body;  /* of the message under way */
+  bool dump;      /* the rest of the body interests nobody */
+  bool muted;     /* nothing more is parsed: a fault, the last request, an upgrade */
+  bool final;     /* the message under way is the last that we take */
+  bool ending;    /* close when all is written */
+  bool lingering; /* our side is shut, input is thrown away */
   bool eof;
   bool head_request; /* client: the response to come has no body */
 };
@@ -84,14 +85,15 @@ struct http_server {
   uint32_t max_head, max_fields;
   uint32_t max_requests; /* per connection, 0 for any number */
   uint64_t headers_timeout, request_timeout, keep_alive_timeout, timeout; /* ms, 0 for none */
-  bool closing;          /* no connection is kept alive any more */
+  bool closing; /* no connection is kept alive any more */
 };
 
-/* How many requests of one connection may be in the hands of Lua, and how much output may wait, before reading stops;
- * and where write() starts to return false. */
+/* How many requests of one connection may be in the hands of Lua, and how much output may wait, before
+ * reading stops; and where write() starts to return false. */
 enum { HTTP_MAX_INFLIGHT = 64, HTTP_MAX_OUTPUT = 256 * 1024, HTTP_HIGH_WATER = 64 * 1024 };
 
-/* Hangs a connection on the luv handle at `handle_index`; Lua's table is on top of the stack and is popped. */
+/* Hangs a connection on the luv handle at `handle_index`; Lua's table is on top of the stack and is popped.
+ */
 int http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *stream);
 /* Starts, or goes on, reading and parsing where nothing speaks against it. */
 void http_conn_resume(lua_State *L, http_conn_t *conn);

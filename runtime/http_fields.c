@@ -1,4 +1,5 @@
-/* http_fields.c: see http_fields.h. Heads are judged before they come here: every line is good and ends in CRLF. */
+/* http_fields.c: see http_fields.h. Heads are judged before they come here: every line is good and ends in
+ * CRLF. */
 #include "http_fields.h"
 #include "http_grammar.h"
 
@@ -52,16 +53,32 @@ static void push_lower(lua_State *L, const char *name, size_t len) {
     luaL_pushresult(&b);
     return;
   }
-  for (size_t i = 0; i < len; i++) small[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+  for (size_t i = 0; i < len; i++)
+    small[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
   lua_pushlstring(L, small, len);
 }
 
 /* Fields of which Node keeps the first value only. */
 static bool first_wins(const char *name) {
-  static const char *const names[] = {
-      "age", "authorization", "content-length", "content-type", "etag", "expires", "from", "host",
-      "if-modified-since", "if-unmodified-since", "last-modified", "location", "max-forwards",
-      "proxy-authorization", "referer", "retry-after", "server", "user-agent", NULL};
+  static const char *const names[] = {"age",
+                                      "authorization",
+                                      "content-length",
+                                      "content-type",
+                                      "etag",
+                                      "expires",
+                                      "from",
+                                      "host",
+                                      "if-modified-since",
+                                      "if-unmodified-since",
+                                      "last-modified",
+                                      "location",
+                                      "max-forwards",
+                                      "proxy-authorization",
+                                      "referer",
+                                      "retry-after",
+                                      "server",
+                                      "user-agent",
+                                      NULL};
   for (size_t i = 0; names[i] != NULL; i++) {
     if (strcmp(names[i], name) == 0) return true;
   }

@@ -4,9 +4,9 @@
 
 #include <lua.h>
 
-/* Lua functions; the argument is a head with its start line, or a trailer section with `false` as second argument.
- * headers: lower-case names, repeated ones joined or dropped as Node does; set-cookie is always a list.
- * distinct: every value a list. raw: names and values in turn, as they came. */
+/* Lua functions; the argument is a head with its start line, or a trailer section with `false` as second
+ * argument. headers: lower-case names, repeated ones joined or dropped as Node does; set-cookie is always a
+ * list. distinct: every value a list. raw: names and values in turn, as they came. */
 int http_fields_headers(lua_State *L);
 int http_fields_distinct(lua_State *L);
 int http_fields_raw(lua_State *L);

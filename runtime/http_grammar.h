@@ -5,10 +5,11 @@
 #include "http_parser.h"
 
 enum {
-  HTTP_STATE_START,      /* between messages; `line` says that a CR was seen, `scanned` counts empty lines' bytes */
-  HTTP_STATE_HEAD,       /* in a head */
-  HTTP_STATE_NO_BODY,    /* head shown, HTTP_EV_END is next */
-  HTTP_STATE_LENGTH,     /* `left` bytes to come */
+  HTTP_STATE_START,   /* between messages; `line` says that a CR was seen, `scanned` counts empty lines' bytes
+                       */
+  HTTP_STATE_HEAD,    /* in a head */
+  HTTP_STATE_NO_BODY, /* head shown, HTTP_EV_END is next */
+  HTTP_STATE_LENGTH,  /* `left` bytes to come */
   HTTP_STATE_UNTIL_EOF,
   HTTP_STATE_CHUNK_SIZE,
   HTTP_STATE_CHUNK_EXTENSION,

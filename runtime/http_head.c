@@ -44,8 +44,7 @@ static void note(said_t *said, const char *name, size_t nlen, const char *value,
     said->coding = true;
     if (has_token(value, vlen, "chunked")) said->chunked = true;
     break;
-  default:
-    break;
+  default: break;
   }
 }
 
@@ -121,8 +120,8 @@ static int put_connection(const http_conn_t *conn, const http_exchange_t *e, htt
   return 0;
 }
 
-int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, int status, int message,
-                       int fields, int64_t length, int flags) {
+int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, int status,
+                       int message, int fields, int64_t length, int flags) {
   said_t said = {0};
   size_t mlen = 0;
   const char *text = lua_tolstring(L, message, &mlen);

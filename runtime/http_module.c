@@ -1,5 +1,5 @@
-/* http_module.c: the module `lrun.http`: what lualib/http asks of connections. Internal: arguments are trusted to be
- * of the right kind, not to belong to a connection that is still open. */
+/* http_module.c: the module `lrun.http`: what lualib/http asks of connections. Internal: arguments are
+ * trusted to be of the right kind, not to belong to a connection that is still open. */
 #include "http_conn.h"
 #include "http_fields.h"
 #include "http_head.h"
@@ -49,7 +49,8 @@ static uint64_t ms_at(lua_State *L, int index) {
   return ms > 0 && ms < 1e15 ? (uint64_t)ms : 0;
 }
 
-/* configure(server, headersTimeout, requestTimeout, keepAliveTimeout, timeout, maxRequests, maxFields, closing) */
+/* configure(server, headersTimeout, requestTimeout, keepAliveTimeout, timeout, maxRequests, maxFields,
+ * closing) */
 static int l_configure(lua_State *L) {
   http_server_t *server = lua_touserdata(L, 1);
   server->headers_timeout = ms_at(L, 2);
@@ -134,7 +135,8 @@ static void finish(lua_State *L, http_conn_t *conn, http_exchange_t *e) {
   if (conn->stream != NULL) http_conn_resume(L, conn);
 }
 
-/* respond(conn, id, status, message, fields, body, flags): head and body at once → true, or nil when it is too late. */
+/* respond(conn, id, status, message, fields, body, flags): head and body at once → true, or nil when it is
+ * too late. */
 static int l_respond(lua_State *L) {
   http_conn_t *conn;
   http_exchange_t *e = exchange_at(L, &conn);
@@ -142,7 +144,8 @@ static int l_respond(lua_State *L) {
   size_t len = 0;
   const char *body = lua_tolstring(L, 6, &len);
   http_buffer_t *out = http_exchange_buffer(conn, e);
-  int rc = http_head_response(L, conn, e, out, (int)lua_tointeger(L, 3), 4, 5, (int64_t)len, (int)lua_tointeger(L, 7));
+  int rc = http_head_response(L, conn, e, out, (int)lua_tointeger(L, 3), 4, 5, (int64_t)len,
+                              (int)lua_tointeger(L, 7));
   if (rc == 0) rc = put_body(conn, e, body, len);
   if (rc == 0 && e->chunked) rc = http_response_last_chunk(http_exchange_buffer(conn, e), NULL, 0);
   if (rc < 0) return broken(L, conn, rc);
@@ -210,8 +213,8 @@ static int l_raw(lua_State *L) {
   return 1;
 }
 
-/* refuse(conn, status): the end of the connection: what was answered is written, the request under way gets `status`
- * unless its response has begun, nothing else is taken. */
+/* refuse(conn, status): the end of the connection: what was answered is written, the request under way gets
+ * `status` unless its response has begun, nothing else is taken. */
 static int l_refuse(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   if (conn->stream == NULL) return 0;

@@ -1,8 +1,9 @@
 /* http_output.c: the order of responses and the way of their bytes.
  *
- * The first exchange writes to conn->out, later ones to their own buffer until their turn comes. conn->out is tried
- * with one write at once; what the socket does not take goes to one uv_write, and output collects again until that
- * is done. While input is parsed, conn->out is the VM's scratch buffer: an idle connection owns no buffer. */
+ * The first exchange writes to conn->out, later ones to their own buffer until their turn comes. conn->out is
+ * tried with one write at once; what the socket does not take goes to one uv_write, and output collects again
+ * until that is done. While input is parsed, conn->out is the VM's scratch buffer: an idle connection owns no
+ * buffer. */
 #include "callback.h"
 #include "http_conn.h"
 
@@ -155,7 +156,8 @@ static int write_out(http_conn_t *conn) {
 
 int http_conn_write_through(http_conn_t *conn, const char *data, size_t len) {
   if (conn->writing != NULL) return http_buffer_add(&conn->out, data, len);
-  uv_buf_t bufs[2] = {uv_buf_init(conn->out.data, (unsigned)conn->out.len), uv_buf_init((char *)data, (unsigned)len)};
+  uv_buf_t bufs[2] = {uv_buf_init(conn->out.data, (unsigned)conn->out.len),
+                      uv_buf_init((char *)data, (unsigned)len)};
   int n = conn->out.len > 0 ? uv_try_write(conn->stream, bufs, 2) : uv_try_write(conn->stream, bufs + 1, 1);
   if (n == UV_EAGAIN) n = 0;
   if (n < 0) return n;
@@ -174,8 +176,8 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
   free(req);
 }
 
-/* All is written and no more will be. Closing while the peer still sends would reset the connection and could destroy
- * the response on its way: then only our side is shut, and the sweep closes what lingers. */
+/* All is written and no more will be. Closing while the peer still sends would reset the connection and could
+ * destroy the response on its way: then only our side is shut, and the sweep closes what lingers. */
 static void end(lua_State *L, http_conn_t *conn) {
   bool quiet = conn->eof || (http_parser_idle(&conn->parser) && conn->in.len == 0 && !conn->paused);
   if (quiet || conn->lingering) {

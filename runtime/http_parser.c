@@ -1,8 +1,9 @@
 /* http_parser.c: heads judged by llhttp and by our own stricter rules, bodies by http_body.c.
  *
  * A head is looked at line by line (CRLF only, no control bytes, no fold, a token before the colon,
- * framing fields once and well-formed) and, when it is whole, as a whole by llhttp, which knows methods, targets and
- * Connection. Both must agree that it is good. A head inside one read is not copied; one in pieces is held. */
+ * framing fields once and well-formed) and, when it is whole, as a whole by llhttp, which knows methods,
+ * targets and Connection. Both must agree that it is good. A head inside one read is not copied; one in
+ * pieces is held. */
 #include "http_parser.h"
 #include "http_grammar.h"
 
@@ -57,7 +58,8 @@ static http_event_kind_t request_line(http_parser_t *p, const char *line, size_t
   const char *end = line + len;
   const char *s = line;
   while (s < end && *s != ' ') {
-    if (!http_is_token((unsigned char)*s)) return fail_line(p, "HPE_INVALID_METHOD", "Invalid method encountered");
+    if (!http_is_token((unsigned char)*s))
+      return fail_line(p, "HPE_INVALID_METHOD", "Invalid method encountered");
     s++;
   }
   if (s == line || s == end) return fail_line(p, "HPE_INVALID_METHOD", "Invalid method encountered");
@@ -66,9 +68,11 @@ static http_event_kind_t request_line(http_parser_t *p, const char *line, size_t
   if (s == target || s == end || *s != ' ') return fail_line(p, "HPE_INVALID_URL", "Invalid request target");
   p->target = (uint32_t)(target - line);
   p->target_len = (uint32_t)(s - target);
-  if (memchr(target, '#', p->target_len)) return fail_line(p, "HPE_INVALID_URL", "Fragment in request target");
+  if (memchr(target, '#', p->target_len))
+    return fail_line(p, "HPE_INVALID_URL", "Fragment in request target");
   s++;
-  if (end - s != 8 || memcmp(s, "HTTP/", 5) != 0 || s[6] != '.' || !http_is_digit(s[5]) || !http_is_digit(s[7])) {
+  if (end - s != 8 || memcmp(s, "HTTP/", 5) != 0 || s[6] != '.' || !http_is_digit(s[5]) ||
+      !http_is_digit(s[7])) {
     return fail_line(p, "HPE_INVALID_VERSION", "Invalid HTTP version");
   }
   if (s[5] > '1') return http_fail(p, 505, "HPE_INVALID_VERSION", "HTTP version not supported");
@@ -77,7 +81,8 @@ static http_event_kind_t request_line(http_parser_t *p, const char *line, size_t
 }
 
 static http_event_kind_t content_length(http_parser_t *p, const char *value, size_t len) {
-  if (p->seen & SEEN_LENGTH) return fail_line(p, "HPE_UNEXPECTED_CONTENT_LENGTH", "Content-Length already present");
+  if (p->seen & SEEN_LENGTH)
+    return fail_line(p, "HPE_UNEXPECTED_CONTENT_LENGTH", "Content-Length already present");
   p->seen |= SEEN_LENGTH;
   if (len == 0 || len > LARGEST_LENGTH_DIGITS) {
     return fail_line(p, "HPE_INVALID_CONTENT_LENGTH", "Invalid Content-Length");
@@ -94,7 +99,8 @@ static http_event_kind_t content_length(http_parser_t *p, const char *value, siz
 /* A request may be chunked and nothing else; a response may have other codings before that. */
 static http_event_kind_t transfer_coding(http_parser_t *p, const char *value, size_t len) {
   if (p->role == HTTP_PARSE_REQUESTS) {
-    if (p->seen & SEEN_CODING) return fail_line(p, "HPE_INVALID_TRANSFER_ENCODING", "Transfer-Encoding already present");
+    if (p->seen & SEEN_CODING)
+      return fail_line(p, "HPE_INVALID_TRANSFER_ENCODING", "Transfer-Encoding already present");
     if (len != 7 || strncasecmp(value, "chunked", 7) != 0) {
       return fail_line(p, "HPE_INVALID_TRANSFER_ENCODING", "Request has invalid `Transfer-Encoding`");
     }
@@ -108,39 +114,40 @@ static http_event_kind_t transfer_coding(http_parser_t *p, const char *value, si
   return HTTP_EV_MORE;
 }
 
-/* One host with perhaps a port: no list, no space, no path, nothing that two readers could take differently. */
+/* One host with perhaps a port: no list, no space, no path, nothing that two readers could take differently.
+ */
 static http_event_kind_t host_field(http_parser_t *p, const char *value, size_t len) {
   if (p->seen & SEEN_HOST) return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Host already present");
   p->seen |= SEEN_HOST;
   for (size_t i = 0; i < len; i++) {
-    if (!http_is_host((unsigned char)value[i])) return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid Host");
+    if (!http_is_host((unsigned char)value[i]))
+      return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid Host");
   }
   return HTTP_EV_MORE;
 }
 
-static http_event_kind_t framing_field(http_parser_t *p, const char *name, size_t nlen, const char *value, size_t len) {
+static http_event_kind_t framing_field(http_parser_t *p, const char *name, size_t nlen, const char *value,
+                                       size_t len) {
   bool request = p->role == HTTP_PARSE_REQUESTS;
   switch (nlen) {
-  case 4:
-    return request && strncasecmp(name, "host", 4) == 0 ? host_field(p, value, len) : HTTP_EV_MORE;
+  case 4: return request && strncasecmp(name, "host", 4) == 0 ? host_field(p, value, len) : HTTP_EV_MORE;
   case 6:
     if (request && strncasecmp(name, "expect", 6) == 0) {
       p->expect = true;
       p->expect_100 = len == 12 && strncasecmp(value, "100-continue", 12) == 0;
     }
     return HTTP_EV_MORE;
-  case 14:
-    return strncasecmp(name, "content-length", 14) == 0 ? content_length(p, value, len) : HTTP_EV_MORE;
+  case 14: return strncasecmp(name, "content-length", 14) == 0 ? content_length(p, value, len) : HTTP_EV_MORE;
   case 17:
     return strncasecmp(name, "transfer-encoding", 17) == 0 ? transfer_coding(p, value, len) : HTTP_EV_MORE;
-  default:
-    return HTTP_EV_MORE;
+  default: return HTTP_EV_MORE;
   }
 }
 
 /* Trailers may not say again, or otherwise, how the message is framed and where it goes. */
 static http_event_kind_t trailer_field(http_parser_t *p, const char *name, size_t nlen) {
-  if ((nlen == 4 && strncasecmp(name, "host", 4) == 0) || (nlen == 14 && strncasecmp(name, "content-length", 14) == 0) ||
+  if ((nlen == 4 && strncasecmp(name, "host", 4) == 0) ||
+      (nlen == 14 && strncasecmp(name, "content-length", 14) == 0) ||
       (nlen == 17 && strncasecmp(name, "transfer-encoding", 17) == 0)) {
     return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Framing field in trailers");
   }
@@ -153,7 +160,8 @@ static http_event_kind_t field_line(http_parser_t *p, const char *line, size_t l
   }
   size_t n = 0;
   while (n < len && http_is_token((unsigned char)line[n])) n++;
-  if (n == 0 || n == len || line[n] != ':') return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid header token");
+  if (n == 0 || n == len || line[n] != ':')
+    return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid header token");
   const char *value = line + n + 1;
   const char *end = line + len;
   for (const char *s = value; s < end; s++) {
@@ -168,8 +176,8 @@ static http_event_kind_t field_line(http_parser_t *p, const char *line, size_t l
   return framing_field(p, line, n, value, (size_t)(end - value));
 }
 
-/* Goes over the lines of `text` that are complete from p->line on. HTTP_EV_HEAD: the empty line was found, *size is the
- * length with it. */
+/* Goes over the lines of `text` that are complete from p->line on. HTTP_EV_HEAD: the empty line was found,
+ * *size is the length with it. */
 http_event_kind_t http_scan_lines(http_parser_t *p, const char *text, size_t len, size_t *size) {
   for (;;) {
     const char *from = text + p->scanned;
@@ -202,7 +210,8 @@ static http_event_kind_t peek_first_line(http_parser_t *p, const char *text, siz
   if (p->line != 0) return HTTP_EV_MORE;
   if (p->role == HTTP_PARSE_RESPONSES) {
     static const char version[] = "HTTP/1.";
-    if (memcmp(text, version, len < 7 ? len : 7) != 0) return fail_line(p, "HPE_INVALID_CONSTANT", "Expected HTTP/");
+    if (memcmp(text, version, len < 7 ? len : 7) != 0)
+      return fail_line(p, "HPE_INVALID_CONSTANT", "Expected HTTP/");
     return HTTP_EV_MORE;
   }
   size_t i = 0;
@@ -228,11 +237,13 @@ static void choose_body(http_parser_t *p, const llhttp_t *ll) {
   bool empty = !request && (p->status / 100 == 1 || p->status == 204 || p->status == 304);
   if (empty) p->state = HTTP_STATE_NO_BODY, p->chunked = false;
   else if (p->chunked) http_body_begin_chunk(p);
-  else if (!request && ((p->seen & SEEN_CODING) || !p->has_length)) p->state = HTTP_STATE_UNTIL_EOF, p->until_eof = true;
+  else if (!request && ((p->seen & SEEN_CODING) || !p->has_length))
+    p->state = HTTP_STATE_UNTIL_EOF, p->until_eof = true;
   else p->state = p->length > 0 ? HTTP_STATE_LENGTH : HTTP_STATE_NO_BODY;
   if (p->until_eof) p->keep_alive = false;
   p->upgrade = ll->upgrade != 0;
-  if (p->upgrade && ll->method != HTTP_CONNECT && request && p->state != HTTP_STATE_NO_BODY) p->upgrade = false;
+  if (p->upgrade && ll->method != HTTP_CONNECT && request && p->state != HTTP_STATE_NO_BODY)
+    p->upgrade = false;
 }
 
 /* An absolute target names the host itself: it must be the one that Host names, and be a URL of ours. */
@@ -263,14 +274,16 @@ static http_event_kind_t judge_head(http_parser_t *p, const char *head, size_t l
     return fail_line(p, llhttp_errno_name(err), reason != NULL ? reason : "Parse Error");
   }
   if (!verdict.complete) return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Incomplete head");
-  if (ll.http_major != 1 || ll.http_minor > 1) return fail_line(p, "HPE_INVALID_VERSION", "Invalid HTTP version");
+  if (ll.http_major != 1 || ll.http_minor > 1)
+    return fail_line(p, "HPE_INVALID_VERSION", "Invalid HTTP version");
   p->method = ll.method;
   p->minor = ll.http_minor;
   p->status = ll.status_code;
   p->has_length = (p->seen & SEEN_LENGTH) != 0;
   p->keep_alive = !verdict.says_close && (p->minor == 1 || verdict.says_keep_alive);
   if (request) {
-    if (p->minor == 1 && !(p->seen & SEEN_HOST)) return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Missing Host");
+    if (p->minor == 1 && !(p->seen & SEEN_HOST))
+      return fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Missing Host");
     if (p->minor == 0 && (p->seen & SEEN_CODING)) {
       return fail_line(p, "HPE_INVALID_TRANSFER_ENCODING", "Transfer-Encoding in HTTP/1.0");
     }
@@ -298,8 +311,8 @@ static http_event_kind_t hold(http_parser_t *p, const char *data, size_t len) {
   return HTTP_EV_MORE;
 }
 
-/* A chunked request is shown only when its first chunk size was good: one refused there never reached a handler.
- * With Expect the client waits for an answer first. */
+/* A chunked request is shown only when its first chunk size was good: one refused there never reached a
+ * handler. With Expect the client waits for an answer first. */
 static bool first_chunk_decides(const http_parser_t *p) {
   return p->role == HTTP_PARSE_REQUESTS && p->chunked && !p->expect;
 }
@@ -358,7 +371,8 @@ static http_event_kind_t start(http_parser_t *p, const char *data, size_t len, h
   size_t n = 0;
   while (n < len && (data[n] == '\r' || data[n] == '\n')) {
     bool want_lf = p->line != 0;
-    if (want_lf != (data[n] == '\n')) return fail_line(p, "HPE_CR_EXPECTED", "Bare CR or LF before the start line");
+    if (want_lf != (data[n] == '\n'))
+      return fail_line(p, "HPE_CR_EXPECTED", "Bare CR or LF before the start line");
     p->line = !want_lf;
     if (++p->scanned > p->max_head) return http_fail(p, 431, "HPE_HEADER_OVERFLOW", "Header overflow");
     n++;
@@ -383,17 +397,11 @@ http_event_kind_t http_parser_next(http_parser_t *p, const char *data, size_t le
   ev->data = "";
   ev->len = 0;
   switch (p->state) {
-  case HTTP_STATE_START:
-    return len == 0 ? HTTP_EV_MORE : start(p, data, len, ev);
-  case HTTP_STATE_HEAD:
-    return len == 0 ? HTTP_EV_MORE : next_head(p, data, len, ev);
-  case HTTP_STATE_NO_BODY:
-    return end_message(p);
-  case HTTP_STATE_DEAD:
-    ev->used = len;
-    return HTTP_EV_FAULT;
-  default:
-    break;
+  case HTTP_STATE_START: return len == 0 ? HTTP_EV_MORE : start(p, data, len, ev);
+  case HTTP_STATE_HEAD: return len == 0 ? HTTP_EV_MORE : next_head(p, data, len, ev);
+  case HTTP_STATE_NO_BODY: return end_message(p);
+  case HTTP_STATE_DEAD: ev->used = len; return HTTP_EV_FAULT;
+  default: break;
   }
   if (p->head_waits) return len == 0 ? HTTP_EV_MORE : waiting_head(p, data, len, ev);
   http_event_kind_t kind = http_body_next(p, data, len, ev);

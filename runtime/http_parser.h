@@ -1,7 +1,7 @@
 /* http_parser.h: the bytes of one peer as HTTP/1 messages, strictly.
  *
- * Pull, do not wait to be called: give http_parser_next what was received, act on the event, come again with the rest.
- * The same bytes give the same events however they were cut. */
+ * Pull, do not wait to be called: give http_parser_next what was received, act on the event, come again with
+ * the rest. The same bytes give the same events however they were cut. */
 #ifndef LRUN_HTTP_PARSER_H
 #define LRUN_HTTP_PARSER_H
 
@@ -14,11 +14,11 @@
 typedef enum { HTTP_PARSE_REQUESTS, HTTP_PARSE_RESPONSES } http_role_t;
 
 typedef enum {
-  HTTP_EV_MORE,  /* all bytes taken, no event yet */
-  HTTP_EV_HEAD,  /* a whole head in data/len; the fields of the parser describe it */
-  HTTP_EV_BODY,  /* a piece of the body in data/len */
-  HTTP_EV_END,   /* the message is complete; data/len: its trailer section, empty when it had none */
-  HTTP_EV_FAULT  /* not HTTP, or not safe; see fault. The parser takes nothing more */
+  HTTP_EV_MORE, /* all bytes taken, no event yet */
+  HTTP_EV_HEAD, /* a whole head in data/len; the fields of the parser describe it */
+  HTTP_EV_BODY, /* a piece of the body in data/len */
+  HTTP_EV_END,  /* the message is complete; data/len: its trailer section, empty when it had none */
+  HTTP_EV_FAULT /* not HTTP, or not safe; see fault. The parser takes nothing more */
 } http_event_kind_t;
 
 typedef struct {
@@ -41,13 +41,13 @@ typedef struct {
   uint8_t method; /* llhttp's number */
   uint8_t minor;  /* HTTP/1.minor */
   uint16_t status;
-  bool keep_alive;   /* what version and Connection say */
-  bool upgrade;      /* Upgrade with Connection: upgrade, or CONNECT */
-  bool chunked;      /* the body is */
-  bool until_eof;    /* a response whose body ends with the connection */
-  bool has_length;   /* Content-Length was given */
-  bool expect;       /* an Expect header was given */
-  bool expect_100;   /* and says 100-continue */
+  bool keep_alive;             /* what version and Connection say */
+  bool upgrade;                /* Upgrade with Connection: upgrade, or CONNECT */
+  bool chunked;                /* the body is */
+  bool until_eof;              /* a response whose body ends with the connection */
+  bool has_length;             /* Content-Length was given */
+  bool expect;                 /* an Expect header was given */
+  bool expect_100;             /* and says 100-continue */
   uint32_t target, target_len; /* of a request, offsets into the head */
   uint64_t length;             /* Content-Length, 0 when there was none */
   http_fault_t fault;
@@ -71,13 +71,15 @@ void http_parser_free(http_parser_t *p);
 
 http_event_kind_t http_parser_next(http_parser_t *p, const char *data, size_t len, http_event_t *ev);
 
-/* After HTTP_EV_HEAD: the message has no body whatever its head says (a response to HEAD or CONNECT, an upgrade). */
+/* After HTTP_EV_HEAD: the message has no body whatever its head says (a response to HEAD or CONNECT, an
+ * upgrade). */
 void http_parser_skip_body(http_parser_t *p);
 
 /* After HTTP_EV_HEAD: whether a body follows, if perhaps an empty one. */
 bool http_parser_body_follows(const http_parser_t *p);
 
-/* The connection ended: HTTP_EV_END when that completes the message, HTTP_EV_MORE between messages, else HTTP_EV_FAULT. */
+/* The connection ended: HTTP_EV_END when that completes the message, HTTP_EV_MORE between messages, else
+ * HTTP_EV_FAULT. */
 http_event_kind_t http_parser_eof(http_parser_t *p);
 
 /* Whether nothing of a next message has come yet. */

@@ -44,7 +44,8 @@ const char *http_shared_date(http_shared_t *shared) {
   clock_gettime(CLOCK_REALTIME, &wall);
   gmtime_r(&wall.tv_sec, &tm);
   strftime(shared->date, sizeof shared->date, "Date: ---, %d --- %Y %H:%M:%S GMT\r\n", &tm);
-  memcpy(shared->date + 6, days + 3 * (size_t)tm.tm_wday, 3); /* not by strftime: never in the user's language */
+  memcpy(shared->date + 6, days + 3 * (size_t)tm.tm_wday,
+         3); /* not by strftime: never in the user's language */
   memcpy(shared->date + 14, months + 3 * (size_t)tm.tm_mon, 3);
   shared->date_until = now + 1000 - (uint64_t)wall.tv_nsec / 1000000;
   return shared->date;

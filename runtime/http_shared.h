@@ -1,4 +1,5 @@
-/* http_shared.h: what all HTTP connections of a VM share: buffers, the Date line, the ways into Lua, counters. */
+/* http_shared.h: what all HTTP connections of a VM share: buffers, the Date line, the ways into Lua,
+ * counters. */
 #ifndef LRUN_HTTP_SHARED_H
 #define LRUN_HTTP_SHARED_H
 
@@ -18,14 +19,15 @@ typedef enum {
   HTTP_ON_DRAIN,    /* (connection, id) */
   HTTP_ON_FAULT,    /* (connection, status, code, reason, bytes) */
   HTTP_ON_TIMEOUT,  /* (connection) */
-  HTTP_ON_CLOSED,   /* (connection, negative code or 0): returns the function to call when the handle is closed */
+  HTTP_ON_CLOSED, /* (connection, negative code or 0): returns the function to call when the handle is closed
+                   */
   HTTP_CALLBACKS
 } http_callback_t;
 
 enum { HTTP_READ_SIZE = 64 * 1024 };
 
 typedef struct {
-  lua_State *L;    /* the main state */
+  lua_State *L; /* the main state */
   uv_loop_t *loop;
   int callbacks[HTTP_CALLBACKS]; /* registry refs */
   int close;                     /* ref of luv's close */
