@@ -1,5 +1,5 @@
-/* sockets.c: the module `lrun.sockets`: what sockets and standard streams need of the kernel and libuv 1.44 does not
- * give: SO_REUSEPORT, names in Linux's abstract namespace, writes that wait, the size of a terminal.
+/* sockets.c: the module `lrun.sockets`: what sockets and standard streams need of the kernel and libuv 1.44
+ * does not give: SO_REUSEPORT, names in Linux's abstract namespace, writes that wait, the size of a terminal.
  * Owns nothing: a descriptor that it makes belongs to the caller. */
 #include "modules.h"
 
@@ -88,8 +88,8 @@ static int write_all(int fd, const char *data, size_t length) {
   return 0;
 }
 
-/* writeAll(fd, data): writes all of it, waiting where the descriptor does not; what C's stdout and stderr hold goes
- * first. True, or nil and the code. */
+/* writeAll(fd, data): writes all of it, waiting where the descriptor does not; what C's stdout and stderr
+ * hold goes first. True, or nil and the code. */
 static int l_write_all(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1);
   size_t length;
@@ -110,8 +110,8 @@ static int l_window_size(lua_State *L) {
   return 2;
 }
 
-/* reopen(fd): a descriptor of its own for reading the same pipe, so that making it non-blocking is nobody else's
- * business; nil where there is no such way. */
+/* reopen(fd): a descriptor of its own for reading the same pipe, so that making it non-blocking is nobody
+ * else's business; nil where there is no such way. */
 static int l_reopen(lua_State *L) {
   char path[32];
   snprintf(path, sizeof path, "/proc/self/fd/%d", (int)luaL_checkinteger(L, 1));
