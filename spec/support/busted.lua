@@ -6,7 +6,18 @@ local timers = require("timers")
 
 local GRACE = 3000                  -- ms for what is closing at the end of the tests
 
-if not pcall(require("busted.runner"), { standalone = false }) then process.exit(1) end
+-- A test that waits for what never comes lets the loop drain: that is a failure, too.
+local finished = false
+process:on("exit", function()
+  if finished then return end
+  io.stdout:flush()
+  io.stderr:write("\nthe loop has drained while a test was waiting\n")
+  process.exitCode = 1
+end)
+
+local passed = pcall(require("busted.runner"), { standalone = false })
+finished = true
+if not passed then process.exit(1) end
 
 timers.setTimeout(function()
   io.stderr:write("handles left open by the tests:\n")
