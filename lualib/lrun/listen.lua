@@ -38,7 +38,8 @@ local paths
 
 local function removePaths()
   for handle, path in pairs(paths) do
-    if not uv.is_closing(handle) then uv.fs_unlink(path) end
+    local known, closing = pcall(uv.is_closing, handle)    -- one that was closed and collected is no handle any more
+    if known and not closing then uv.fs_unlink(path) end
   end
 end
 

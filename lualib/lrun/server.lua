@@ -111,7 +111,10 @@ function Server:_onconnection(handle)
   self:emit("connection", socket)
 end
 
-local function emitClose(self) self:emit("close") end
+local function emitClose(self)
+  self._closeQueued = false
+  self:emit("close")
+end
 
 local function closeIfDrained(self)
   if self._handle or self._connections > 0 or self._closeQueued then return end
@@ -199,10 +202,13 @@ local function openHost(self, request, host)
   end)
 end
 
-local function abortable(self, signal)
-  if type(signal) ~= "table" or signal.aborted == nil then
+local function checkSignal(signal)
+  if signal ~= nil and (type(signal) ~= "table" or signal.aborted == nil) then
     error(errors.argType("options.signal", "an instance of AbortSignal", signal), 0)
   end
+end
+
+local function abortable(self, signal)
   local function abort() self:close() end
   if signal.aborted then return nextTick(abort) end
   signal:once("abort", abort)
@@ -296,6 +302,7 @@ function Server:listen(...)
   end
   local options = listenOptions(...)
   local listener = listenerOf(...)
+  checkSignal(options.signal)
   self._listenId = self._listenId + 1
   listenWith(self, options)
   if listener then self:once("listening", listener) end

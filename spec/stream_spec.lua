@@ -1,0 +1,324 @@
+local stream = require("stream")
+local errors = require("errors")
+local timers = require("timers")
+local await = require("await")
+
+local function listSource(list)
+  local at = 0
+  return stream.Readable:new{ read = function(self)
+    at = at + 1
+    self:push(list[at])
+  end }
+end
+
+local function collect(readable, done)
+  local parts = {}
+  readable:on("data", function(chunk) parts[#parts + 1] = chunk end)
+  readable:on("end", function() done(parts) end)
+end
+
+describe("Readable", function()
+  it("flows once somebody listens for data, and ends, then closes", function()
+    local seen = {}
+    local source = listSource{ "a", "b" }
+    assert.is_nil(source.readableFlowing)
+    source:on("data", function(chunk) seen[#seen + 1] = chunk end)
+    source:on("end", function() seen[#seen + 1] = "end" end)
+    await(function(done) source:on("close", done) end)
+    assert.same({ "a", "b", "end" }, seen)
+    assert.is_true(source.readableEnded)
+    assert.is_true(source.destroyed)
+    assert.is_false(source.readable)
+  end)
+
+  it("reads by the piece with readable and read(n)", function()
+    local source = stream.Readable:new{ read = function() end }
+    source:push("hello") source:push("world") source:push(nil)
+    local pieces = {}
+    await(function(done)
+      source:on("readable", function()
+        local piece = source:read(3)
+        while piece do
+          pieces[#pieces + 1] = piece
+          piece = source:read(3)
+        end
+      end)
+      source:on("end", done)
+    end)
+    assert.same({ "hel", "low", "orl", "d" }, pieces)
+  end)
+
+  it("stops asking its source while it is paused, and loses nothing", function()
+    local produced, seen = 0, {}
+    local source = stream.Readable:new{ highWaterMark = 8, read = function(self)
+      produced = produced + 1
+      self:push(produced <= 100 and ("%04d"):format(produced) or nil)
+    end }
+    source:once("data", function(chunk)
+      seen[#seen + 1] = chunk
+      source:pause()
+    end)
+    await.sleep(5)
+    assert.is_true(source:isPaused())
+    assert.is_true(produced <= 6)
+    collect(source, function() end)
+    await(function(done)
+      source:on("data", function(chunk) seen[#seen + 1] = chunk end)
+      source:on("end", done)
+      source:resume()
+    end)
+    assert.equal(100, #seen)
+    assert.equal("0100", seen[100])
+  end)
+
+  it("gives back what was unshifted first", function()
+    local source = stream.Readable:new{ read = function() end }
+    source:push("body")
+    source:unshift("head ")
+    source:push(nil)
+    local parts = await(function(done) collect(source, done) end)
+    assert.equal("head body", table.concat(parts))
+  end)
+
+  it("keeps the order of data while a listener waits", function()
+    local source = stream.Readable:new{ read = function() end }
+    local seen = {}
+    source:on("data", function(chunk)
+      seen[#seen + 1] = chunk
+      if chunk == "1" then await.sleep(2) end
+    end)
+    for i = 1, 5 do source:push(tostring(i)) end
+    source:push(nil)
+    await(function(done) source:on("end", done) end)
+    assert.same({ "1", "2", "3", "4", "5" }, seen)
+  end)
+
+  it("reports a push after the end, a push of no string and a source that throws", function()
+    local function errorOf(make)
+      local source = stream.Readable:new{ read = function() end }
+      return await(function(done)
+        source:on("error", done)
+        make(source)
+      end)
+    end
+    assert.equal("ERR_STREAM_PUSH_AFTER_EOF", errorOf(function(s) s:push(nil) s:push("x") end).code)
+    assert.equal("ERR_INVALID_ARG_TYPE", errorOf(function(s) s:push(5) end).code)
+    local thrown = errors.Error:new("from the source")
+    local source = stream.Readable:new{ read = function() error(thrown, 0) end }
+    assert.equal(thrown, await(function(done) source:on("error", done) source:resume() end))
+  end)
+end)
+
+describe("Writable", function()
+  it("writes one at a time, drains, finishes, closes", function()
+    local seen, atOnce = {}, 0
+    local sink = stream.Writable:new{ highWaterMark = 4, write = function(_, chunk, callback)
+      atOnce = atOnce + 1
+      assert.equal(1, atOnce)
+      timers.setTimeout(function()
+        atOnce = atOnce - 1
+        seen[#seen + 1] = chunk
+        callback()
+      end, 1)
+    end, final = function(_, callback) seen[#seen + 1] = "final" callback() end }
+    assert.is_true(sink:write("ab"))
+    assert.is_false(sink:write("cd"))
+    assert.equal(4, sink.writableLength)
+    assert.is_true(sink.writableNeedDrain)
+    await(function(done) sink:on("drain", done) end)
+    assert.equal(0, sink.writableLength)
+    sink:on("finish", function() seen[#seen + 1] = "finish" end)
+    local called = false
+    sink:finish("ef", function() called = true end)
+    assert.is_false(sink.writable)
+    await(function(done) sink:on("close", done) end)
+    assert.same({ "ab", "cd", "ef", "final", "finish" }, seen)
+    assert.is_true(called and sink.writableFinished)
+  end)
+
+  it("sends what was corked together where the sink can", function()
+    local batches = {}
+    local sink = stream.Writable:new{
+      write = function(_, chunk, callback) batches[#batches + 1] = chunk callback() end,
+      writev = function(_, chunks, callback) batches[#batches + 1] = table.concat(chunks, "+") callback() end,
+    }
+    local called = 0
+    sink:cork()
+    sink:write("a", function() called = called + 1 end)
+    sink:write("b")
+    sink:write("c", function() called = called + 1 end)
+    sink:uncork()
+    sink:write("d")
+    await(function(done) sink:finish(done) end)
+    assert.same({ "a+b+c", "d" }, batches)
+    assert.equal(2, called)
+  end)
+
+  it("gives the error to the write, to those that wait, then as an event, then closes", function()
+    local order = {}
+    local sink = stream.Writable:new{ write = function(_, _, callback)
+      process.nextTick(callback, errors.Error:new("full"))
+    end }
+    sink:write("a", function(err) order[#order + 1] = "a " .. tostring(err) end)
+    sink:write("b", function(err) order[#order + 1] = "b " .. tostring(err) end)
+    sink:on("error", function(err) order[#order + 1] = "error " .. tostring(err) end)
+    await(function(done) sink:on("close", done) end)
+    assert.same({ "a full", "b full", "error full" }, order)
+    assert.equal("full", tostring(sink.errored))
+  end)
+
+  it("refuses writes after finish and after destroy", function()
+    local sink = stream.Writable:new{ write = function(_, _, callback) callback() end }
+    local eventError, writeError
+    sink:on("error", function(err) eventError = err end)
+    sink:finish()
+    assert.is_false(sink:write("late", function(err) writeError = err end))
+    await(function(done) sink:on("close", done) end)
+    assert.equal("ERR_STREAM_WRITE_AFTER_END", eventError.code)
+    assert.equal("ERR_STREAM_WRITE_AFTER_END", writeError.code)
+    local gone = stream.Writable:new{ write = function(_, _, callback) callback() end }
+    gone:destroy()
+    local err = await(function(done) gone:write("x", done) end)
+    assert.equal("ERR_STREAM_DESTROYED", err.code)
+  end)
+
+  it("throws for wrong arguments, naming them", function()
+    local sink = stream.Writable:new{ write = function(_, _, callback) callback() end }
+    local function message(f, ...) return tostring(select(2, pcall(f, ...))) end
+    assert.matches('"chunk" argument must be of type string', message(sink.write, sink, 5))
+    assert.matches("nil values", message(sink.write, sink))
+    assert.matches('"callback" argument', message(sink.write, sink, "x", nil, 5))
+    assert.matches("call stream:write", message(sink.write, "x"))
+    assert.matches('"options" argument', message(stream.Writable.new, stream.Writable, 5))
+    assert.matches("options.highWaterMark", message(stream.Readable.new, stream.Readable, { highWaterMark = -1 }))
+    assert.matches('"destination" argument', message(function() listSource{}:pipe(5) end))
+  end)
+end)
+
+describe("pipe", function()
+  local function slowSink(seen, delay)
+    return stream.Writable:new{ highWaterMark = 2, write = function(_, chunk, callback)
+      seen[#seen + 1] = chunk
+      timers.setTimeout(callback, delay)
+    end }
+  end
+
+  it("waits for drain and finishes the destination", function()
+    local seen, list, produced = {}, {}, 0
+    for i = 1, 20 do list[i] = ("%02d"):format(i) end
+    local source = stream.Readable:new{ highWaterMark = 2, read = function(self)
+      produced = produced + 1
+      self:push(list[produced])
+    end }
+    local sink, most = slowSink(seen, 1), 0
+    source:on("data", function() most = math.max(most, produced - #seen) end)
+    source:pipe(sink)
+    await(function(done) sink:on("close", done) end)
+    assert.same(list, seen)
+    assert.is_true(most <= 4)
+  end)
+
+  it("leaves the destination open with finish = false", function()
+    local seen = {}
+    local source, sink = listSource{ "a" }, slowSink(seen, 0)
+    source:pipe(sink, { finish = false })
+    await(function(done) source:on("close", done) end)
+    assert.is_true(sink.writable)
+    sink:destroy()
+  end)
+
+  it("stops at unpipe, and at a destination that fails", function()
+    local source = stream.Readable:new{ read = function() end }
+    local sink = slowSink({}, 0)
+    local unpiped
+    sink:on("unpipe", function(from) unpiped = from end)
+    source:pipe(sink)
+    source:unpipe(sink)
+    assert.equal(source, unpiped)
+    local failing = stream.Writable:new{ write = function(_, _, callback) callback(errors.Error:new("broken")) end }
+    local err = await(function(done)
+      failing:on("error", done)
+      source:pipe(failing)
+      source:push("x")
+    end)
+    assert.equal("broken", tostring(err))
+    assert.is_false(source.destroyed)
+    source:destroy()
+    sink:destroy()
+  end)
+end)
+
+describe("Duplex and Transform", function()
+  it("changes what passes, and flushes", function()
+    local shout = stream.Transform:new{
+      transform = function(_, chunk, callback) callback(nil, chunk:upper()) end,
+      flush = function(_, callback) callback(nil, "!") end,
+    }
+    shout:write("a")
+    shout:finish("b")
+    local parts = await(function(done) collect(shout, done) end)
+    assert.equal("AB!", table.concat(parts))
+  end)
+
+  it("holds its input back when nobody takes its output", function()
+    local through = stream.PassThrough:new{ highWaterMark = 4 }
+    for _ = 1, 10 do through:write("abcd") end
+    await.sleep(2)
+    assert.is_true(through.readableLength <= 8)
+    through:finish()
+    local parts = await(function(done) collect(through, done) end)
+    assert.equal(40, #table.concat(parts))
+  end)
+
+  it("finishes its own side at the end without allowHalfOpen", function()
+    local finished = false
+    local both = stream.Duplex:new{
+      allowHalfOpen = false, read = function() end, write = function(_, _, callback) callback() end,
+    }
+    both:on("finish", function() finished = true end)
+    both:push(nil)
+    both:resume()
+    await(function(done) both:on("close", done) end)
+    assert.is_true(finished)
+  end)
+
+  it("joins streams by pipeline and destroys all when one fails", function()
+    local seen = {}
+    local err = await(function(done)
+      stream.pipeline(listSource{ "a", "b" }, stream.PassThrough:new(), stream.Writable:new{
+        write = function(_, chunk, callback) seen[#seen + 1] = chunk callback() end,
+      }, done)
+    end)
+    assert.is_nil(err)
+    assert.same({ "a", "b" }, seen)
+    local source = stream.Readable:new{ read = function() end }
+    local middle = stream.PassThrough:new()
+    err = await(function(done)
+      stream.pipeline(source, middle, stream.Writable:new{ write = function(_, _, callback)
+        callback(errors.Error:new("sink"))
+      end }, done)
+      source:push("x")
+    end)
+    assert.equal("sink", tostring(err))
+    assert.is_true(source.destroyed and middle.destroyed)
+  end)
+
+  it("tells of an early close by finished", function()
+    local source = stream.Readable:new{ read = function() end }
+    local err = await(function(done)
+      stream.finished(source, done)
+      source:destroy()
+    end)
+    assert.equal("ERR_STREAM_PREMATURE_CLOSE", err.code)
+  end)
+
+  it("emits close even when an error listener waits or throws", function()
+    local source = stream.Readable:new{ read = function() end }
+    source:on("error", function() await.sleep(5) end)
+    await(function(done)
+      source:on("close", done)
+      source:destroy(errors.Error:new("x"))
+    end)
+    assert.is_true(source.closed)
+  end)
+end)
