@@ -172,6 +172,7 @@ local function onHandle(self, id, request, err, handle)
     return emitLater(self, "error", listen.failure(code, request))
   end
   self._handle = handle
+  self._path = request.addressType == -1 and request.address or nil     -- as it was asked for, wherever it was bound
   self._closeQueued, self._closedLane = false, nil
   if self._unref then handle:unref() end
   nextTick(emitListening, self, id)
@@ -340,6 +341,7 @@ end
 function Server:address()
   local handle = self._handle
   if not handle then return nil end
+  if self._path then return self._path end
   local name = handle:getsockname()
   if type(name) ~= "table" then return name end
   return { address = name.ip or name.address, family = ip.familyName(name.family), port = name.port }

@@ -1,0 +1,252 @@
+--- This process is the primary, under round robin.
+local clients = require("spec.support.cluster.clients")
+local cluster = require("cluster")
+local uv = require("luv")
+
+local event, untilTrue = clients.event, clients.untilTrue
+
+cluster.setupPrimary{ exec = uv.cwd() .. "/spec/support/cluster/worker.lua", args = {} }
+
+local function fork(role, env)
+  env = env or {}
+  env.SPEC_ROLE = role
+  return cluster.fork(env)
+end
+
+local function portOf(worker)
+  return event(worker, "listening").port
+end
+
+local function stopAll()
+  for _, worker in pairs(cluster.workers) do
+    if worker.process.pid and not worker:isDead() then worker:kill("SIGKILL") end
+  end
+  untilTrue(function() return next(cluster.workers) == nil end, "the workers' end")
+end
+
+describe("cluster.fork", function()
+  after_each(stopAll)
+
+  it("tells a worker's life in order, on the worker and on the cluster", function()
+    local seen = {}
+    local removed = {}
+    for _, name in ipairs{ "fork", "online", "listening", "disconnect", "exit" } do
+      local function listener(worker) seen[#seen + 1] = name .. " " .. worker.id end
+      cluster:on(name, listener)
+      removed[name] = listener
+    end
+    local worker = fork("id")
+    assert.same({}, seen)
+    assert.equal(worker, cluster.workers[worker.id])
+    assert.is_true(worker:isConnected())
+    event(worker, "listening")
+    assert.equal(worker, worker:disconnect())
+    local _, code, signal = event(cluster, "exit")
+    for name, listener in pairs(removed) do cluster:off(name, listener) end
+    assert.equal(0, code)
+    assert.is_nil(signal)
+    assert.is_true(worker.exitedAfterDisconnect)
+    assert.is_nil(cluster.workers[worker.id])
+    local id = " " .. worker.id
+    assert.same({ "fork" .. id, "online" .. id, "listening" .. id, "disconnect" .. id, "exit" .. id }, seen)
+  end)
+
+  it("tells of a worker that was killed, and serves with another in no time", function()
+    local worker = fork("id")
+    event(worker, "listening")
+    worker:kill("SIGKILL")
+    local code, signal = event(worker, "exit")
+    assert.is_nil(code)
+    assert.equal("SIGKILL", signal)
+    assert.is_false(worker.exitedAfterDisconnect)
+    local before = uv.hrtime()
+    local second = fork("id")
+    local port = portOf(second)
+    local took = (uv.hrtime() - before) / 1e6
+    assert.equal(tostring(second.id), next((clients.run(port, 1, 1))))
+    assert.is_true(took < 100, took .. " ms until it listens")
+  end)
+
+  it("ends a worker whose script does not exist with an exit event", function()
+    local exec = cluster.settings.exec
+    cluster.setupPrimary{ exec = "/nonexistent/worker.lua", silent = true }
+    local worker = cluster.fork()
+    cluster.setupPrimary{ exec = exec, silent = false }
+    assert.equal(127, (event(worker, "exit")))
+  end)
+
+  it("refuses settings and environments of the wrong type", function()
+    for _, settings in ipairs{ { exec = 1 }, { args = "x" }, { silent = "yes" }, { cwd = {} } } do
+      assert.has_error(function() cluster.setupPrimary(settings) end)
+    end
+    assert.has_error(function() cluster.fork("x") end)
+    assert.has_error(function() cluster:fork() end, "call cluster.fork(...) with a dot")
+  end)
+
+  it("survives a worker that floods it with messages", function()
+    local count, last = 0, 0
+    local worker = fork("flood")
+    worker:on("message", function(message)
+      count = count + 1
+      last = message.n
+    end)
+    untilTrue(function() return count == 20000 end, "all messages")
+    assert.equal(20000, last)
+  end)
+
+  it("does not make a worker's own children workers", function()
+    local message = event(fork("nested"), "message")
+    assert.same({ primary = true }, message)
+  end)
+end)
+
+describe("round robin", function()
+  after_each(stopAll)
+
+  it("gives every worker the same number of connections", function()
+    for _ = 1, 4 do event(fork("id"), "listening") end
+    local port = portOf(fork("id"))
+    local answers, problems = clients.run(port, 500, 20)
+    assert.same({}, problems)
+    for id, count in pairs(answers) do assert.equal(100, count, "worker " .. id) end
+  end)
+
+  it("loses no connection when workers die that do not serve it", function()
+    local keeper = fork("id")
+    local port = portOf(keeper)
+    for _ = 1, 3 do fork("mortal") end
+    local deaths = 0
+    local function onExit()
+      deaths = deaths + 1
+      fork("mortal")
+    end
+    cluster:on("exit", onExit)
+    local answers, problems = clients.run(port, 3000, 40)
+    cluster:off("exit", onExit)
+    assert.same({}, problems)
+    assert.is_nil(answers[""])
+    assert.is_true(deaths > 3, deaths .. " deaths")
+  end)
+
+  it("loses no connection when workers close their servers", function()
+    local keeper = fork("id")
+    local port = portOf(keeper)
+    for _ = 1, 3 do fork("fickle") end
+    local _, problems = clients.run(port, 2000, 40)
+    assert.same({}, problems)
+  end)
+
+  it("keeps no descriptor of connections or of dead workers", function()
+    local keeper = fork("id")
+    local port = portOf(keeper)
+    clients.run(port, 50, 10)
+    local before = clients.descriptors()
+    for _ = 1, 10 do
+      local worker = fork("id")
+      event(worker, "listening")
+      clients.run(port, 100, 10)
+      worker:kill("SIGKILL")
+      event(worker, "exit")
+    end
+    untilTrue(function() return clients.descriptors() <= before end, "the descriptors to be closed")
+  end)
+end)
+
+describe("listening in a worker", function()
+  after_each(stopAll)
+
+  local function listen(options, env)
+    env = env or {}
+    env.SPEC_OPTIONS = require("cjson").encode(options)
+    local worker = fork("options", env)
+    return event(worker, "message"), worker
+  end
+
+  it("tells the worker that a port is taken, and which", function()
+    local server = uv.new_tcp()
+    assert(server:bind("127.0.0.1", 0))
+    assert(server:listen(1, function() end))
+    local port = server:getsockname().port
+    local message = listen{ host = "127.0.0.1", port = port }
+    server:close()
+    assert.equal("EADDRINUSE", message.code)
+    assert.equal("listen EADDRINUSE: address already in use 127.0.0.1:" .. port, message.message)
+  end)
+
+  it("lets no worker have a port twice", function()
+    assert.equal("EADDRINUSE", event(fork("twice"), "message").code)
+  end)
+
+  it("gives the n-th port 0 of each worker the same number", function()
+    local first = event(fork("zero"), "message")
+    local second = event(fork("zero"), "message")
+    assert.same(first, second)
+    assert.not_equal(first[1], first[2])
+  end)
+
+  it("takes a port as text, and shares no exclusive one", function()
+    local message = listen{ host = "127.0.0.1", port = 0, exclusive = true }
+    local port = message.address.port
+    assert.equal("EADDRINUSE", listen{ host = "127.0.0.1", port = tostring(port), exclusive = true }.code)
+    local shared = listen{ host = "127.0.0.1", port = "0" }
+    assert.is_true(shared.address.port > 0)
+  end)
+
+  it("binds paths that only fit the kernel in a short form, relative to the worker", function()
+    local directory = assert(uv.fs_mkdtemp("/tmp/lrun-spec-XXXXXX"))
+    local deep = directory .. "/" .. ("d"):rep(60) .. "/" .. ("e"):rep(60)
+    assert(uv.fs_mkdir(directory .. "/" .. ("d"):rep(60), 448))
+    assert(uv.fs_mkdir(deep, 448))
+    cluster.setupPrimary{ cwd = deep }
+    local message, worker = listen{ path = "a.sock" }
+    cluster.settings.cwd = nil
+    assert.equal("a.sock", message.address)
+    assert.equal("socket", assert(uv.fs_stat(deep .. "/a.sock")).type)
+    worker:disconnect()
+    event(worker, "exit")
+    assert.is_nil((uv.fs_stat(deep .. "/a.sock")))
+    os.execute("rm -rf " .. directory)
+  end)
+
+  it("takes a descriptor of the primary's, which keeps it", function()
+    local server = uv.new_tcp()
+    assert(server:bind("127.0.0.1", 0))
+    local port = server:getsockname().port
+    for _ = 1, 2 do
+      local message, worker = listen{ fd = server:fileno() }
+      assert.equal(port, message.address.port)
+      assert.equal(tostring(worker.id), next((clients.run(port, 1, 1))))
+      worker:kill("SIGKILL")
+      event(worker, "exit")
+    end
+    server:close()
+  end)
+end)
+
+describe("cluster.disconnect", function()
+  it("ends all workers and calls back", function()
+    local list = { fork("id"), fork("id") }
+    require("await")(cluster.disconnect)
+    assert.is_nil(next(cluster.workers))
+    for _, worker in ipairs(list) do assert.is_false(clients.isAlive(worker.process.pid)) end
+    require("await")(cluster.disconnect)      -- calls back with no workers, too
+  end)
+end)
+
+describe("cluster.metrics", function()
+  after_each(stopAll)
+
+  it("tells what the workers do", function()
+    local worker = fork("id")
+    local port = portOf(worker)
+    clients.run(port, 30, 5)
+    local known
+    untilTrue(function()
+      known = cluster.metrics()[worker.id]
+      return known.connections == 0
+    end, "the connections' end")
+    assert.equal(worker.process.pid, known.pid)
+    assert.equal(30, known.accepted)
+    assert.is_true(known.uptime > 0 and known.rss > 1e6 and known.cpu >= 0 and known.lag >= 0)
+  end)
+end)

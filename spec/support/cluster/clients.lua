@@ -1,0 +1,102 @@
+--- Clients of the cluster specs, over luv, so that they depend on nothing that is tested.
+local await = require("await")
+local uv = require("luv")
+
+local clients = {}
+
+--- Opens a connection and calls `done(text, problem)` when it has ended.
+---@param port integer
+---@param done fun(text: string, problem: string?)
+---@param host string?
+---@return uv_tcp_t handle
+function clients.connect(port, done, host)
+  local handle, parts = uv.new_tcp(), {}
+  local function finish(problem)
+    if not handle:is_closing() then handle:close() end
+    if done then done(table.concat(parts), problem) end
+    done = nil
+  end
+  handle:connect(host or "127.0.0.1", port, function(err)
+    if err then return finish("connect " .. err) end
+    handle:read_start(function(failed, chunk)
+      if chunk then parts[#parts + 1] = chunk return end
+      finish(failed and "read " .. failed)
+    end)
+  end)
+  return handle
+end
+
+--- Runs `count` connections, `concurrency` at a time; waits for their ends.
+---@return table<string, integer> answers how often each text came
+---@return string[] problems
+function clients.run(port, count, concurrency, hostOf)
+  local answers, problems, started, left = {}, {}, 0, count
+  await(function(callback)
+    local function next()
+      if started >= count then return end
+      started = started + 1
+      clients.connect(port, function(text, problem)
+        if problem or text == "" then problems[#problems + 1] = problem or "no answer" end
+        answers[text] = (answers[text] or 0) + 1
+        left = left - 1
+        if left == 0 then return callback() end
+        next()
+      end, hostOf and hostOf(started))
+    end
+    for _ = 1, math.min(concurrency, count) do next() end
+  end)
+  return answers, problems
+end
+
+local NEVER = {}
+
+local function check(name, first, ...)
+  if first == NEVER then error(("no %s event"):format(name), 3) end
+  return first, ...
+end
+
+--- Waits for one event of an emitter; throws after `ms` (5000).
+---@return any ... the event's arguments
+function clients.event(emitter, name, ms)
+  return check(name, await(function(callback)
+    local timer = uv.new_timer()
+    local function listener(...)
+      timer:close()
+      callback(...)
+    end
+    emitter:once(name, listener)
+    timer:start(ms or 5000, 0, function()
+      timer:close()
+      emitter:off(name, listener)
+      callback(NEVER)
+    end)
+  end))
+end
+
+--- Waits until `condition()` holds.
+function clients.untilTrue(condition, what, ms)
+  local ends = uv.hrtime() + (ms or 5000) * 1e6
+  while not condition() do
+    if uv.hrtime() > ends then error("timed out waiting for " .. what, 2) end
+    await.sleep(5)
+  end
+end
+
+--- How many descriptors a process (this one) has open.
+function clients.descriptors(pid)
+  local count = 0
+  local scan = assert(uv.fs_scandir(("/proc/%s/fd"):format(pid or "self")))
+  while uv.fs_scandir_next(scan) do count = count + 1 end
+  return count
+end
+
+--- Whether the process exists and is no zombie.
+function clients.isAlive(pid)
+  local file = io.open(("/proc/%d/stat"):format(pid))
+  if not file then return false end
+  local state = file:read("*a"):match("%)%s+(%a)")
+  file:close()
+  return state ~= "Z" and state ~= "X"
+end
+
+return clients

@@ -1,0 +1,114 @@
+--- The worker of the cluster specs: what it is, its environment says.
+---   SPEC_ROLE   one of the roles below
+---   SPEC_PORT   where it listens (0)
+local cluster = require("cluster")
+local net = require("net")
+local timers = require("timers")
+
+local port = tonumber(process.env.SPEC_PORT) or 0
+local roles = {}
+
+-- Answers each connection with its id and closes it.
+function roles.id()
+  local server = net.createServer(function(socket)
+    socket:on("error", function() end)
+    socket:finish(tostring(cluster.worker.id))
+  end)
+  server:listen(port, "127.0.0.1")
+  return server
+end
+
+-- The same, and dies by SIGKILL at moments when it serves nobody.
+function roles.mortal()
+  local open = 0
+  local server = net.createServer(function(socket)
+    open = open + 1
+    socket:on("error", function() end)
+    socket:on("close", function() open = open - 1 end)
+    socket:finish(tostring(cluster.worker.id))
+  end)
+  server:listen(port, "127.0.0.1")
+  local function maybeDie()
+    if open == 0 then process.kill(process.pid, "SIGKILL") end
+    timers.setTimeout(maybeDie, 3)
+  end
+  timers.setTimeout(maybeDie, 20 + cluster.worker.id % 7 * 5)
+end
+
+-- The same, and closes its server for a moment again and again.
+function roles.fickle()
+  local server = roles.id()
+  local function close()
+    server:close(function()
+      server = roles.id()
+      timers.setTimeout(close, 15)
+    end)
+  end
+  timers.setTimeout(close, 15)
+end
+
+-- Keeps connections open; says id, then does what it reads: "block" for a second, "close".
+function roles.hold()
+  net.createServer(function(socket)
+    socket:on("error", function() end)
+    socket:write(cluster.worker.id .. "\n")
+    socket:on("data", function(text)
+      if text:find("close") then return socket:finish() end
+      local ends = process.hrtime() + 1e9
+      while process.hrtime() < ends do end     -- luacheck: ignore
+      socket:finish("blocked\n")
+    end)
+  end):listen(port, "127.0.0.1")
+end
+
+-- Tells how a second server on the same port fares.
+function roles.twice()
+  local first = net.createServer()
+  first:listen(port, "127.0.0.1", function()
+    local second = net.createServer()
+    second:on("error", function(err) process.send{ code = err.code, message = err.message } end)
+    second:listen(first:address().port, "127.0.0.1", function() process.send{ code = "none" } end)
+  end)
+end
+
+-- Listens on port 0 twice and tells the ports.
+function roles.zero()
+  local first, second = net.createServer(), net.createServer()
+  first:listen(0, "127.0.0.1", function()
+    second:listen(0, "127.0.0.1", function()
+      process.send{ first:address().port, second:address().port }
+    end)
+  end)
+end
+
+-- Listens as the options in SPEC_OPTIONS (JSON) say; tells the address or the error.
+function roles.options()
+  local options = require("cjson").decode(process.env.SPEC_OPTIONS)
+  local server = net.createServer(function(socket) socket:finish(tostring(cluster.worker.id)) end)
+  server:on("error", function(err) process.send{ code = err.code, message = err.message } end)
+  server:listen(options, function() process.send{ address = server:address() } end)
+end
+
+function roles.flood()
+  for i = 1, 20000 do process.send{ n = i, filling = ("x"):rep(100) } end
+end
+
+function roles.timer()      -- has no server and does not end
+  timers.setInterval(function() end, 1000)
+end
+
+function roles.crash() os.exit(7) end
+
+-- A primary of its own: tells that its worker sees the environment of a first start.
+function roles.nested()
+  local child = require("child_process").fork(process.argv[1], {}, { env = setmetatable({ SPEC_ROLE = "inner" },
+    { __index = process.env }) })
+  child:on("message", function(message) process.send(message) end)
+end
+
+if cluster.isPrimary then
+  process.send{ primary = cluster.isPrimary, lane = process.env.LRUN_LANE_FD, id = process.env.LRUN_CLUSTER_ID }
+  process.disconnect()
+else
+  roles[process.env.SPEC_ROLE or "id"]()
+end
