@@ -141,7 +141,7 @@ static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t
   conn->final = !e->keep_alive;
   conn->body_id = e->id;
   conn->dump = false;
-  conn->shared->requests++;
+  conn->shared->stats->requests++;
   lua_State *co = http_conn_call(conn, HTTP_ON_REQUEST);
   lua_pushinteger(co, (lua_Integer)e->id);
   lua_pushlstring(co, head, method);

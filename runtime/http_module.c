@@ -330,7 +330,7 @@ static int l_sweep(lua_State *L) {
 static int l_counters(lua_State *L) {
   const http_shared_t *shared = http_shared(L);
   lua_createtable(L, 0, 3);
-  lua_pushnumber(L, (lua_Number)shared->requests);
+  lua_pushnumber(L, (lua_Number)shared->stats->requests);
   lua_setfield(L, -2, "requests");
   lua_pushnumber(L, (lua_Number)shared->connections);
   lua_setfield(L, -2, "connections");

@@ -4,6 +4,7 @@
 #define LRUN_HTTP_SHARED_H
 
 #include "http_buffer.h"
+#include "stats.h"
 
 #include <lua.h>
 #include <stdbool.h>
@@ -33,7 +34,7 @@ typedef struct {
   int close;                     /* ref of luv's close */
   http_buffer_t scratch;         /* output of the connection whose input is being parsed */
   uint64_t date_until;           /* loop time in ms at which the Date line is stale */
-  uint64_t requests;             /* served since the start */
+  stats_t *stats;                /* counts the requests */
   uint64_t connections;          /* taken since the start */
   uint64_t refused;              /* requests answered by us with 4xx */
   char date[40];                 /* "Date: …" CRLF */

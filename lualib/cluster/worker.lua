@@ -24,7 +24,7 @@ cluster.SCHED_LEAST = schedule.SCHED_LEAST
 cluster.SCHED_STICKY = schedule.SCHED_STICKY
 
 local lane                  -- this end of the lane
-local listening = {}        -- key → { server, close }: what this worker has from the primary
+local listening = {}        -- key → { server, onClose }: what this worker has from the primary
 local lanes = {}            -- the primary's number for a listener → lane handle
 local indexes = {}          -- what was asked for → { next, used }
 local referenced = 0        -- lane handles that keep the process alive
@@ -116,9 +116,9 @@ end
 
 local function laneHandle(server, reply, indexKey)
   local handle = setmetatable({ kind = reply.kind, sockname = reply.sockname }, LaneHandle)
-  listening[reply.key] = { server = server }
-  lanes[reply.lane] = handle
   handle.onClose = closer(reply.key, reply.lane, indexKey)
+  listening[reply.key] = { server = server, onClose = handle.onClose }
+  lanes[reply.lane] = handle
   handle:ref()
   return handle
 end
@@ -150,8 +150,8 @@ local function watchClose(server, onClose)
 end
 
 local function sharedHandle(server, reply, indexKey)
-  listening[reply.key] = { server = server }
   local onClose = closer(reply.key, reply.lane, indexKey)
+  listening[reply.key] = { server = server, onClose = onClose }
   if reply.lane then
     -- Connections that the primary accepts on behalf of a worker that is gone.
     lanes[reply.lane] = { kind = reply.kind, onconnection = function(client) server:_onconnection(client) end }
@@ -216,7 +216,7 @@ local function disconnectChannel()
   if process.connected then process:disconnect() end
 end
 
-local function closeServers(done)
+local function closeServers(gently, done)
   local left = 1
   local function closed()
     left = left - 1
@@ -226,14 +226,20 @@ local function closeServers(done)
   for _, entry in pairs(listening) do entries[#entries + 1] = entry end
   for _, entry in ipairs(entries) do
     left = left + 1
-    entry.server:close(closed)
+    local server = entry.server
+    if gently and server._drain then
+      entry.onClose()
+      server:_drain(closed)
+    else
+      server:close(closed)
+    end
   end
   closed()
 end
 
-local function disconnect(worker, byPrimary)
+local function disconnect(worker, byPrimary, gently)
   worker.exitedAfterDisconnect = true
-  closeServers(function()
+  closeServers(gently, function()
     if byPrimary or not send(process, { act = "exitedAfterDisconnect" }, nil, disconnectChannel) then disconnectChannel() end
   end)
 end
@@ -283,7 +289,7 @@ local function start(id)
     if not worker.exitedAfterDisconnect then process.exit(0) end    -- the primary is gone, or the script wanted it so
   end)
   common.receive(process, function(message)
-    if message.act == "disconnect" then disconnect(worker, true) end
+    if message.act == "disconnect" then disconnect(worker, true, message.drain) end
   end)
   openLane()
   bound.provider = provide

@@ -600,4 +600,16 @@ function Server:close(callback)
   return self
 end
 
+local DRAIN_IDLE = 1000     -- ms
+
+--- Internal: the same for a server that another one replaces: a connection that waits for its next request may be about
+--- to get it, and so is answered once more and then closed, or closed when nothing came for a while.
+function Server:_drain(callback)
+  self._closing = true
+  self.keepAliveTimeout = math.min(self.keepAliveTimeout > 0 and self.keepAliveTimeout or DRAIN_IDLE, DRAIN_IDLE)
+  configure(self)
+  if self._sweeping then startSweep(self) end
+  net.Server.close(self, callback)
+end
+
 return { Server = Server, ServerResponse = ServerResponse }
