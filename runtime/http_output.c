@@ -179,7 +179,7 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
 /* All is written and no more will be. Closing while the peer still sends would reset the connection and could
  * destroy the response on its way: then only our side is shut, and the sweep closes what lingers. */
 static void end(lua_State *L, http_conn_t *conn) {
-  bool quiet = conn->eof || (http_parser_idle(&conn->parser) && conn->in.len == 0 && !conn->paused);
+  bool quiet = conn->eof || (http_parser_complete(&conn->parser) && conn->in.len == 0 && !conn->paused);
   if (quiet || conn->lingering) {
     if (!conn->lingering) http_conn_close(L, conn, 0);
     return;

@@ -423,4 +423,8 @@ http_event_kind_t http_parser_eof(http_parser_t *p) {
   return fail_line(p, "HPE_INVALID_EOF_STATE", "Parse Error");
 }
 
+bool http_parser_complete(const http_parser_t *p) {
+  return p->state == HTTP_STATE_NO_BODY || http_parser_idle(p);
+}
+
 bool http_parser_idle(const http_parser_t *p) { return p->state == HTTP_STATE_START && p->scanned == 0; }

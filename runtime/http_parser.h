@@ -84,5 +84,7 @@ http_event_kind_t http_parser_eof(http_parser_t *p);
 
 /* Whether nothing of a next message has come yet. */
 bool http_parser_idle(const http_parser_t *p);
+/* Idle, or at the end of a message without a body whose end was not told yet. */
+bool http_parser_complete(const http_parser_t *p);
 
 #endif
