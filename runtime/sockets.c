@@ -101,6 +101,15 @@ static int l_write_all(lua_State *L) {
   return 1;
 }
 
+/* closeOnExec(fd): children do not get the descriptor, unless it is passed to them on purpose */
+static int l_close_on_exec(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1);
+  int flags = fcntl(fd, F_GETFD);
+  if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0) return failure(L, -errno);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 /* windowSize(fd): columns and rows; nothing when it is no terminal */
 static int l_window_size(lua_State *L) {
   struct winsize size;
@@ -126,6 +135,7 @@ int luaopen_lrun_sockets(lua_State *L) {
                                        {"bindAbstract", l_bind_abstract},
                                        {"connectAbstract", l_connect_abstract},
                                        {"writeAll", l_write_all},
+                                       {"closeOnExec", l_close_on_exec},
                                        {"windowSize", l_window_size},
                                        {"reopen", l_reopen},
                                        {NULL, NULL}};

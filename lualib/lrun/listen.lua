@@ -144,7 +144,10 @@ function listen.wrap(fd, wanted)
   local called, kind = pcall(uv.guess_handle, fd)
   if not called or not OPENERS[kind] or (kind == "udp") ~= (wanted == "udp") then return nil, "EINVAL" end
   local handle, ok, _, code = OPENERS[kind](fd)
-  if ok then return handle end
+  if ok then
+    if fd > 2 then sockets.closeOnExec(fd) end      -- inherited, from systemd for instance; our children shall not have it
+    return handle
+  end
   uv.close(handle)
   return nil, code
 end

@@ -30,7 +30,15 @@ local Socket = Duplex:extend("Socket")
 
 -- Reading -------------------------------------------------------------------------------------------------------------
 
-local function touch(self) self._lastActive = uv.now() end
+local onIdle
+
+-- Traffic: only the time is noted; the timer looks at it when it fires.
+local function touch(self)
+  self._lastActive = uv.now()
+  if not self._idleFired then return end
+  self._idleFired = false
+  uv.timer_start(self._idleTimer, self._idleLimit, 0, function() onIdle(self) end)
+end
 
 local function makeReader(self)
   return function(err, chunk)
@@ -144,7 +152,7 @@ end
 
 local function stopTimer(self)
   local timer = self._idleTimer
-  self._idleTimer, self._idleLimit = nil, nil
+  self._idleTimer, self._idleLimit, self._idleFired = nil, false, false
   if timer and not uv.is_closing(timer) then uv.close(timer) end
 end
 
@@ -253,7 +261,7 @@ end
 
 -- Settings ------------------------------------------------------------------------------------------------------------
 
-local function onIdle(self)
+function onIdle(self)
   local limit, timer = self._idleLimit, self._idleTimer
   if not limit or not timer then return end
   local handle = self._handle
@@ -264,6 +272,7 @@ local function onIdle(self)
   if left > 0 then
     uv.timer_start(timer, left, 0, function() onIdle(self) end)
   else
+    self._idleFired = true
     self:emit("timeout")
   end
 end
@@ -289,7 +298,7 @@ function Socket:setTimeout(ms, callback)
     uv.unref(timer)
     self._idleTimer = timer
   end
-  self._idleLimit = ms
+  self._idleLimit, self._idleFired = ms, false
   uv.update_time()
   touch(self)
   uv.timer_start(timer, ms, 0, function() onIdle(self) end)
@@ -472,7 +481,7 @@ function Socket:initialize(options)
   rs.continuous = true
   self.connecting = false
   self.bytesRead, self._written = 0, 0
-  self._kernelReads, self._idleLimit = false, false
+  self._kernelReads, self._idleLimit, self._idleFired = false, false, false
   if options.noDelay then self:setNoDelay(true) end
   if options.keepAlive then self:setKeepAlive(true, options.keepAliveInitialDelay) end
   if options.signal ~= nil then require("lrun.connect").abortable(self, options.signal) end

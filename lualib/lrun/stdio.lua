@@ -98,9 +98,13 @@ local function fromTerminal()
   if not handle then return fromFile() end
   local input = fromHandle(handle)
   input.isTTY, input.isRaw = true, false
-  --- Gives every key at once and unechoed, or whole lines again.
+  --- Gives every key at once and unechoed, or whole lines again; the end of the process restores the terminal.
   function input:setRawMode(raw)
     uv.tty_set_mode(handle, raw and 1 or 0)
+    if raw and not self._restores then
+      self._restores = true
+      process:on("exit", function() uv.tty_reset_mode() end)
+    end
     self.isRaw = not not raw
     return self
   end
