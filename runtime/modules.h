@@ -8,12 +8,14 @@ int luaopen_lrun_luv(lua_State *L); /* luv, with a `walk` that knows the host's 
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 
+int luaopen_lrun_channel(lua_State *L);
 int luaopen_lrun_errno(lua_State *L);
 int luaopen_lrun_handoff(lua_State *L);
 int luaopen_lrun_http(lua_State *L);
 int luaopen_lrun_host(lua_State *L);
 int luaopen_lrun_json(lua_State *L);
 int luaopen_lrun_sockets(lua_State *L);
+int luaopen_lrun_spawn(lua_State *L);
 int luaopen_lrun_vm(lua_State *L);
 
 #endif

@@ -116,10 +116,33 @@ local function emitClose(self)
   self:emit("close")
 end
 
-local function closeIfDrained(self)
-  if self._handle or self._connections > 0 or self._closeQueued then return end
-  self._closeQueued = true
-  nextTick(emitClose, self)
+-- Connections that were sent to other processes count until these say that they have closed.
+local closeIfDrained
+function closeIfDrained(self)
+  if self._handle or self._connections > 0 or self._closeQueued or self._asking then return end
+  local lists = self._sentLists
+  if not lists then
+    self._closeQueued = true
+    nextTick(emitClose, self)
+    return
+  end
+  self._sentLists, self._asking = nil, lists
+  local left = #lists
+  local function answered()
+    left = left - 1
+    if left > 0 then return end
+    self._asking = nil
+    closeIfDrained(self)
+  end
+  for i = 1, #lists do lists[i]:close(answered) end
+end
+
+--- Internal: connections of this server go to another process; `list` asks about them (see lrun.ipc_sockets).
+function Server:_sentTo(list)
+  local lists = self._sentLists or {}
+  for i = 1, #lists do if lists[i] == list then return end end
+  lists[#lists + 1] = list
+  self._sentLists = lists
 end
 
 --- Internal: a connection of this server has ended, here or where it was sent. Once for each.
@@ -347,12 +370,23 @@ function Server:address()
   return { address = name.ip or name.address, family = ip.familyName(name.family), port = name.port }
 end
 
---- How many connections are open.
+--- How many connections are open, here and in the processes that they were sent to.
 ---@param callback fun(err: Error?, count: integer)
 ---@return self
 function Server:getConnections(callback)
   validate.func(callback, "callback")
-  nextTick(callback, nil, self._connections)
+  local lists = self._sentLists or self._asking
+  if not lists then
+    nextTick(callback, nil, self._connections)
+    return self
+  end
+  local total, left = self._connections, #lists
+  for i = 1, #lists do
+    lists[i]:getConnections(function(count)
+      total, left = total + count, left - 1
+      if left == 0 then callback(nil, total) end
+    end)
+  end
   return self
 end
 

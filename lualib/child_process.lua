@@ -1,0 +1,305 @@
+--- Starting other programs, and more of this one. Source: Node 20.
+--- Arguments are checked and made into a plan (lrun.child_plan, lrun.child_stdio); the plan is run by a ChildProcess
+--- (lrun.child) or to its end (lrun.child_sync).
+local uv = require("luv")
+local errors = require("errors")
+local process = require("process")
+local timers = require("timers")
+local calls = require("lrun.calls")
+local plans = require("lrun.child_plan")
+local stdio = require("lrun.child_stdio")
+local validate = require("lrun.validate")
+local ChildProcess = require("lrun.child")
+
+local child_process = { ChildProcess = ChildProcess }
+
+local MAX_BUFFER = 1024 * 1024
+
+-- spawn ---------------------------------------------------------------------------------------------------------------
+
+local function abort(child, killSignal, reason)
+  local ok, sent = pcall(child.kill, child, killSignal)
+  if not ok then return child:emit("error", sent) end
+  if sent then child:emit("error", errors.coded("ABORT_ERR", "The operation was aborted", { cause = reason })) end
+end
+
+local function abortable(child, signal, killSignal)
+  local function onAbort() abort(child, killSignal, signal.reason) end
+  if signal.aborted then return process.nextTick(onAbort) end
+  signal:once("abort", onAbort)
+  child:once("exit", function() signal:off("abort", onAbort) end)
+end
+
+local function limited(child, timeout, killSignal)
+  local timer = timers.setTimeout(function()
+    local ok, err = pcall(child.kill, child, killSignal)
+    if not ok then child:emit("error", err) end
+  end, timeout)
+  child:once("exit", function() timers.clearTimeout(timer) end)
+end
+
+-- Another lrun gets its values as they are; any other program is taken to speak Node's language.
+local function wireFor(file)
+  local name = file:match("[^/]*$")
+  if file == process.execPath or name:find("^lrun") then return "lua" end
+  if name:find("^node") then return "json" end
+  local stat, own = uv.fs_stat(file), uv.fs_stat(process.execPath)
+  local same = stat and own and stat.ino == own.ino and stat.dev == own.dev
+  return same and "lua" or "json"
+end
+
+local function start(file, args, options)
+  local killSignal = plans.check(options)
+  local plan = plans.make(file, args, options)
+  local child = ChildProcess:new()
+  child:_start(plan, options, plans.wire(options.serialization) or wireFor(plan.file))
+  if options.signal then abortable(child, options.signal, killSignal) end
+  if options.timeout and options.timeout > 0 then limited(child, options.timeout, killSignal) end
+  return child
+end
+
+--- Starts a program. One that cannot be started is an `error` event, such as `spawn nosuch ENOENT`.
+---@param command string looked up in PATH
+---@param args string[]?
+---@param options table? `cwd`, `env`, `argv0`, `stdio`, `detached`, `uid`, `gid`, `serialization`, `shell`, `timeout`, `killSignal`, `signal`
+---@return ChildProcess
+function child_process.spawn(command, args, options)
+  plans.file(command)
+  args, options = plans.arguments(args, options)
+  return start(command, args, options)
+end
+
+-- exec, execFile ------------------------------------------------------------------------------------------------------
+
+-- Gathers one stream's output up to a limit; `text` gives what there is.
+local function collect(stream, limit, exceeded)
+  local chunks, length = {}, 0
+  if stream then
+    stream:on("data", function(chunk)
+      if length >= limit and length > 0 and chunks.full then return end
+      length = length + #chunk
+      if length > limit then
+        chunk = chunk:sub(1, limit - (length - #chunk))
+        chunks.full = true
+      end
+      chunks[#chunks + 1] = chunk
+      if chunks.full then exceeded() end
+    end)
+  end
+  return function() return table.concat(chunks) end
+end
+
+local function commandLine(file, args)
+  if #args == 0 then return file end
+  return file .. " " .. table.concat(args, " ")
+end
+
+local function commandFailed(child, killed, code, signal, cmd, stderr)
+  if code and code < 0 then code = errors.system(code, "spawn").code end
+  return errors.Error:new(("Command failed: %s\n%s"):format(cmd, stderr),
+    { code = code, killed = child.killed or killed, signal = signal })
+end
+
+local function gather(child, file, args, options, callback)
+  local err, ended, killed, timer
+  local stdout, stderr
+  local limit = options.maxBuffer or MAX_BUFFER
+  local function finish(code, signal)
+    if ended then return end
+    ended = true
+    if timer then timers.clearTimeout(timer) end
+    if not callback then return end
+    if not err and code == 0 then return callback(nil, stdout(), stderr()) end
+    local cmd = commandLine(file, args)
+    err = err or commandFailed(child, killed or false, code, signal, cmd, stderr())
+    if type(err) == "table" then err.cmd = cmd end
+    callback(err, stdout(), stderr())
+  end
+  local function dropOutput()
+    if child.stdout then child.stdout:destroy() end
+    if child.stderr then child.stderr:destroy() end
+  end
+  local function kill()
+    dropOutput()
+    killed = true
+    local ok, failure = pcall(child.kill, child, options.killSignal)
+    if ok then return end
+    err = failure
+    finish()
+  end
+  local function exceeded(name)
+    return function()
+      err = errors.coded("ERR_CHILD_PROCESS_STDIO_MAXBUFFER", name .. " maxBuffer length exceeded")
+      kill()
+    end
+  end
+  if options.timeout and options.timeout > 0 then timer = timers.setTimeout(kill, options.timeout) end
+  stdout = collect(child.stdout, limit, exceeded("stdout"))
+  stderr = collect(child.stderr, limit, exceeded("stderr"))
+  child:on("close", finish)
+  child:on("error", function(e)
+    err = e
+    dropOutput()
+    finish()
+  end)
+end
+
+-- (file[, args][, options][, callback]), each of which may be left out or nil.
+local function fileArguments(args, options, callback)
+  if type(args) == "function" then
+    args, options, callback = nil, nil, args
+  elseif type(options) == "function" then
+    options, callback = nil, options
+  end
+  local given = args
+  args, options = plans.arguments(args, options)
+  -- What is no sequence was the options, and their place held the callback or nothing.
+  if callback ~= nil then validate.func(callback, "callback") end
+  return given == nil and {} or args, options, callback
+end
+
+local function run(file, args, options, callback)
+  local child = start(file, args, {
+    cwd = options.cwd, env = options.env, uid = options.uid, gid = options.gid, shell = options.shell, argv0 = options.argv0,
+    signal = options.signal, killSignal = options.killSignal, windowsHide = options.windowsHide, detached = options.detached,
+  })
+  gather(child, file, args, options, callback)
+  return child
+end
+
+--- Runs a program without a shell and gathers its output.
+---@param file string
+---@param args string[]?
+---@param options table? those of spawn but `stdio`, and `maxBuffer` (1 MiB a stream), `timeout`, `killSignal`, `encoding` (ignored)
+---@param callback fun(err: Error?, stdout: string, stderr: string)? err has `code` (the exit code, or a name), `signal`, `killed`, `cmd`
+---@return ChildProcess
+function child_process.execFile(file, args, options, callback)
+  plans.file(file)
+  args, options, callback = fileArguments(args, options, callback)
+  plans.check(options)
+  return run(file, args, options, callback)
+end
+
+local function withShell(options)
+  local copy = {}
+  for name, value in pairs(options) do copy[name] = value end
+  if type(copy.shell) ~= "string" then
+    if copy.shell ~= nil then validate.boolean(copy.shell, "options.shell") end
+    copy.shell = true
+  end
+  return copy
+end
+
+--- Runs a command in a shell and gathers its output.
+---@param command string
+---@param options table? as execFile; `shell` a path (default /bin/sh)
+---@param callback fun(err: Error?, stdout: string, stderr: string)?
+---@return ChildProcess
+function child_process.exec(command, options, callback)
+  plans.file(command, "command")
+  if type(options) == "function" then options, callback = nil, options end
+  if options ~= nil then validate.table(options, "options") end
+  if callback ~= nil then validate.func(callback, "callback") end
+  options = withShell(options or {})
+  plans.check(options)
+  return run(command, {}, options, callback)
+end
+
+-- fork ----------------------------------------------------------------------------------------------------------------
+
+local function hasChannel(slots)
+  for _, slot in pairs(slots) do if slot == "ipc" then return true end end
+  return false
+end
+
+local function forkStdio(options)
+  local option = options.stdio
+  if type(option) == "string" then return stdio.fromWord(option, "ipc") end
+  if option == nil then return stdio.fromWord(options.silent and "pipe" or "inherit", "ipc") end
+  if type(option) ~= "table" or not hasChannel(option) then
+    error(errors.coded("ERR_CHILD_PROCESS_IPC_REQUIRED",
+      "Forked processes must have an IPC channel, missing value 'ipc' in options.stdio"), 0)
+  end
+  return option
+end
+
+-- lrun's own options are handed on, but not the code that this process was given instead of a script.
+local HAS_VALUE = { ["-e"] = true, ["-p"] = true }
+local function inheritedOptions()
+  local list, skip = {}, false
+  for _, option in ipairs(process.execArgv) do
+    if skip then skip = false
+    elseif HAS_VALUE[option] then skip = true
+    elseif option ~= "-i" then list[#list + 1] = option end
+  end
+  return list
+end
+
+local function checkList(list, name)
+  if type(list) ~= "table" then error(errors.argType(name, "table", list), 0) end
+  return list
+end
+
+--- Starts a script in another lrun, with an IPC channel.
+---@param modulePath string
+---@param args string[]?
+---@param options table? those of spawn, and `execPath`, `execArgv`, `silent`
+---@return ChildProcess
+function child_process.fork(modulePath, args, options)
+  validate.string(modulePath, "modulePath")
+  plans.file(modulePath, "modulePath")
+  args, options = plans.arguments(args, options)
+  local copy = {}
+  for name, value in pairs(options) do copy[name] = value end
+  local execPath = options.execPath == nil and process.execPath or plans.file(options.execPath, "options.execPath")
+  local own = options.execArgv ~= nil and checkList(options.execArgv, "options.execArgv")
+  local all = {}
+  for _, each in ipairs(own or execPath == process.execPath and inheritedOptions() or {}) do all[#all + 1] = each end
+  all[#all + 1] = modulePath
+  for i = 1, #args do all[#all + 1] = args[i] end
+  validate.optional(validate.boolean, options.silent, "options.silent")
+  copy.stdio = forkStdio(options)
+  copy.shell = nil
+  return start(execPath, all, copy)
+end
+
+-- Synchronous calls ---------------------------------------------------------------------------------------------------
+
+--- Runs a program to its end; nothing else of this process runs meanwhile.
+---@param command string
+---@param args string[]?
+---@param options table? those of spawn, and `input`, `maxBuffer` (1 MiB), `timeout`, `killSignal`
+---@return table result `pid`, `output`, `stdout`, `stderr`, `status`, `signal`, `error`
+function child_process.spawnSync(command, args, options)
+  plans.file(command)
+  args, options = plans.arguments(args, options)
+  return (require("lrun.child_sync").run(command, args, options))
+end
+
+--- Runs a program to its end and returns its output. Throws when it fails, with `status`, `signal`, `stdout`, `stderr`, `pid`.
+---@param file string
+---@param args string[]?
+---@param options table? as spawnSync; without `stdio` its standard error is shown on ours
+---@return string? stdout
+function child_process.execFileSync(file, args, options)
+  plans.file(file)
+  args, options = plans.arguments(args, options)
+  local sync = require("lrun.child_sync")
+  return sync.output(sync.run(file, args, options), options, commandLine(options.argv0 or file, args))
+end
+
+--- Runs a command in a shell to its end and returns its output. Throws as execFileSync does.
+---@param command string
+---@param options table?
+---@return string? stdout
+function child_process.execSync(command, options)
+  plans.file(command, "command")
+  if options ~= nil then validate.table(options, "options") end
+  options = withShell(options or {})
+  local sync = require("lrun.child_sync")
+  return sync.output(sync.run(command, {}, options), options, command)
+end
+
+calls.functions(child_process, "child_process", { ChildProcess = true })
+
+return child_process

@@ -1,0 +1,578 @@
+/* channel.c: owns one connected unix socket, the frames not yet split (frame.c) and not yet written (outbox.c), and
+ * the module `lrun.channel`, on which lualib/lrun/ipc.lua builds.
+ *
+ * In: poll → recvmsg → frame_reader_next → codec_decode → one entry into Lua for each message. Descriptors wait in
+ * `received` for the frames that name them, which come with their first byte or after it.
+ * Out: send → codec_encode → outbox → written once each loop turn (prepare, before the loop blocks), after each batch
+ * of reads, or when 64 KiB have gathered. What is left at exit is written by an exit hook.
+ *
+ * Life: open → closing (no more sends; what is queued is written) → closed (socket gone, on_close has run, memory is
+ * freed when libuv lets go of the handles). The poll handle keeps the loop alive while `refs` says so or bytes wait. */
+#include "channel.h"
+
+#include "callback.h"
+#include "codec.h"
+#include "errors.h"
+#include "modules.h"
+#include "outbox.h"
+#include "vm.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+  FLUSH_AT = 64 * 1024,      /* queued bytes that do not wait for the end of the turn */
+  BACKLOG_MAX = 128 * 1024,  /* `send` returns false from here on */
+  READS_PER_TURN = 16,       /* before other handles get their turn */
+  RECEIVED_MAX = 64,         /* descriptors that came and that no frame has named yet */
+  EXIT_STALL_MS = 5000,      /* at exit, a reader that takes nothing for so long is given up */
+  HANDLES = 3
+};
+
+/* A send whose callback waits until its last byte is written. */
+typedef struct callback_wait {
+  struct callback_wait *next;
+  uint64_t position; /* in the bytes that the outbox has ever taken */
+  int ref;
+} callback_wait_t;
+
+struct channel {
+  vm_t *vm;
+  int fd;
+  codec_t codec;
+  frame_reader_t reader;
+  outbox_t outbox;
+  uv_poll_t poll;       /* these three are closed by channel_shut; the last one frees the channel */
+  uv_prepare_t prepare; /* active while something waits for the end of the turn */
+  uv_idle_t idle;       /* likewise: keeps the loop from blocking before that */
+  int open_handles;
+  int events;           /* what poll watches */
+  int received[RECEIVED_MAX];
+  int received_count;
+  double bytes_received;
+  callback_wait_t *waits, *last_wait;
+  int on_message, on_close, self; /* registry refs; self anchors the userdata while the channel is open */
+  channel_t **box;                /* in the userdata */
+  bool refed;                     /* what Lua asked for */
+  bool paused;                    /* nothing is read */
+  bool writable;                  /* false: wait for the poll handle to say so */
+  bool closing;                   /* closes once the outbox is empty */
+  bool closed;
+};
+
+static const char *const metatable = "lrun.channel";
+
+static void channel_shut(channel_t *ch, const char *reason);
+static void watch(channel_t *ch);
+
+/* Writing
+ * --------------------------------------------------------------------------------------- */
+
+static void schedule_flush(channel_t *ch);
+
+/* The callbacks of what is written by now. They may send more, or close the channel. */
+static void run_callbacks(channel_t *ch) {
+  while (ch->waits && ch->waits->position <= ch->outbox.written) {
+    callback_wait_t *wait = ch->waits;
+    ch->waits = wait->next;
+    if (!ch->waits) ch->last_wait = NULL;
+    lua_State *L = vm_state(ch->vm);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, wait->ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, wait->ref);
+    free(wait);
+    callback_enter(L, 0);
+    if (ch->closed) return;
+  }
+}
+
+/* Writes without entering Lua. A peer that is gone shows when the channel is read to its end. */
+static void write_out(channel_t *ch) {
+  int rc = outbox_write(&ch->outbox, ch->fd, false);
+  ch->writable = rc != UV_EAGAIN;
+  if (rc < 0 && rc != UV_EAGAIN) {
+    if (rc == -ETOOMANYREFS) schedule_flush(ch); /* too many descriptors under way in all: again next turn */
+    else outbox_clear(&ch->outbox);                /* the peer is gone; the callbacks hear of it in channel_shut */
+  }
+  watch(ch);
+}
+
+static void flush(channel_t *ch) {
+  if (ch->writable) write_out(ch);
+  run_callbacks(ch);
+  if (ch->closed) return;
+  if (ch->closing && !ch->outbox.head) channel_shut(ch, NULL);
+}
+
+static void on_turn(uv_prepare_t *prepare) {
+  channel_t *ch = prepare->data;
+  uv_prepare_stop(&ch->prepare);
+  uv_idle_stop(&ch->idle);
+  flush(ch);
+}
+
+static void on_idle(uv_idle_t *idle) { (void)idle; }
+
+static void schedule_flush(channel_t *ch) {
+  if (uv_is_active((uv_handle_t *)&ch->prepare)) return;
+  uv_prepare_start(&ch->prepare, on_turn);
+  uv_idle_start(&ch->idle, on_idle);
+}
+
+/* At exit nobody answers any more, and the loop is over. */
+static void write_at_exit(void *data) {
+  channel_t *ch = data;
+  while (ch->outbox.head) {
+    int rc = outbox_write(&ch->outbox, ch->fd, true);
+    if (rc == 0) return;
+    struct pollfd poller = {.fd = ch->fd, .events = POLLOUT};
+    if (rc != UV_EAGAIN || poll(&poller, 1, EXIT_STALL_MS) <= 0) return;
+  }
+}
+
+/* Reading
+ * --------------------------------------------------------------------------------------- */
+
+static void answer(channel_t *ch, bool taken) {
+  if (ch->codec.wire == FRAME_JSON) {
+    const char *text = taken ? "{\"cmd\":\"NODE_HANDLE_ACK\"}\n" : "{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
+    outbox_urgent(&ch->outbox, text, strlen(text));
+  } else {
+    char head[FRAME_HEAD];
+    frame_head(head, taken ? FRAME_TAKEN : FRAME_LOST, 0);
+    outbox_urgent(&ch->outbox, head, sizeof head);
+  }
+  schedule_flush(ch);
+}
+
+static int take_received(channel_t *ch) {
+  if (ch->received_count == 0) return -1;
+  int fd = ch->received[0];
+  ch->received_count--;
+  memmove(ch->received, &ch->received[1], (size_t)ch->received_count * sizeof *ch->received);
+  return fd;
+}
+
+static const char *kind_of(int fd) {
+  struct stat status;
+  int type = 0, domain = 0;
+  socklen_t length = sizeof type;
+  if (fstat(fd, &status) < 0) return NULL;
+  if (S_ISFIFO(status.st_mode)) return "pipe";
+  if (!S_ISSOCK(status.st_mode)) return "file";
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return NULL;
+  length = sizeof domain;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0) return NULL;
+  if (domain == AF_UNIX) return type == SOCK_STREAM ? "pipe" : "file";
+  return type == SOCK_STREAM ? "tcp" : type == SOCK_DGRAM ? "udp" : "file";
+}
+
+/* One entry into Lua. False when the body is garbage. */
+static bool deliver(channel_t *ch, const frame_t *frame) {
+  lua_State *L = vm_state(ch->vm);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_message);
+  if (!codec_decode(L, &ch->codec, frame->body, frame->length)) {
+    lua_pop(L, 1);
+    return false;
+  }
+  if (frame->kind == FRAME_MESSAGE) {
+    callback_enter(L, 1);
+    return true;
+  }
+  int fd = take_received(ch);
+  answer(ch, fd >= 0);
+  if (fd >= 0) lua_pushinteger(L, fd);
+  else lua_pushnil(L);
+  lua_pushstring(L, fd >= 0 ? kind_of(fd) : NULL);
+  callback_enter(L, 3);
+  return true;
+}
+
+static bool handle_frame(channel_t *ch, const frame_t *frame) {
+  if (frame->kind == FRAME_MESSAGE || frame->kind == FRAME_DESCRIPTOR) return deliver(ch, frame);
+  if (outbox_answered(&ch->outbox, frame->kind == FRAME_TAKEN) == -2) return false;
+  schedule_flush(ch);
+  return true;
+}
+
+/* Splits what was read. False when the channel was closed meanwhile. */
+static bool handle_frames(channel_t *ch) {
+  frame_t frame;
+  int rc;
+  while ((rc = frame_reader_next(&ch->reader, &frame)) > 0) {
+    bool good = handle_frame(ch, &frame);
+    if (ch->closed) return false;
+    if (!good) {
+      channel_shut(ch, frame_error(FRAME_GARBAGE));
+      return false;
+    }
+  }
+  if (rc == 0) return true;
+  channel_shut(ch, frame_error(rc));
+  return false;
+}
+
+static bool keep_descriptors(channel_t *ch, struct msghdr *message) {
+  bool room = true;
+  int before = ch->received_count;
+  for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head)) {
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
+    size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
+      if (ch->received_count < RECEIVED_MAX) {
+        ch->received[ch->received_count++] = fd;
+      } else {
+        close(fd);
+        room = false;
+      }
+    }
+  }
+  /* This process had no descriptor left for it: the frame that names it gets none, and not the next one's. */
+  if ((message->msg_flags & MSG_CTRUNC) && ch->received_count == before && before < RECEIVED_MAX)
+    ch->received[ch->received_count++] = -1;
+  return room;
+}
+
+/* Bytes read, 0 at the end, or UV_E*. */
+static ssize_t receive(channel_t *ch) {
+  union {
+    struct cmsghdr head;
+    char bytes[CMSG_SPACE(sizeof(int) * RECEIVED_MAX)];
+  } control;
+  size_t room;
+  char *space = frame_reader_space(&ch->reader, &room);
+  if (!space) return UV_ENOMEM;
+  struct iovec vector = {space, room};
+  struct msghdr message = {
+      .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  ssize_t n;
+  do n = recvmsg(ch->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  while (n < 0 && errno == EINTR);
+  if (n < 0) return uv_translate_sys_error(errno);
+  frame_reader_commit(&ch->reader, (size_t)n);
+  ch->bytes_received += (double)n;
+  if (!keep_descriptors(ch, &message)) return UV_EPROTO;
+  return n;
+}
+
+static void read_in(channel_t *ch) {
+  for (int i = 0; i < READS_PER_TURN && !ch->paused; i++) {
+    ssize_t n = receive(ch);
+    if (n == UV_EAGAIN) break;
+    if (n <= 0) {
+      bool gone = n == 0 || n == UV_ECONNRESET;
+      channel_shut(ch, gone ? NULL : n == UV_EPROTO ? frame_error(FRAME_GARBAGE) : uv_strerror((int)n));
+      return;
+    }
+    if (!handle_frames(ch)) return;
+    if (n < FRAME_READ_SIZE / 2) break;
+  }
+  if (uv_is_active((uv_handle_t *)&ch->prepare)) flush(ch);
+}
+
+/* libuv has stopped polling. A peer that went away with our bytes unread shows as an error; what it had sent before
+ * is still there to read. */
+static void on_poll_error(channel_t *ch, int status) {
+  double before = ch->bytes_received;
+  ch->events = 0;
+  ch->paused = false;
+  read_in(ch);
+  if (ch->closed) return;
+  if (ch->bytes_received == before) channel_shut(ch, uv_strerror(status));
+  else watch(ch);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events) {
+  channel_t *ch = poll->data;
+  if (status < 0) return on_poll_error(ch, status);
+  if (events & UV_WRITABLE) {
+    ch->writable = true;
+    flush(ch);
+  }
+  if (ch->closed) return;
+  if (events & UV_DISCONNECT) ch->paused = false;
+  if (events & (UV_READABLE | UV_DISCONNECT)) read_in(ch);
+  if (!ch->closed) watch(ch);
+}
+
+/* Adjusts what the poll handle waits for, and whether that keeps the loop alive. */
+static void watch(channel_t *ch) {
+  int events = (ch->paused ? UV_DISCONNECT : UV_READABLE) | (ch->writable ? 0 : UV_WRITABLE);
+  bool refed = ch->refed || ch->closing || ch->outbox.head;
+  if (refed != (bool)uv_has_ref((uv_handle_t *)&ch->poll)) {
+    if (refed) uv_ref((uv_handle_t *)&ch->poll);
+    else uv_unref((uv_handle_t *)&ch->poll);
+  }
+  if (events == ch->events) return;
+  ch->events = events;
+  uv_poll_start(&ch->poll, events, on_poll);
+}
+
+/* Opening and closing
+ * --------------------------------------------------------------------------------------- */
+
+static void on_handle_closed(uv_handle_t *handle) {
+  channel_t *ch = handle->data;
+  if (--ch->open_handles > 0) return;
+  frame_reader_free(&ch->reader);
+  free(ch);
+}
+
+static void drop_refs(channel_t *ch) {
+  lua_State *L = vm_state(ch->vm);
+  if (ch->box) *ch->box = NULL;
+  luaL_unref(L, LUA_REGISTRYINDEX, ch->on_message);
+  luaL_unref(L, LUA_REGISTRYINDEX, ch->on_close);
+  luaL_unref(L, LUA_REGISTRYINDEX, ch->self);
+}
+
+/* Closes now. What was not written is lost; its callbacks hear of it. Enters Lua at the end. */
+static void channel_shut(channel_t *ch, const char *reason) {
+  if (ch->closed) return;
+  ch->closed = true;
+  lua_State *L = vm_state(ch->vm);
+  callback_wait_t *waits = ch->waits;
+  ch->waits = ch->last_wait = NULL;
+  vm_forget_exit(ch->vm, write_at_exit, ch);
+  outbox_free(&ch->outbox);
+  while (ch->received_count > 0) {
+    int fd = ch->received[--ch->received_count];
+    if (fd >= 0) close(fd);
+  }
+  uv_close((uv_handle_t *)&ch->poll, on_handle_closed);
+  uv_close((uv_handle_t *)&ch->prepare, on_handle_closed);
+  uv_close((uv_handle_t *)&ch->idle, on_handle_closed);
+  close(ch->fd);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_close);
+  lua_pushstring(L, reason);
+  drop_refs(ch);
+  while (waits) {
+    callback_wait_t *wait = waits;
+    waits = wait->next;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, wait->ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, wait->ref);
+    errors_push_code(L, "ERR_IPC_CHANNEL_CLOSED", "Channel closed");
+    callback_enter(L, 1);
+    free(wait);
+  }
+  callback_enter(L, 1);
+}
+
+static int init_handles(channel_t *ch) {
+  uv_loop_t *loop = vm_loop(ch->vm);
+  int rc = uv_poll_init(loop, &ch->poll, ch->fd);
+  if (rc < 0) return rc;
+  uv_prepare_init(loop, &ch->prepare);
+  uv_idle_init(loop, &ch->idle);
+  ch->open_handles = HANDLES;
+  ch->poll.data = ch->prepare.data = ch->idle.data = ch;
+  uv_unref((uv_handle_t *)&ch->poll);
+  return 0;
+}
+
+int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_message, int on_close) {
+  channel_t *ch = calloc(1, sizeof *ch);
+  int rc = ch ? 0 : UV_ENOMEM;
+  if (ch) {
+    ch->vm = vm_of(L);
+    ch->fd = fd;
+    rc = init_handles(ch);
+  }
+  if (rc < 0) {
+    free(ch);
+    close(fd);
+    luaL_unref(L, LUA_REGISTRYINDEX, on_message);
+    luaL_unref(L, LUA_REGISTRYINDEX, on_close);
+    return rc;
+  }
+  ch->codec.wire = wire;
+  codec_open(L, &ch->codec);
+  frame_reader_init(&ch->reader, wire);
+  outbox_init(&ch->outbox, wire == FRAME_JSON);
+  ch->on_message = on_message;
+  ch->on_close = on_close;
+  ch->writable = true;
+  ch->box = lua_newuserdata(L, sizeof *ch->box);
+  *ch->box = ch;
+  luaL_getmetatable(L, metatable);
+  lua_setmetatable(L, -2);
+  lua_pushvalue(L, -1);
+  ch->self = luaL_ref(L, LUA_REGISTRYINDEX);
+  vm_at_exit(ch->vm, write_at_exit, ch);
+  watch(ch);
+  return 0;
+}
+
+/* The module `lrun.channel`
+ * --------------------------------------------------------------------------------------- */
+
+static channel_t *check_channel(lua_State *L) { return *(channel_t **)luaL_checkudata(L, 1, metatable); }
+
+/* open(fd, "lua" or "json", on_message, on_close) → channel, or nil and the error. It owns fd. */
+static int l_open(lua_State *L) {
+  static const char *const wires[] = {"lua", "json", NULL};
+  int fd = (int)luaL_checkinteger(L, 1);
+  frame_wire_t wire = luaL_checkoption(L, 2, NULL, wires) == 1 ? FRAME_JSON : FRAME_LUA;
+  luaL_checktype(L, 3, LUA_TFUNCTION);
+  luaL_checktype(L, 4, LUA_TFUNCTION);
+  lua_settop(L, 4);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  int on_close = luaL_ref(L, LUA_REGISTRYINDEX);
+  int on_message = luaL_ref(L, LUA_REGISTRYINDEX);
+  int rc = channel_open(L, fd, wire, on_message, on_close);
+  return rc < 0 ? errors_result(L, rc, "open") : 1;
+}
+
+/* pair() → fd, fd: two connected sockets, both closed on exec. */
+static int l_pair(lua_State *L) {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+    return errors_result(L, uv_translate_sys_error(errno), "socketpair");
+  lua_pushinteger(L, fds[0]);
+  lua_pushinteger(L, fds[1]);
+  return 2;
+}
+
+static int l_close_fd(lua_State *L) {
+  close((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
+static bool add_wait(lua_State *L, channel_t *ch, int index) {
+  callback_wait_t *wait = malloc(sizeof *wait);
+  if (!wait) return false;
+  lua_pushvalue(L, index);
+  *wait = (callback_wait_t){NULL, ch->outbox.appended, luaL_ref(L, LUA_REGISTRYINDEX)};
+  if (ch->last_wait) ch->last_wait->next = wait;
+  else ch->waits = wait;
+  ch->last_wait = wait;
+  return true;
+}
+
+/* send(message, fd or nil, callback or nil) → whether there is room for more; nil once the channel is closed or
+ * closing. The descriptor is duplicated. Throws when the message cannot be carried. */
+static int l_send(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (!ch || ch->closing) return lua_pushnil(L), 1;
+  size_t length;
+  const char *body = codec_encode(L, &ch->codec, 2, &length);
+  int fd = -1;
+  if (lua_type(L, 3) == LUA_TNUMBER) {
+    fd = fcntl((int)lua_tointeger(L, 3), F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return errors_result(L, uv_translate_sys_error(errno), "dup");
+  }
+  char head[FRAME_HEAD];
+  bool json = ch->codec.wire == FRAME_JSON;
+  if (!json) frame_head(head, fd >= 0 ? FRAME_DESCRIPTOR : FRAME_MESSAGE, length);
+  bool done = json ? outbox_append(&ch->outbox, body, length, "\n", 1, fd)
+                   : outbox_append(&ch->outbox, head, sizeof head, body, length, fd);
+  if (!done) return luaL_error(L, "not enough memory");
+  if (lua_type(L, 4) == LUA_TFUNCTION) add_wait(L, ch, 4);
+  if (ch->outbox.queued >= FLUSH_AT && ch->writable) write_out(ch);
+  else watch(ch);
+  schedule_flush(ch);
+  lua_pushboolean(L, ch->outbox.queued < BACKLOG_MAX);
+  return 1;
+}
+
+/* take() → fd and its kind: the oldest descriptor that came and was not taken (JSON wire); answers the sender. */
+static int l_take(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (!ch) return 0;
+  int fd = take_received(ch);
+  answer(ch, fd >= 0);
+  if (fd < 0) return 0;
+  lua_pushinteger(L, fd);
+  lua_pushstring(L, kind_of(fd));
+  return 2;
+}
+
+/* answered(taken) → true unless the descriptor was lost for good (JSON wire). */
+static int l_answered(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (!ch) return lua_pushboolean(L, 1), 1;
+  lua_pushboolean(L, outbox_answered(&ch->outbox, lua_toboolean(L, 2)) != -1);
+  schedule_flush(ch);
+  return 1;
+}
+
+/* close([reason]): with a reason at once, else when everything is written; then on_close runs, never before close
+ * has returned. */
+static int l_close(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (!ch || ch->closing) return 0;
+  ch->closing = true;
+  watch(ch);
+  schedule_flush(ch);
+  return 0;
+}
+
+static int l_destroy(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (ch) channel_shut(ch, luaL_optstring(L, 2, NULL));
+  return 0;
+}
+
+static int set_ref(lua_State *L, bool refed) {
+  channel_t *ch = check_channel(L);
+  if (!ch) return 0;
+  ch->refed = refed;
+  watch(ch);
+  return 0;
+}
+static int l_ref(lua_State *L) { return set_ref(L, true); }
+static int l_unref(lua_State *L) { return set_ref(L, false); }
+
+static int set_paused(lua_State *L, bool paused) {
+  channel_t *ch = check_channel(L);
+  if (!ch) return 0;
+  ch->paused = paused;
+  watch(ch);
+  return 0;
+}
+static int l_pause(lua_State *L) { return set_paused(L, true); }
+static int l_resume(lua_State *L) { return set_paused(L, false); }
+
+static int l_fd(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (!ch) return 0;
+  lua_pushinteger(L, ch->fd);
+  return 1;
+}
+
+/* received() → bytes read since the channel was opened */
+static int l_received(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  lua_pushnumber(L, ch ? ch->bytes_received : 0);
+  return 1;
+}
+
+/* queued() → bytes not yet written */
+static int l_queued(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  lua_pushnumber(L, ch ? (lua_Number)ch->outbox.queued : 0);
+  return 1;
+}
+
+int luaopen_lrun_channel(lua_State *L) {
+  static const luaL_Reg methods[] = {
+      {"send", l_send},     {"take", l_take},   {"answered", l_answered}, {"close", l_close},   {"destroy", l_destroy},
+      {"ref", l_ref},       {"unref", l_unref}, {"pause", l_pause},       {"resume", l_resume}, {"fd", l_fd},
+      {"queued", l_queued}, {"received", l_received}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"open", l_open}, {"pair", l_pair}, {"closeFd", l_close_fd}, {NULL, NULL}};
+  luaL_newmetatable(L, metatable);
+  lua_newtable(L);
+  luaL_register(L, NULL, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  lua_newtable(L);
+  luaL_register(L, NULL, functions);
+  return 1;
+}

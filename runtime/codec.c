@@ -1,0 +1,186 @@
+/* codec.c: calls LuaJIT's string.buffer and lua-cjson (through lualib/lrun/codec.lua), and looks at what a peer
+ * sent before they do. */
+#include "codec.h"
+
+#include "errors.h"
+#include <lauxlib.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { MAX_DEPTH = 100 };
+
+/* Tags of LuaJIT's serialization; a tag from STRING on is a string of (tag - STRING) bytes. */
+enum {
+  TAG_NULL = 0x03,
+  TAG_POINTER32 = 0x04,
+  TAG_POINTER64 = 0x05,
+  TAG_INT = 0x06,
+  TAG_NUMBER = 0x07,
+  TAG_TABLE = 0x08, /* + 1: hash part, + 2: array from 0, + 4: array from 1 */
+  TAG_TABLE_LAST = 0x0d,
+  TAG_INT64 = 0x10,
+  TAG_UINT64 = 0x11,
+  TAG_COMPLEX = 0x12,
+  TAG_STRING = 0x20
+};
+
+/* The walk over serialized bytes
+ * --------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const unsigned char *at, *end;
+} cursor_t;
+
+static bool read_size(cursor_t *cursor, size_t *size) {
+  size_t left = (size_t)(cursor->end - cursor->at);
+  const unsigned char *b = cursor->at;
+  if (left < 1) return false;
+  if (b[0] < 0xe0) {
+    *size = b[0];
+    cursor->at += 1;
+  } else if (b[0] < 0xff) {
+    if (left < 2) return false;
+    *size = (size_t)(b[0] & 0x1f) * 256 + b[1] + 0xe0;
+    cursor->at += 2;
+  } else {
+    if (left < 5) return false;
+    *size = b[1] | (size_t)b[2] << 8 | (size_t)b[3] << 16 | (size_t)b[4] << 24;
+    cursor->at += 5;
+  }
+  return true;
+}
+
+static bool skip(cursor_t *cursor, size_t length) {
+  if ((size_t)(cursor->end - cursor->at) < length) return false;
+  cursor->at += length;
+  return true;
+}
+
+/* How many objects follow the head of a table. */
+static bool read_table(cursor_t *cursor, unsigned tag, size_t *objects) {
+  unsigned parts = tag - TAG_TABLE;
+  size_t array = 0, hash = 0;
+  if (parts >= 2 && !read_size(cursor, &array)) return false;
+  if ((parts & 1) && !read_size(cursor, &hash)) return false;
+  if (parts >= 4) {
+    if (array == 0) return false;
+    array--;
+  }
+  size_t left = (size_t)(cursor->end - cursor->at); /* an object is a byte or more */
+  if (array > left || hash > left / 2 || array + 2 * hash > left) return false;
+  *objects = array + 2 * hash;
+  return true;
+}
+
+static bool skip_scalar(cursor_t *cursor, unsigned tag) {
+  switch (tag) {
+  case 0: case 1: case 2: case TAG_NULL: return true;
+  case TAG_INT: return skip(cursor, 4);
+  case TAG_NUMBER: case TAG_INT64: case TAG_UINT64: return skip(cursor, 8);
+  case TAG_COMPLEX: return skip(cursor, 16);
+  default: return false;
+  }
+}
+
+bool codec_check(const char *bytes, size_t length) {
+  cursor_t cursor = {(const unsigned char *)bytes, (const unsigned char *)bytes + length};
+  size_t open[MAX_DEPTH + 1]; /* objects still to come in each table that is open */
+  int depth = 0;
+  open[0] = 1;
+  for (;;) {
+    while (open[depth] == 0) {
+      if (depth == 0) return cursor.at == cursor.end;
+      depth--;
+    }
+    open[depth]--;
+    size_t size;
+    if (cursor.at == cursor.end) return false;
+    if (*cursor.at >= TAG_STRING) {
+      if (!read_size(&cursor, &size) || !skip(&cursor, size - TAG_STRING)) return false;
+      continue;
+    }
+    unsigned tag = *cursor.at++;
+    if (tag < TAG_TABLE || tag > TAG_TABLE_LAST) {
+      if (!skip_scalar(&cursor, tag)) return false;
+      continue;
+    }
+    if (tag == TAG_TABLE) continue;
+    if (depth == MAX_DEPTH || !read_table(&cursor, tag, &open[++depth])) return false;
+  }
+}
+
+/* The libraries' functions
+ * --------------------------------------------------------------------------------------- */
+
+typedef enum { LUA_ENCODE, LUA_DECODE, JSON_ENCODE, JSON_DECODE, FUNCTION_COUNT } function_t;
+
+static const char functions_key = 'f'; /* its address is the registry key of their refs */
+
+static const int *functions_of(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&functions_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  int *refs = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (refs) return refs;
+  refs = lua_newuserdata(L, FUNCTION_COUNT * sizeof *refs);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "lrun.codec");
+  lua_call(L, 1, 1);
+  for (int i = 0; i < FUNCTION_COUNT; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    refs[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
+  lua_pop(L, 1);
+  lua_pushlightuserdata(L, (void *)&functions_key);
+  lua_insert(L, -2);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  return refs;
+}
+
+void codec_open(lua_State *L, codec_t *codec) {
+  const int *refs = functions_of(L);
+  bool json = codec->wire == FRAME_JSON;
+  codec->encode = refs[json ? JSON_ENCODE : LUA_ENCODE];
+  codec->decode = refs[json ? JSON_DECODE : LUA_DECODE];
+}
+
+static void check_type(lua_State *L, int index) {
+  switch (lua_type(L, index)) {
+  case LUA_TNIL: case LUA_TNONE:
+    errors_throw(L, "ERR_MISSING_ARGS", "The \"message\" argument must be specified");
+    break;
+  case LUA_TFUNCTION: case LUA_TTHREAD: case LUA_TUSERDATA:
+    errors_type(L, "message", "string, table, number, or boolean", index);
+    break;
+  case LUA_TLIGHTUSERDATA:
+    if (lua_touserdata(L, index)) errors_type(L, "message", "string, table, number, or boolean", index);
+    break;
+  default: break;
+  }
+}
+
+const char *codec_encode(lua_State *L, const codec_t *codec, int index, size_t *length) {
+  check_type(L, index);
+  lua_pushvalue(L, index);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, codec->encode);
+  lua_insert(L, -2);
+  if (lua_pcall(L, 1, 1, 0) != 0)
+    errors_throw(L, "ERR_INVALID_ARG_VALUE", "The argument 'message' cannot be sent: %s", lua_tostring(L, -1));
+  const char *body = lua_tolstring(L, -1, length);
+  if (*length > FRAME_MAX)
+    errors_throw(L, "ERR_OUT_OF_RANGE", "The argument 'message' cannot be sent: %s", frame_error(FRAME_TOO_LONG));
+  /* A pointer means nothing elsewhere. Its tags are rare bytes, and whatever else holds one passes the check. */
+  if (codec->wire == FRAME_LUA && (memchr(body, TAG_POINTER32, *length) || memchr(body, TAG_POINTER64, *length)) &&
+      !codec_check(body, *length))
+    errors_throw(L, "ERR_INVALID_ARG_VALUE", "The argument 'message' cannot be sent: cannot serialize 'lightuserdata'");
+  return body;
+}
+
+bool codec_decode(lua_State *L, const codec_t *codec, const char *body, size_t length) {
+  if (codec->wire == FRAME_LUA && !codec_check(body, length)) return false;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, codec->decode);
+  lua_pushlstring(L, body, length);
+  if (lua_pcall(L, 1, 1, 0) == 0) return true;
+  lua_pop(L, 1);
+  return false;
+}
