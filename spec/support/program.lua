@@ -1,0 +1,101 @@
+--- A program under test: its output is read line by line as it comes, and its end is the end of all that it started,
+--- because they hold the other end of its pipes.
+local await = require("await")
+local child_process = require("child_process")
+local uv = require("luv")
+
+local program = {}
+
+local Program = {}
+Program.__index = Program
+
+-- Lets whoever waits for a line look again.
+local function look(self)
+  local waiting = self._waiting
+  self._waiting = {}
+  for _, check in ipairs(waiting) do
+    if not check() then table.insert(self._waiting, check) end
+  end
+end
+
+--- Waits for the next line that matches, after those that earlier waits took.
+---@param pattern string Lua pattern, for a whole line
+---@return string ... its captures
+function Program:line(pattern)
+  local function take()
+    local from = self._taken + 1
+    while true do
+      local stop = self.output:find("\n", from, true)
+      if not stop then return nil end
+      local captures = { self.output:sub(from, stop - 1):match("^" .. pattern .. "$") }
+      if captures[1] then
+        self._taken = stop
+        return captures
+      end
+      from = stop + 1
+    end
+  end
+  local captures = take() or not self._closed and await(function(callback)
+    table.insert(self._waiting, function()
+      local found = take()
+      if found then callback(found) end
+      if self._closed and not found then callback(nil) end
+      return found or self._closed
+    end)
+  end)
+  if not captures then error("it ended without a line like " .. pattern .. " in:\n" .. self.output, 2) end
+  return unpack(captures)
+end
+
+--- Waits until it and all its children are gone.
+---@return integer? code, string? signal
+function Program:gone()
+  if not self._closed then await(function(callback) self.child:once("close", function() callback() end) end) end
+  return self.child.exitCode, self.child.signalCode
+end
+
+--- Sends a signal to it and all its children, as a terminal does.
+function Program:interrupt(signal) process.kill(-self.child.pid, signal) end
+
+--- Starts an lrun on a script, as leader of a process group.
+---@param script string
+---@param arguments? string[]
+function program.start(script, arguments)
+  local child = child_process.spawn(process.execPath, { script, unpack(arguments or {}) },
+    { detached = true, stdio = { "ignore", "pipe", "inherit" } })
+  local self = setmetatable({ child = child, output = "", _taken = 0, _waiting = {}, _closed = false }, Program)
+  child.stdout:on("data", function(data)
+    self.output = self.output .. data
+    look(self)
+  end)
+  child:once("close", function()
+    self._closed = true
+    look(self)
+  end)
+  return self
+end
+
+--- A TCP port that nobody listens on.
+function program.port()
+  local probe = uv.new_tcp()
+  assert(probe:bind("127.0.0.1", 0))
+  local port = probe:getsockname().port
+  probe:close()
+  return port
+end
+
+--- A copy of an example that listens on another port than 8000; the caller removes it.
+---@return string path, integer port
+function program.onFreePort(example)
+  local port = program.port()
+  local source = assert(io.open(example)):read("*a")
+  local copy, count = source:gsub("%f[%d]8000%f[%D]", tostring(port))
+  assert(count > 0, example .. " does not listen on 8000")
+  local path = os.tmpname() .. ".lua"
+  local file = assert(io.open(path, "w"))
+  file:write(copy)
+  file:close()
+  return path, port
+end
+
+return program
