@@ -3,6 +3,7 @@
 --- frees it.
 local vm = require("lrun.vm")
 local errors = require("errors")
+local traceback = require("lrun.traceback")
 
 local function current()
   local co = coroutine.running()
@@ -55,7 +56,13 @@ end
 ---@param f function
 function await.spawn(f, ...)
   if type(f) ~= "function" then error(errors.argType("f", "function", f), 0) end
-  vm.enter(f, ...)
+  local origin = traceback.here()
+  vm.enter(function(...)
+    local co = coroutine.running()
+    traceback.started(co, origin)
+    f(...)
+    traceback.started(co, nil)
+  end, ...)
 end
 
 --- Runs the functions side by side and returns their first results in order. The first error is thrown here; the other
@@ -70,10 +77,18 @@ function await.all(functions)
   end
   local results, open = {}, count
   if count == 0 then return results end
+  local parent = current()
+  local function failedAt(err)
+    traceback.keep(err)
+    return err
+  end
   local failed, err = suspend(function(resume)
     for i = 1, count do
       vm.enter(function()
-        local ok, result = pcall(functions[i])
+        local co = coroutine.running()
+        traceback.join(co, parent)
+        local ok, result = xpcall(functions[i], failedAt)
+        traceback.join(co, nil)
         if not ok then return resume(true, result) end
         results[i] = result
         open = open - 1

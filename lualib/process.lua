@@ -44,7 +44,7 @@ function api.abort() host.abort() end
 
 vm.hook("exit", function() finish(exitCode()) end)
 vm.hook("beforeExit", function() if not exiting then process:emit("beforeExit", exitCode()) end end)
-vm.hook("uncaught", function(coroutine, err) require("lrun.uncaught")(coroutine, err, exiting) end)
+vm.hook("uncaught", function(coroutine, err) require("lrun.uncaught").handle(coroutine, err, exiting) end)
 
 -- nextTick ------------------------------------------------------------------------------------------------------------
 

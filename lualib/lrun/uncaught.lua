@@ -1,42 +1,100 @@
 --- What becomes of an error that nobody caught: `uncaughtException` listeners get the thrown value; without one it is
---- printed with a traceback and the process ends with code 1.
+--- printed with a traceback and the process ends with code 1. At the prompt it is printed and the process goes on.
 local errors = require("errors")
 local process = require("process")
 
--- A traceback without the runtime's own frames. Returns the text and the place of the first frame that is the user's.
-local function traceback(coroutine)
-  local lines, place = {}, nil
-  for line in debug.traceback(coroutine):gmatch("[^\n]+") do
-    local where = line:match("^\t(.-): in ")
-    if where and not where:find("^lrun:") and not where:find("^%[C%]") and not where:find("^%[builtin") then
-      place = place or where
-      lines[#lines + 1] = line
-    end
-  end
-  return table.concat(lines, "\n"), place
-end
+local uncaught = {}
 
-local function describe(err)
+local stay = false                  -- at the prompt
+
+local function message(err)
   if errors.isError(err) or type(err) == "string" or type(err) == "number" then return tostring(err) end
   local meta = type(err) == "table" and getmetatable(err)
-  if type(meta) == "table" and meta.__tostring then return tostring(err) end
-  return "(error object is " .. (type(err) == "table" and require("inspect").inspect(err) or tostring(err)) .. ")"
+  if type(meta) == "table" and meta.__tostring then
+    local ok, text = pcall(tostring, err)
+    if ok and type(text) == "string" then return text end
+  end
+  local ok, text = pcall(function() return require("inspect").inspect(err) end)
+  return "(error object is " .. (ok and text or tostring(err)) .. ")"
 end
+
+local SHOWN_ELSEWHERE = { message = true, stack = true, name = true }
+
+-- `{ code = "ENOENT", … }`: what an error object holds beside its message.
+local function fields(err, colors)
+  if not errors.isError(err) then return nil end
+  local others = {}
+  for key, value in next, err do
+    if not SHOWN_ELSEWHERE[key] and not (type(key) == "string" and key:find("^_")) then others[key] = value end
+  end
+  if next(others) == nil then return nil end
+  local ok, text = pcall(function() return require("inspect").inspect(others, { depth = 1, colors = colors }) end)
+  return ok and text or nil
+end
+
+-- "file.lua:12: …" → the file and the line
+local function placeIn(text)
+  local path, line = text:match("^([^\n]-):(%d+): ")
+  return path, tonumber(line)
+end
+
+--- The report on an error: message with the user's file and line, the source line on a terminal, the fields of an error
+--- object, the traceback.
+---@param coroutine thread? whose stack to show; the running one by default
+---@param err any
+---@param options { colors: boolean?, source: boolean?, short: boolean? }? short: no traceback of a single frame
+---@return string without a newline at its end
+function uncaught.describe(coroutine, err, options)
+  options = options or {}
+  local traceback = require("lrun.traceback")
+  local frames = traceback.taken(err) or traceback.frames(coroutine)
+  local stack = type(err) == "table" and rawget(err, "stack")
+  if #frames == 0 and errors.isError(err) and type(stack) == "string" then frames = traceback.parse(stack) end
+  local text, place = message(err), traceback.place(frames)
+  local path, line
+  if type(err) == "string" then path, line = placeIn(text) end
+  if path then traceback.setLine(frames, path, line) end
+  if not path then
+    if place then
+      path, line = place.path, place.line
+      text = ("%s:%d: %s"):format(path, line, text)
+    elseif type(err) ~= "string" and not options.short then
+      text = "lrun: " .. text
+    end
+  end
+  local lines = { options.colors and "\27[31m" .. text .. "\27[0m" or text }
+  if options.source and path then lines[#lines + 1] = traceback.sourceLine(path, line) end
+  lines[#lines + 1] = fields(err, options.colors)
+  if #frames > (options.short and 1 or 0) then
+    lines[#lines + 1] = "stack traceback:"
+    lines[#lines + 1] = traceback.format(frames)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- From now on an uncaught error does not end the process.
+function uncaught.keepAlive() stay = true end
 
 local function print(coroutine, err)
-  local trace, place = traceback(coroutine)
-  local message = describe(err)
-  if type(err) == "string" and message:find("^[^\n]-:%d+: ") then place = nil end
-  local prefix = place and place .. ": " or type(err) ~= "string" and "lrun: " or ""
+  local terminal = require("luv").guess_handle(2) == "tty"
+  local none = os.getenv("NO_COLOR")
+  local colors = terminal and not (none and none ~= "") and os.getenv("TERM") ~= "dumb"
+  local text = uncaught.describe(coroutine, err, { source = terminal, colors = colors })
   io.stdout:flush()
-  io.stderr:write(prefix, message, "\n", trace ~= "" and "stack traceback:\n" .. trace .. "\n" or "")
+  io.stderr:write(text, "\n")
 end
 
-return function(coroutine, err, exiting)
+--- The host's hook.
+---@param coroutine thread its stack is as it was when the error was thrown
+---@param err any
+---@param exiting boolean the `exit` event is being emitted
+function uncaught.handle(coroutine, err, exiting)
   if not exiting and process:listenerCount("uncaughtException") > 0 then
     process:emit("uncaughtException", err, "uncaughtException")
     return
   end
   print(coroutine, err)
-  process.exit(1)
+  if not stay or exiting then process.exit(1) end
 end
+
+return uncaught
