@@ -34,6 +34,12 @@ lrun_library(CJSON_LIBRARY lua-cjson-dev lua5.1-cjson)
 lrun_header(LIBEDIT_INCLUDE libedit-dev histedit.h)
 lrun_library(LIBEDIT_LIBRARY libedit-dev edit)
 set(LIBEDIT_LIBRARIES ${LIBEDIT_LIBRARY})
+if(LIBEDIT_LIBRARY MATCHES "\\.a$") # what it stands on; libedit-dev brings them
+  lrun_library(TINFO_LIBRARY libncurses-dev tinfo)
+  lrun_library(BSD_LIBRARY libbsd-dev bsd)
+  lrun_library(MD_LIBRARY libmd-dev md)
+  list(APPEND LIBEDIT_LIBRARIES ${TINFO_LIBRARY} ${BSD_LIBRARY} ${MD_LIBRARY})
+endif()
 
 # llhttp: a system library where there is one, else the source that Debian's Node is built with.
 lrun_header(LLHTTP_INCLUDE node-llhttp llhttp.h llhttp)

@@ -18,6 +18,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.json", luaopen_lrun_json},
     {"lrun.sockets", luaopen_lrun_sockets},
     {"lrun.spawn", luaopen_lrun_spawn},
+    {"lrun.tty", luaopen_lrun_tty},
     {"lrun.vm", luaopen_lrun_vm},
     {NULL, NULL},
 };

@@ -16,6 +16,7 @@ int luaopen_lrun_host(lua_State *L);
 int luaopen_lrun_json(lua_State *L);
 int luaopen_lrun_sockets(lua_State *L);
 int luaopen_lrun_spawn(lua_State *L);
+int luaopen_lrun_tty(lua_State *L);
 int luaopen_lrun_vm(lua_State *L);
 
 #endif

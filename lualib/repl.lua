@@ -1,0 +1,314 @@
+--- The prompt: reads a line, runs it as a coroutine, prints what it returns, while the loop goes on.
+---
+--- A line → complete Lua? else more lines → a chunk on a coroutine of its own, guarded so that Ctrl-C stops it → its values
+--- are printed → the next prompt. A chunk that awaits gives the loop its time; the prompt returns when it is done, or
+--- when Ctrl-C gives it up.
+local vm = require("lrun.vm")
+local tty = require("lrun.tty")
+local inspect = require("inspect")
+local complete = require("lrun.complete")
+local histories = require("lrun.history")
+local consoles = require("lrun.console")
+local process = require("process")
+
+local repl = {}
+
+local CHUNK_NAME = "=repl"
+local VALUES_KEPT = 100             -- _1, _2, …: older ones are let go
+
+local HELP = [[
+.editor        several lines at once: Ctrl-D runs them, Ctrl-C drops them
+.exit          leave (so does Ctrl-D)
+.help          this text
+.load FILE     run a file here
+.save FILE     write what was typed in this session to a file
+
+_ is the last value, _1, _2, … all values so far. The built-in modules are there without require:
+  ]]
+
+local console, history
+local colors = false
+local pending                       -- lines of an input that is not complete yet
+local editor = false                -- .editor: all lines are one input
+local session = {}                  -- inputs, for .save
+local valueCount = 0
+local running                       -- the chunk that the prompt waits for
+
+local function out(...) io.stdout:write(...) end
+
+local function prompt()
+  running = nil
+  console.prompt(editor and "" or pending and "... " or "> ")
+end
+
+-- Evaluating ----------------------------------------------------------------------------------------------------------
+
+local function isIncomplete(err) return err:find("near '<eof>'$") ~= nil end
+
+-- The chunk; or nil, the error, and whether more lines may mend it.
+local function compile(source)
+  local expression = source:match("^%s*=(.*)$") or source
+  local chunk, err = loadstring("return " .. expression, CHUNK_NAME)
+  if chunk then return chunk end
+  if isIncomplete(err) then return nil, err, true end
+  if expression ~= source then return nil, err, false end
+  chunk, err = loadstring(source, CHUNK_NAME)
+  if chunk then return chunk end
+  return nil, err, isIncomplete(err)
+end
+
+local function remember(value)
+  valueCount = valueCount + 1
+  rawset(_G, "_", value)
+  rawset(_G, "_" .. valueCount, value)
+  rawset(_G, "_" .. valueCount - VALUES_KEPT, nil)
+end
+
+local function show(value)
+  local ok, text = pcall(inspect.inspect, value, { colors = colors, breakLength = console.columns() })
+  return ok and text or "(cannot be shown: " .. tostring(text) .. ")"
+end
+
+local function printValues(count, ...)
+  if count == 0 then return end
+  local texts, long = {}, false
+  for i = 1, count do
+    local value = (select(i, ...))
+    texts[i] = show(value)
+    long = long or texts[i]:find("\n", 1, true)
+    remember(value)
+  end
+  out(table.concat(texts, long and "\n" or "\t"), "\n")
+end
+
+local function describeError(err)
+  return require("lrun.uncaught").describe(coroutine.running(), err, { colors = colors, short = true, level = 2 })
+end
+
+-- Reports the outcome once; a chunk that Ctrl-C gave up may still end later.
+local function finish(chunk, ok, ...)
+  if chunk.abandoned then return end
+  chunk.done = true
+  if ok then
+    printValues(select("#", ...), ...)
+  else
+    local text = (...)
+    if console.editing and text:find("interrupted!", 1, true) then out("\n") end -- the terminal showed ^C
+    out(text, "\n")
+  end
+end
+
+-- Compiled loops do not notice Ctrl-C: while a chunk runs no compiled code does, and what was typed is never compiled.
+local function interpreted(f, ...)
+  local compiling = jit.status()
+  jit.off()
+  jit.flush()
+  local interrupted = tty.guard(f, ...)
+  if compiling then jit.on() end
+  return interrupted
+end
+
+local on = {}                       -- events of the console
+
+local function evaluate(f)
+  local chunk = {}
+  running = chunk
+  jit.off(f, true)
+  local interrupted = interpreted(function()
+    finish(chunk, xpcall(f, describeError))
+    if chunk.suspended and not chunk.abandoned then prompt() end
+  end)
+  if chunk.done then return prompt() end
+  chunk.suspended = true
+  if interrupted then on.interrupt() end
+end
+
+-- One line in the history for an input of several, where that means the same.
+local function addToHistory(lines)
+  local joined = table.concat(lines, " ")
+  local separate = #lines > 1 and (joined:find("--", 1, true) or joined:find("%[=*%[") or not compile(joined))
+  for _, line in ipairs(separate and lines or { joined }) do
+    if history:add(line) then console.history(history.entries) else console.remember(line) end
+  end
+end
+
+local function take(lines)
+  addToHistory(lines)
+  local source = table.concat(lines, "\n")
+  local chunk, err = compile(source)
+  if not chunk then
+    out(err, "\n")
+    return prompt()
+  end
+  session[#session + 1] = source
+  evaluate(chunk)
+end
+
+-- Commands ------------------------------------------------------------------------------------------------------------
+
+local commands = {}
+
+function commands.help()
+  out(HELP, table.concat(complete.modules(), ", "), "\n")
+  prompt()
+end
+
+function commands.exit() process.exit() end
+
+function commands.load(path)
+  if path == "" then
+    out("name a file: .load FILE\n")
+    return prompt()
+  end
+  local file, reason = io.open(path, "rb")
+  local text = file and file:read("*a")
+  if file then file:close() end
+  if not text then
+    out(("cannot load '%s': %s\n"):format(path, reason and reason:gsub("^.*: ", "") or "it is no file"))
+    return prompt()
+  end
+  text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "")
+  local chunk, err = loadstring(text, "@" .. path)
+  if not chunk then
+    out(err, "\n")
+    return prompt()
+  end
+  session[#session + 1] = text
+  evaluate(chunk)
+end
+
+function commands.save(path)
+  if path == "" then
+    out("name a file: .save FILE\n")
+    return prompt()
+  end
+  local file, reason = io.open(path, "wb")
+  local ok = file and file:write(table.concat(session, "\n"), "\n")
+  if file then ok = file:close() and ok end
+  out(ok and ("saved to %s\n"):format(path) or ("cannot save to '%s': %s\n"):format(path, (reason or "?"):gsub("^.*: ", "")))
+  prompt()
+end
+
+function commands.editor()
+  editor, pending = true, {}
+  out("-- several lines: Ctrl-D runs them, Ctrl-C drops them\n")
+  prompt()
+end
+
+local function command(line)
+  local name, argument = line:match("^%s*%.(%a+)%s*(.-)%s*$")
+  if not name then return false end
+  if commands[name] then
+    history:add(line)
+    console.remember(line)
+    commands[name](argument)
+  else
+    out(("unknown command .%s; .help lists them\n"):format(name))
+    prompt()
+  end
+  return true
+end
+
+-- Events of the console -----------------------------------------------------------------------------------------------
+
+function on.line(line)
+  if not pending and command(line) then return end
+  if not pending and line:find("^%s*$") then return prompt() end
+  pending = pending or {}
+  pending[#pending + 1] = line
+  if editor then return prompt() end
+  local _, _, incomplete = compile(table.concat(pending, "\n"))
+  if incomplete then return prompt() end
+  local lines = pending
+  pending = nil
+  take(lines)
+end
+
+function on.eof()
+  out("\n")
+  if editor and #pending > 0 then
+    local lines = pending
+    pending, editor = nil, false
+    return take(lines)
+  end
+  process.exit()
+end
+
+local hinted = false
+
+function on.interrupt()
+  if running then
+    running.abandoned = true
+    out("interrupted: the chunk that waited was given up\n")
+    pending = nil
+    return prompt()
+  end
+  console.cancel()
+  if not pending and not hinted then
+    hinted = true
+    out("(Ctrl-D or .exit leaves)\n")
+  end
+  pending, editor = nil, false
+  prompt()
+end
+
+local function listCandidates(candidates)
+  local width = 0
+  for _, name in ipairs(candidates) do width = math.max(width, #name + 2) end
+  local columns = math.max(1, math.floor(console.columns() / width))
+  local rows = math.ceil(#candidates / columns)
+  for row = 1, rows do
+    local line = {}
+    for i = row, #candidates, rows do line[#line + 1] = ("%-" .. width .. "s"):format(candidates[i]) end
+    out((table.concat(line):gsub("%s+$", "")), "\n")
+  end
+  io.stdout:flush()
+end
+
+function on.complete(before)
+  local ok, partial, candidates = pcall(complete.complete, before, _G)
+  if not ok or #candidates == 0 then return end
+  local common = complete.common(candidates)
+  if #common > #partial then return console.insert(common:sub(#partial + 1)) end
+  if #candidates > 1 then listCandidates(candidates) end
+end
+
+-- Start ---------------------------------------------------------------------------------------------------------------
+
+-- The built-in modules as globals, loaded when first used.
+local function offerModules()
+  local names = {}
+  for _, name in ipairs(complete.modules()) do names[name] = true end
+  local meta = getmetatable(_G) or {}
+  local before = meta.__index
+  meta.__index = function(globals, key)
+    if names[key] then
+      local module = require(key)
+      rawset(globals, key, module)
+      return module
+    end
+    if type(before) == "function" then return before(globals, key) end
+    return before and before[key]
+  end
+  setmetatable(_G, meta)
+end
+
+--- Starts the prompt on standard input and output. It ends the process when it is left.
+function repl.start()
+  if console then return end
+  colors = consoles.hasColors()
+  offerModules()
+  local problem
+  history, problem = histories.open()
+  console = consoles.open(function(kind, text) on[kind](text) end)
+  require("lrun.uncaught").keepAlive()
+  if console.editing then
+    local versions = process.versions
+    out(("lrun %s (LuaJIT %s, libuv %s), .help tells more\n"):format(versions.lrun, versions.luajit, versions.uv))
+  end
+  if problem then out(problem, "\n") end
+  console.history(history.entries)
+  vm.enter(prompt)
+end
+
+return repl

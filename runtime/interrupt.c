@@ -1,0 +1,89 @@
+/* interrupt.c: SIGINT → a hook that throws in the Lua code that runs, or a wake-up of the loop.
+ *
+ * A signal handler has only static state. A signal that finds the loop idle is taken from it at once; a
+ * second one that finds the first still there means that something other than a guarded chunk runs and does
+ * not return, so that is made to throw too; a fourth ends the process. */
+#include "interrupt.h"
+
+#include <lauxlib.h>
+#include <signal.h>
+#include <string.h>
+
+enum { FORCE_AFTER = 2, END_AFTER = 4 };
+
+static struct {
+  lua_State *L;
+  uv_async_t *wake; /* NULL when closed */
+  volatile sig_atomic_t guarded;
+  volatile sig_atomic_t pending; /* signals that nobody has taken */
+  volatile sig_atomic_t hooked;
+  struct sigaction before;
+} state;
+
+/* The runtime's own code is not interrupted: it reports what became of the chunk. */
+static bool is_user_code(lua_State *L, lua_Debug *activation) {
+  if (!lua_getinfo(L, "S", activation)) return false;
+  return activation->what[0] != 'C' && strncmp(activation->source, "=lrun:", 6) != 0 &&
+         strncmp(activation->source, "lrun:", 5) != 0;
+}
+
+static void on_hook(lua_State *L, lua_Debug *activation) {
+  if (!is_user_code(L, activation)) return;
+  if (!state.guarded) {
+    lua_sethook(L, NULL, 0, 0);
+    state.hooked = state.pending = 0;
+  }
+  luaL_error(L, "interrupted!");
+}
+
+static void on_signal(int number) {
+  state.pending++;
+  if (state.guarded || state.pending >= FORCE_AFTER) {
+    state.hooked = 1;
+    lua_sethook(state.L, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+  }
+  if (state.pending >= END_AFTER) {
+    sigaction(number, &state.before, NULL);
+    raise(number);
+  }
+  if (state.wake) uv_async_send(state.wake);
+}
+
+void interrupt_open(lua_State *L, uv_async_t *wake) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  state.L = L;
+  state.wake = wake;
+  sigaction(SIGINT, &action, &state.before);
+}
+
+void interrupt_guard(lua_State *L) {
+  state.L = L;
+  state.pending = 0;
+  state.guarded = 1;
+}
+
+bool interrupt_unguard(lua_State *L) {
+  bool interrupted = state.hooked;
+  state.guarded = 0;
+  if (interrupted) {
+    lua_sethook(L, NULL, 0, 0);
+    state.hooked = state.pending = 0;
+  }
+  return interrupted;
+}
+
+bool interrupt_take(void) {
+  bool any = state.pending > 0;
+  state.pending = 0;
+  return any;
+}
+
+void interrupt_close(void) {
+  if (!state.wake) return;
+  state.wake = NULL;
+  sigaction(SIGINT, &state.before, NULL);
+}

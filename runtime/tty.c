@@ -1,0 +1,509 @@
+/* tty.c: owns the line editor (libedit) on the event loop.
+ *
+ * In: terminal → uv_poll → input buffer → el_wgets, one command at a time → a line, an end, a wish to
+ * complete → the handler in Lua (repl.lua's terminal console). libedit reads the terminal through next_char
+ * only, so it waits for nothing but the rest of an escape sequence. Out: libedit and we write to the terminal
+ * under tty_output's lock; all other output passes through tty_output, which erases the line being typed and
+ * asks, through `wake`, to have it drawn again.
+ *
+ * Between `prompt` and the line's end the terminal is in raw mode and its input is ours; while a chunk runs
+ * it is as it was, and its input belongs to whoever reads it. One terminal, so one editor a process: the
+ * handle lives until the process ends. */
+#include "callback.h"
+#include "errors.h"
+#include "interrupt.h"
+#include "modules.h"
+#include "tty_output.h"
+#include "vm.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <histedit.h>
+#include <langinfo.h>
+#include <lauxlib.h>
+#include <locale.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include <wchar.h>
+
+enum {
+  INPUT_SIZE = 65536, /* a paste; what is more waits in the kernel */
+  SEQUENCE_WAIT = 30, /* ms for the rest of an escape sequence */
+  PROMPT_SIZE = 256,
+  HISTORY_SIZE = 100000, /* the Lua side keeps less */
+  END_OF_FILE = 4
+};
+
+typedef struct {
+  vm_t *vm;
+  EditLine *editor;
+  History *history;
+  tty_output_t *output;
+  FILE *in, *out;
+  uv_poll_t poll;  /* active while a line is edited */
+  uv_async_t wake; /* the prompt was erased, SIGINT came, or input is left over */
+  uv_signal_t resized;
+  uv_prepare_t flush; /* what was printed without a newline is shown before the loop waits */
+  int handler;        /* registry ref of the Lua function */
+  bool editing;       /* a prompt waits for its line */
+  bool completing;    /* the key to complete was pressed */
+  bool feeding;       /* feed is on the stack */
+  bool ended;         /* the terminal is gone */
+  wchar_t prompt[PROMPT_SIZE];
+  int prompt_width;
+  size_t start, end; /* unread input */
+  char input[INPUT_SIZE];
+} tty_t;
+
+static const char tty_key = 't'; /* registry key of the only instance */
+
+/* Input
+ * -------------------------------------------------------------------------------------------------------------
+ */
+
+static ssize_t read_input(tty_t *tty) {
+  if (tty->start > 0) {
+    memmove(tty->input, tty->input + tty->start, tty->end - tty->start);
+    tty->end -= tty->start;
+    tty->start = 0;
+  }
+  if (tty->end == INPUT_SIZE) return 0;
+  ssize_t n;
+  do n = read(STDIN_FILENO, tty->input + tty->end, INPUT_SIZE - tty->end);
+  while (n < 0 && errno == EINTR);
+  if (n > 0) tty->end += (size_t)n;
+  return n;
+}
+
+static bool wait_for_input(tty_t *tty) {
+  struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
+  return poll(&ready, 1, SEQUENCE_WAIT) > 0 && read_input(tty) > 0;
+}
+
+/* libedit's source of characters: 1, or -1 when there is none now. A byte that is no UTF-8 becomes U+FFFD. */
+static int next_char(EditLine *editor, wchar_t *out) {
+  tty_t *tty;
+  el_get(editor, EL_CLIENTDATA, (void **)&tty);
+  for (;;) {
+    if (tty->start == tty->end && !wait_for_input(tty)) break;
+    mbstate_t mb = {0};
+    size_t n = mbrtowc(out, tty->input + tty->start, tty->end - tty->start, &mb);
+    if (n == (size_t)-2 && wait_for_input(tty)) continue;
+    if (n == (size_t)-1 || n == (size_t)-2) {
+      *out = 0xFFFD;
+      n = 1;
+    }
+    tty->start += n > 0 ? n : 1;
+    return 1;
+  }
+  errno = EAGAIN;
+  return -1;
+}
+
+/* What is on the screen
+ * --------------------------------------------------------------------------------------------- */
+
+static int columns_of(tty_t *tty) {
+  struct winsize size;
+  if (ioctl(tty_output_terminal(tty->output), TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
+  return 80;
+}
+
+/* Columns after `text`, as libedit shows it. */
+static int advance(int column, const wchar_t *text, const wchar_t *end) {
+  for (; text < end; text++) {
+    if (*text == L'\t') column += 8 - column % 8;
+    else if (*text < 32 || *text == 127) column += 2;
+    else column += wcwidth(*text) > 0 ? wcwidth(*text) : 0;
+  }
+  return column;
+}
+
+/* With the lock held, after libedit drew. */
+static void note_position(tty_t *tty) {
+  const LineInfoW *line = el_wline(tty->editor);
+  tty_output_shown(tty->output, advance(tty->prompt_width, line->buffer, line->cursor) / columns_of(tty));
+}
+
+static void redraw(tty_t *tty) {
+  el_set(tty->editor, EL_REFRESH);
+  note_position(tty);
+}
+
+/* Takes the lock for work on the line; the prompt is on the screen then. */
+static void enter_line(tty_t *tty) {
+  tty_output_lock(tty->output);
+  if (tty->editing && tty_output_take_erased(tty->output)) redraw(tty);
+}
+
+static void leave_line(tty_t *tty) { tty_output_unlock(tty->output); }
+
+static wchar_t *push_prompt(EditLine *editor) {
+  tty_t *tty;
+  el_get(editor, EL_CLIENTDATA, (void **)&tty);
+  return tty->prompt;
+}
+
+/* Events for Lua
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* Enters the handler with `kind` and, below it on the stack, `nargs` more arguments. */
+static void notify(tty_t *tty, const char *kind, int nargs) {
+  lua_State *L = vm_state(tty->vm);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, tty->handler);
+  lua_insert(L, -nargs - 1);
+  lua_pushstring(L, kind);
+  lua_insert(L, -nargs - 1);
+  callback_enter(L, nargs + 1);
+}
+
+/* Ends the editing of a line: the terminal gets its own modes back. With the lock held. */
+static void stop_editing(tty_t *tty) {
+  tty->editing = false;
+  el_set(tty->editor, EL_UNBUFFERED, 0);
+  tty_output_hidden(tty->output);
+  uv_poll_stop(&tty->poll);
+}
+
+static void finish_terminal(tty_t *tty) {
+  tty_output_lock(tty->output);
+  stop_editing(tty);
+  tty->ended = true;
+  tty_output_unlock(tty->output);
+  notify(tty, "eof", 0);
+}
+
+static void push_wide(lua_State *L, const wchar_t *text, size_t length) {
+  luaL_Buffer buffer;
+  luaL_buffinit(L, &buffer);
+  for (size_t i = 0; i < length; i++) {
+    char bytes[16];
+    mbstate_t mb = {0};
+    size_t n = wcrtomb(bytes, text[i], &mb);
+    if (n != (size_t)-1) luaL_addlstring(&buffer, bytes, n);
+  }
+  luaL_pushresult(&buffer);
+}
+
+static void notify_line(tty_t *tty, const wchar_t *text, size_t length) {
+  push_wide(vm_state(tty->vm), text, length);
+  notify(tty, "line", 1);
+}
+
+static void notify_complete(tty_t *tty) {
+  const LineInfoW *line = el_wline(tty->editor);
+  push_wide(vm_state(tty->vm), line->buffer, (size_t)(line->cursor - line->buffer));
+  notify(tty, "complete", 1);
+}
+
+/* Lets libedit take one command from the input. What it led to is told to Lua without the lock. */
+static void feed_one(tty_t *tty) {
+  int count = 0;
+  tty->completing = false;
+  enter_line(tty);
+  const wchar_t *text = el_wgets(tty->editor, &count);
+  bool line = text && count > 0 && (text[count - 1] == L'\n' || text[count - 1] == L'\r');
+  bool end = text && count == 1 && text[0] == END_OF_FILE;
+  if (line || end) stop_editing(tty);
+  else note_position(tty);
+  leave_line(tty);
+  if (line) notify_line(tty, text, (size_t)count - 1);
+  else if (end) notify(tty, "eof", 0);
+  else if (tty->completing) notify_complete(tty);
+}
+
+static void feed(tty_t *tty) {
+  if (tty->feeding) return; /* the loop below us goes on */
+  tty->feeding = true;
+  while (tty->editing && tty->start < tty->end) feed_one(tty);
+  tty->feeding = false;
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events) {
+  tty_t *tty = handle->data;
+  (void)events;
+  ssize_t n = status < 0 ? -1 : read_input(tty);
+  if (interrupt_take()) notify(tty, "interrupt", 0); /* it was typed before what was read */
+  if (n > 0) return feed(tty);
+  if (n < 0 && errno == EAGAIN) return;
+  finish_terminal(tty);
+}
+
+static void on_wake(uv_async_t *handle) {
+  tty_t *tty = handle->data;
+  if (interrupt_take()) notify(tty, "interrupt", 0);
+  enter_line(tty);
+  leave_line(tty);
+  feed(tty);
+}
+
+static void on_erased(void *data) { uv_async_send(&((tty_t *)data)->wake); }
+
+/* Most terminals break the lines on the screen anew, so the cursor's row is that of the new width. */
+static void on_resized(uv_signal_t *handle, int number) {
+  tty_t *tty = handle->data;
+  (void)number;
+  tty_output_resize(tty->output);
+  tty_output_lock(tty->output);
+  el_resize(tty->editor);
+  if (tty->editing) {
+    if (!tty_output_take_erased(tty->output)) {
+      note_position(tty);
+      tty_output_erase(tty->output);
+    }
+    redraw(tty);
+  }
+  tty_output_unlock(tty->output);
+}
+
+/* Keys
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+/* At the start of a line a tab indents. */
+static unsigned char on_tab(EditLine *editor, int key) {
+  tty_t *tty;
+  (void)key;
+  el_get(editor, EL_CLIENTDATA, (void **)&tty);
+  const LineInfoW *line = el_wline(editor);
+  for (const wchar_t *at = line->buffer; at < line->cursor; at++) {
+    if (*at == L' ') continue;
+    tty->completing = true;
+    return CC_NORM;
+  }
+  return el_insertstr(editor, "  ") == 0 ? CC_REFRESH : CC_ERROR;
+}
+
+static void bind_key(EditLine *editor, const char *key, const char *command) {
+  el_set(editor, EL_BIND, key, command, NULL);
+}
+
+static void bind_keys(EditLine *editor) {
+  static const char *const keys[][2] = {
+      {"\033[1;5C", "em-next-word"},      {"\033[1;5D", "ed-prev-word"},
+      {"\033[1;3C", "em-next-word"},      {"\033[1;3D", "ed-prev-word"},
+      {"\033[3~", "ed-delete-next-char"}, {"\033[H", "ed-move-to-beg"},
+      {"\033[F", "ed-move-to-end"},       {"\033[1~", "ed-move-to-beg"},
+      {"\033[4~", "ed-move-to-end"},      {"\033[3;5~", "em-delete-next-word"},
+      {"^W", "ed-delete-prev-word"},      {"^R", "ed-search-prev-history"},
+      {"^S", "ed-search-next-history"}};
+  el_set(editor, EL_EDITOR, "emacs");
+  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) bind_key(editor, keys[i][0], keys[i][1]);
+  el_set(editor, EL_ADDFN, "lrun-complete", "complete", on_tab);
+  bind_key(editor, "^I", "lrun-complete");
+}
+
+/* The module `lrun.tty`
+ * --------------------------------------------------------------------------------------------- */
+
+static tty_t *tty_of(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&tty_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  tty_t *tty = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  if (!tty) luaL_error(L, "the terminal is not open");
+  return tty;
+}
+
+/* Characters of other scripts need a locale that knows them. */
+static void set_locale(void) {
+  setlocale(LC_CTYPE, "");
+  if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0) setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+static int open_editor(tty_t *tty) {
+  tty->in = fdopen(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10), "r");
+  tty->out = fdopen(fcntl(tty_output_terminal(tty->output), F_DUPFD_CLOEXEC, 10), "w");
+  tty->history = history_init();
+  if (!tty->in || !tty->out || !tty->history) return UV_ENOMEM;
+  tty->editor = el_init("lrun", tty->in, tty->out, tty->out);
+  if (!tty->editor) return UV_ENOMEM;
+  HistEvent event;
+  history(tty->history, &event, H_SETSIZE, HISTORY_SIZE);
+  el_set(tty->editor, EL_CLIENTDATA, tty);
+  el_set(tty->editor, EL_SIGNAL, 0);
+  el_set(tty->editor, EL_HIST, history, tty->history);
+  el_wset(tty->editor, EL_PROMPT_ESC, push_prompt, L'\1');
+  el_wset(tty->editor, EL_GETCFN, next_char);
+  bind_keys(tty->editor);
+  el_source(tty->editor, NULL);
+  return 0;
+}
+
+/* The editor's modes must not outlive the process. */
+static void close_tty(void *data) {
+  tty_t *tty = data;
+  interrupt_close();
+  tty_output_lock(tty->output);
+  if (tty->editing) stop_editing(tty);
+  tty_output_unlock(tty->output);
+  tty_output_close(tty->output);
+}
+
+static void on_flush(uv_prepare_t *handle) {
+  (void)handle;
+  fflush(stdout);
+}
+
+static int open_handles(lua_State *L, tty_t *tty) {
+  uv_loop_t *loop = vm_loop(tty->vm);
+  int rc = uv_poll_init(loop, &tty->poll, STDIN_FILENO);
+  if (rc < 0) return rc;
+  uv_async_init(loop, &tty->wake, on_wake);
+  uv_signal_init(loop, &tty->resized);
+  tty->poll.data = tty->wake.data = tty->resized.data = tty;
+  uv_signal_start(&tty->resized, on_resized, SIGWINCH);
+  uv_unref((uv_handle_t *)&tty->resized);
+  uv_prepare_init(loop, &tty->flush);
+  uv_prepare_start(&tty->flush, on_flush);
+  uv_unref((uv_handle_t *)&tty->flush);
+  interrupt_open(L, &tty->wake);
+  return 0;
+}
+
+/* open(handler): handler(kind, text) is called with "line" and the line, "complete" and what stands before
+ * the cursor, "interrupt", "eof". The loop lives until the process exits. */
+static int l_open(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  tty_t *tty = calloc(1, sizeof *tty);
+  if (!tty) return errors_result(L, UV_ENOMEM, "open");
+  tty->vm = vm_of(L);
+  set_locale();
+  int rc = tty_output_open(on_erased, tty, &tty->output);
+  if (rc == 0) rc = open_editor(tty);
+  if (rc == 0) rc = open_handles(L, tty);
+  if (rc < 0) {
+    if (tty->output) tty_output_close(tty->output);
+    free(tty);
+    return errors_result(L, rc, "open");
+  }
+  lua_settop(L, 1);
+  tty->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushlightuserdata(L, (void *)&tty_key);
+  lua_pushlightuserdata(L, tty);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  vm_at_exit(tty->vm, close_tty, tty);
+  return errors_result(L, 0, "open");
+}
+
+/* prompt(text[, width]): shows a prompt and takes a line. `\1` in the text starts and ends what has no width.
+ */
+static int l_prompt(lua_State *L) {
+  tty_t *tty = tty_of(L);
+  const char *text = luaL_checkstring(L, 1);
+  if (tty->editing || tty->ended) return 0;
+  tty_output_drain(tty->output);
+  size_t n = mbstowcs(tty->prompt, text, PROMPT_SIZE - 1);
+  tty->prompt[n == (size_t)-1 ? 0 : n] = L'\0';
+  tty->prompt_width = (int)luaL_optinteger(L, 2, (lua_Integer)strlen(text));
+  tty_output_lock(tty->output);
+  tty_output_take_erased(tty->output);
+  tty->editing = true;
+  el_set(tty->editor, EL_UNBUFFERED, 1);
+  note_position(tty);
+  tty_output_unlock(tty->output);
+  uv_poll_start(&tty->poll, UV_READABLE, on_readable);
+  if (tty->start < tty->end) uv_async_send(&tty->wake);
+  return 0;
+}
+
+/* insert(text): types it at the cursor, before what else is typed. */
+static int l_insert(lua_State *L) {
+  tty_t *tty = tty_of(L);
+  size_t length;
+  const char *text = luaL_checklstring(L, 1, &length);
+  size_t rest = tty->end - tty->start;
+  if (length + rest > INPUT_SIZE) return 0;
+  memmove(tty->input + length, tty->input + tty->start, rest);
+  memcpy(tty->input, text, length);
+  tty->start = 0;
+  tty->end = length + rest;
+  uv_async_send(&tty->wake);
+  return 0;
+}
+
+/* cancel(): gives the line up and leaves it on the screen, with `^C` behind it. */
+static int l_cancel(lua_State *L) {
+  tty_t *tty = tty_of(L);
+  if (!tty->editing) return 0;
+  enter_line(tty);
+  const LineInfoW *line = el_wline(tty->editor);
+  int columns = columns_of(tty);
+  int row = advance(tty->prompt_width, line->buffer, line->cursor) / columns;
+  int last = advance(tty->prompt_width, line->buffer, line->lastchar) / columns;
+  FILE *out = tty->out;
+  for (; row < last; row++) fputs("\r\n", out);
+  fputs("^C\r\n", out);
+  fflush(out);
+  stop_editing(tty);
+  leave_line(tty);
+  return 0;
+}
+
+/* history(list): the lines that the arrow keys bring back, oldest first. */
+static int l_history(lua_State *L) {
+  tty_t *tty = tty_of(L);
+  HistEvent event;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  history(tty->history, &event, H_CLEAR);
+  int count = (int)lua_objlen(L, 1);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 1, i);
+    if (lua_isstring(L, -1)) history(tty->history, &event, H_ENTER, lua_tostring(L, -1));
+    lua_pop(L, 1);
+  }
+  return 0;
+}
+
+/* remember(line): one more line of history. */
+static int l_remember(lua_State *L) {
+  HistEvent event;
+  history(tty_of(L)->history, &event, H_ENTER, luaL_checkstring(L, 1));
+  return 0;
+}
+
+static int l_columns(lua_State *L) {
+  lua_pushinteger(L, columns_of(tty_of(L)));
+  return 1;
+}
+
+/* guard(f, ...): calls f, which SIGINT stops. */
+static int l_guard(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  interrupt_guard(vm_state(vm_of(L)));
+  callback_enter(L, lua_gettop(L) - 1);
+  lua_pushboolean(L, interrupt_unguard(L));
+  return 1;
+}
+
+/* interrupts(async): SIGINT sends luv's async handle, where there is no line editing. */
+static int l_interrupts(lua_State *L) {
+  uv_async_t **wake = luaL_checkudata(L, 1, "uv_async");
+  interrupt_open(vm_state(vm_of(L)), *wake);
+  return 0;
+}
+
+/* interrupted(): whether SIGINT came since the last time. */
+static int l_interrupted(lua_State *L) {
+  lua_pushboolean(L, interrupt_take());
+  return 1;
+}
+
+int luaopen_lrun_tty(lua_State *L) {
+  static const luaL_Reg functions[] = {{"open", l_open},
+                                       {"prompt", l_prompt},
+                                       {"insert", l_insert},
+                                       {"cancel", l_cancel},
+                                       {"history", l_history},
+                                       {"remember", l_remember},
+                                       {"columns", l_columns},
+                                       {"guard", l_guard},
+                                       {"interrupts", l_interrupts},
+                                       {"interrupted", l_interrupted},
+                                       {NULL, NULL}};
+  lua_newtable(L);
+  luaL_register(L, NULL, functions);
+  return 1;
+}
