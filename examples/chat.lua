@@ -1,0 +1,137 @@
+-- chat.lua: a chat room in the browser, served by all processors, with server-sent events.
+-- Run it with `lrun examples/chat.lua` and open http://localhost:8000 in two windows; or, without a browser:
+--   curl -N http://localhost:8000/events          and          curl -d '{"name":"me","text":"hi"}' http://localhost:8000/say
+-- A browser's event stream is held by one worker, its messages may come in by another: the primary numbers each message
+-- and relays it to all workers, which keep the last ones for those who come late or come back (`Last-Event-ID`).
+-- PORT and WORKERS may be in the environment.
+local cluster = require("cluster")
+local http = require("http")
+local json = require("json")
+local os = require("os")
+local timers = require("timers")
+
+local PORT = tonumber(process.env.PORT) or 8000
+local WORKERS = tonumber(process.env.WORKERS) or #os.cpus()
+local HISTORY = 50               -- messages that are kept
+local MAX_MESSAGE = 4096         -- bytes of a request to /say
+local MAX_BACKLOG = 256 * 1024   -- bytes a client may be behind before it is dropped
+local HEARTBEAT = 15000          -- ms; finds out who is gone
+
+local PAGE = [[
+<!doctype html>
+<meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>chat</title>
+<style>
+  body { font: 16px/1.4 sans-serif; max-width: 40em; margin: 1em auto; padding: 0 1em }
+  #log { height: 70vh; overflow-y: auto; border: 1px solid #ccc; padding: .5em; margin-bottom: .5em }
+  form { display: flex; gap: .5em } #text { flex: 1 } input, button { font: inherit; padding: .3em }
+</style>
+<div id="log"></div>
+<form><input id="name" size="8" placeholder="name"><input id="text" placeholder="message" autofocus><button>say</button></form>
+<script>
+  const log = document.getElementById("log"), name = document.getElementById("name"), text = document.getElementById("text")
+  new EventSource("/events").onmessage = event => {
+    const message = JSON.parse(event.data), line = log.appendChild(document.createElement("div"))
+    line.appendChild(document.createElement("b")).textContent = message.name + ": "
+    line.appendChild(document.createTextNode(message.text))
+    log.scrollTop = log.scrollHeight
+  }
+  document.querySelector("form").onsubmit = event => {
+    event.preventDefault()
+    if (text.value) fetch("/say", { method: "POST", body: JSON.stringify({ name: name.value || "guest", text: text.value }) })
+    text.value = ""
+  }
+</script>
+]]
+
+local history = {}               -- in every process: { id, name, text }, oldest first
+
+local function remember(message)
+  history[#history + 1] = message
+  if #history > HISTORY then table.remove(history, 1) end
+end
+
+local function primary()
+  local lastId = 0
+  local function relay(message)
+    for _, worker in pairs(cluster.workers) do
+      if worker:isConnected() then worker:send(message) end
+    end
+  end
+  cluster:on("message", function(_, said)
+    if type(said) ~= "table" or not said.say then return end
+    lastId = lastId + 1
+    local message = { id = lastId, name = said.say.name, text = said.say.text }
+    remember(message)
+    relay(message)
+  end)
+  cluster:on("online", function(worker)
+    for _, message in ipairs(history) do worker:send(message) end
+  end)
+  local listened = {}
+  cluster:on("listening", function(worker) listened[worker.id] = true end)
+  cluster:on("exit", function(worker)
+    if not listened[worker.id] then process.exit(1) end      -- it could not listen: neither could the next one
+    cluster.fork()
+  end)
+  for _ = 1, WORKERS do cluster.fork() end
+end
+
+local clients = {}               -- open event streams of this worker: response → true
+
+local function event(message)
+  return ("id: %d\ndata: %s\n\n"):format(message.id, json.encode{ name = message.name, text = message.text })
+end
+
+local function sendAll(text)
+  for res in pairs(clients) do
+    res:write(text)
+    if res.writableLength > MAX_BACKLOG then res:destroy() end     -- it comes back and asks for what it missed
+  end
+end
+
+local function onEvents(req, res)
+  res:writeHead(200, { ["Content-Type"] = "text/event-stream", ["Cache-Control"] = "no-store" })
+  res:write("retry: 1000\n\n")
+  local seen = tonumber(req.headers["last-event-id"]) or 0
+  for _, message in ipairs(history) do
+    if message.id > seen then res:write(event(message)) end
+  end
+  clients[res] = true
+  res:on("close", function() clients[res] = nil end)
+end
+
+local function onSay(req, res)
+  local ok, said = pcall(json.decode, req:body(MAX_MESSAGE))
+  if not ok or type(said) ~= "table" or type(said.name) ~= "string" or type(said.text) ~= "string" then
+    res.statusCode = 400
+    return res:finish("send {\"name\": …, \"text\": …}\n")
+  end
+  process.send({ say = { name = said.name:sub(1, 32), text = said.text } })
+  res.statusCode = 204
+  res:finish()
+end
+
+local function onPage(_, res)
+  res:setHeader("Content-Type", "text/html; charset=utf-8")
+  res:finish(PAGE)
+end
+
+local ROUTES = { ["GET /"] = onPage, ["GET /events"] = onEvents, ["POST /say"] = onSay }
+
+local function worker()
+  process:on("message", function(message)
+    if type(message) ~= "table" or not message.text then return end
+    remember(message)
+    sendAll(event(message))
+  end)
+  timers.setInterval(function() sendAll(": still here\n\n") end, HEARTBEAT):unref()
+  http.createServer(function(req, res)
+    local route = ROUTES[req.method .. " " .. req.url]
+    if route then return route(req, res) end
+    res.statusCode = 404
+    res:finish("not found\n")
+  end):listen(PORT)
+end
+
+if cluster.isPrimary then primary() else worker() end
