@@ -554,14 +554,27 @@ local function abandon(res)
   end
 end
 
-local function closed(connection, code)
-  local server, response, later = connection.server, connection.response, connection.later
-  connection.closed = true
+local function abandonAll(connection)
+  local response, later = connection.response, connection.later
   connection.response, connection.later = nil, nil
   if response then abandon(response) end
   if later then
     for _, each in pairs(later) do abandon(each) end
   end
+end
+
+-- A socket that is sent to another process leaves HTTP; its requests get no answer from here.
+function sockets.surrender(connection)
+  abandonAll(connection)
+  local socket, rest = sockets.takeOver(connection)
+  if connection.counted then socket._server = connection.server end
+  if rest ~= "" then socket:unshift(rest) end
+end
+
+local function closed(connection, code)
+  local server = connection.server
+  connection.closed = true
+  abandonAll(connection)
   local incoming = connection.incoming
   connection.incoming = nil
   if incoming and not incoming.destroyed then incoming:destroy(errors.coded("ECONNRESET", "aborted")) end

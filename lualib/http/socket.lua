@@ -38,6 +38,9 @@ function shared:setTimeout(ms, listener)
   return self
 end
 
+-- The socket is about to be sent to another process: HTTP lets go of it.
+function shared:_surrender() socket.surrender(self._connection) end
+
 --- Puts an http connection and a socket together.
 ---@param connection table
 ---@param each Socket

@@ -40,8 +40,9 @@ local function closeWhenWritten(handle)
 end
 
 senders["net.Socket"] = function(state, envelope, socket, options)
+  if not socket._handle or socket.connecting then return nil end
+  if socket._surrender and not options.keepOpen then socket:_surrender() end
   local handle = socket._handle
-  if not handle or socket.connecting then return nil end
   local server = socket._server
   if server then
     envelope.key = require("lrun.ipc_sockets").sent(state, server)
