@@ -7,16 +7,17 @@ local clients = {}
 --- Opens a connection and calls `done(text, problem)` when it has ended.
 ---@param port integer
 ---@param done fun(text: string, problem: string?)
----@param host string?
+---@param from string? the client's own address
 ---@return uv_tcp_t handle
-function clients.connect(port, done, host)
+function clients.connect(port, done, from)
   local handle, parts = uv.new_tcp(), {}
+  if from then assert(handle:bind(from, 0)) end
   local function finish(problem)
     if not handle:is_closing() then handle:close() end
     if done then done(table.concat(parts), problem) end
     done = nil
   end
-  handle:connect(host or "127.0.0.1", port, function(err)
+  handle:connect("127.0.0.1", port, function(err)
     if err then return finish("connect " .. err) end
     handle:read_start(function(failed, chunk)
       if chunk then parts[#parts + 1] = chunk return end
@@ -29,7 +30,7 @@ end
 --- Runs `count` connections, `concurrency` at a time; waits for their ends.
 ---@return table<string, integer> answers how often each text came
 ---@return string[] problems
-function clients.run(port, count, concurrency, hostOf)
+function clients.run(port, count, concurrency, from)
   local answers, problems, started, left = {}, {}, 0, count
   await(function(callback)
     local function next()
@@ -41,11 +42,65 @@ function clients.run(port, count, concurrency, hostOf)
         left = left - 1
         if left == 0 then return callback() end
         next()
-      end, hostOf and hostOf(started))
+      end, from)
     end
     for _ = 1, math.min(concurrency, count) do next() end
   end)
   return answers, problems
+end
+
+--- HTTP clients under way: `stop()` ends them after their last answer.
+---@param port integer
+---@param options { keepAlive: integer, single: integer } how many of each kind
+---@return { requests: integer, problems: string[], stop: fun() }
+function clients.load(port, options)
+  local load = { requests = 0, problems = {}, running = 0 }
+  local stopping, stopped = false, nil
+
+  local function ended()
+    load.running = load.running - 1
+    if load.running == 0 and stopped then stopped() end
+  end
+
+  local function client(single)
+    local handle, received = uv.new_tcp(), ""
+    local function again(problem)
+      if problem then load.problems[#load.problems + 1] = problem end
+      if not handle:is_closing() then handle:close() end
+      if stopping then return ended() end
+      client(single)
+    end
+    local function ask()
+      received = ""
+      handle:write(("GET / HTTP/1.1\r\nHost: x\r\n%s\r\n"):format(single and "Connection: close\r\n" or ""))
+    end
+    handle:connect("127.0.0.1", port, function(err)
+      if err then return again("connect " .. err) end
+      handle:read_start(function(failed, chunk)
+        if not chunk then return again(("%s after %q"):format(failed or "end", received)) end
+        received = received .. chunk
+        local head, body = received:match("^(.-)\r\n\r\n(.*)$")
+        local length = head and tonumber(head:match("[Cc]ontent%-[Ll]ength: (%d+)"))
+        if not length or #body < length then return end
+        load.requests = load.requests + 1
+        if not head:find("^HTTP/1.1 200") then return again(head) end
+        if stopping or head:lower():find("connection: close", 1, true) then return again() end
+        ask()
+      end)
+      ask()
+    end)
+  end
+
+  for i = 1, options.keepAlive + options.single do
+    load.running = load.running + 1
+    client(i > options.keepAlive)
+  end
+
+  function load.stop()
+    stopping = true
+    await(function(callback) stopped = callback end)
+  end
+  return load
 end
 
 local NEVER = {}

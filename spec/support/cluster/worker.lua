@@ -61,6 +61,20 @@ function roles.hold()
   end):listen(port, "127.0.0.1")
 end
 
+-- An HTTP server that takes SPEC_DELAY ms to answer.
+function roles.http()
+  local delay = tonumber(process.env.SPEC_DELAY) or 0
+  require("http").createServer(function(_, res)
+    local answer = tostring(cluster.worker.id)
+    if delay == 0 then return res:finish(answer) end
+    timers.setTimeout(function() res:finish(answer) end, delay)
+  end):listen(port, "127.0.0.1")
+  if process.env.SPEC_READY then timers.setTimeout(function() process.send("ready") end, 50) end
+end
+
+-- Is ready never.
+function roles.mute() timers.setInterval(function() end, 1000) end
+
 -- Tells how a second server on the same port fares.
 function roles.twice()
   local first = net.createServer()

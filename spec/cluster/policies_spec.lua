@@ -1,0 +1,242 @@
+local await = require("await")
+local clients = require("spec.support.cluster.clients")
+local fresh = require("spec.support.cluster.fresh")
+local schedule = require("cluster.schedule")
+
+local POLICIES = {
+  none = schedule.SCHED_NONE,
+  rr = schedule.SCHED_RR,
+  reuseport = schedule.SCHED_REUSEPORT,
+  least = schedule.SCHED_LEAST,
+  sticky = schedule.SCHED_STICKY,
+  ["function"] = function(workers) return workers[math.random(#workers)] end,
+}
+
+local function spread(answers)
+  local least, most = math.huge, 0
+  for _, count in pairs(answers) do least, most = math.min(least, count), math.max(most, count) end
+  return least, most
+end
+
+for name, policy in pairs(POLICIES) do
+  describe("under the policy " .. name, function()
+    local cluster
+    before_each(function() cluster = fresh.cluster(policy) end)
+    after_each(function() cluster.stopAll() end)
+
+    it("all connections are answered", function()
+      local _, port = cluster.start("id")
+      cluster.start("id")
+      cluster.start("id")
+      local _, problems = clients.run(port, 300, 10)
+      assert.same({}, problems)
+    end)
+
+    it("no connection is lost when workers die that do not serve it", function()
+      local _, port = cluster.start("id")
+      for _ = 1, 2 do cluster.start("mortal") end
+      local deaths = 0
+      cluster:on("exit", function()
+        deaths = deaths + 1
+        cluster.fork{ SPEC_ROLE = "mortal" }
+      end)
+      local _, problems = clients.run(port, 1200, 20)
+      assert.same({}, problems)
+      assert.is_true(deaths > 0)
+    end)
+
+    it("a worker's second server on its port gets EADDRINUSE", function()
+      local worker = cluster.start("twice")
+      local message = clients.event(worker, "message")
+      assert.equal("EADDRINUSE", message.code)
+    end)
+
+    it("the n-th port 0 is the same for all", function()
+      local first = cluster.fork{ SPEC_ROLE = "zero" }
+      local ports = clients.event(first, "message")
+      local second = cluster.fork{ SPEC_ROLE = "zero" }
+      assert.same(ports, clients.event(second, "message"))
+    end)
+
+    it("metrics count what the workers got", function()
+      local worker, port = cluster.start("id")
+      clients.run(port, 25, 5)
+      clients.untilTrue(function() return cluster.metrics()[worker.id].connections == 0 end, "the connections' end")
+      assert.equal(25, cluster.metrics()[worker.id].accepted)
+    end)
+  end)
+end
+
+describe("SCHED_LEAST", function()
+  local cluster
+  before_each(function() cluster = fresh.cluster(schedule.SCHED_LEAST) end)
+  after_each(function() cluster.stopAll() end)
+
+  it("spreads evenly", function()
+    local _, port = cluster.start("id")
+    for _ = 1, 3 do cluster.start("id") end
+    local answers, problems = clients.run(port, 800, 16)
+    assert.same({}, problems)
+    local least, most = spread(answers)
+    assert.is_true(most - least <= most * 0.1, least .. " to " .. most)
+  end)
+
+  it("gives nothing to a worker that is blocked", function()
+    local blocked, port = cluster.start("hold")
+    local done
+    local first = clients.connect(port, function(text) done = text end)
+    await.sleep(30)                             -- the only worker has it
+    cluster.start("id")
+    cluster.start("id")
+    first:write("block")
+    await.sleep(30)                             -- it is busy now
+    local answers, problems = clients.run(port, 300, 12)
+    assert.is_nil(done, "it was not blocked all the time")
+    assert.same({}, problems)
+    assert.is_nil(answers[blocked.id .. "\n"])
+    clients.untilTrue(function() return done end, "the blocked one's answer")
+    assert.equal(blocked.id .. "\nblocked\n", done)
+  end)
+
+  it("counts open connections, wherever they were closed", function()
+    local first, port = cluster.start("hold")
+    local held = {}
+    for i = 1, 6 do held[i] = clients.connect(port) end
+    clients.untilTrue(function() return cluster.metrics()[first.id].connections == 6 end, "the connections")
+    cluster.start("hold")
+    for i = 7, 12 do held[i] = clients.connect(port) end
+    clients.untilTrue(function()
+      local total = 0
+      for _, known in pairs(cluster.metrics()) do total = total + known.connections end
+      return total == 12
+    end, "all connections")
+    assert.equal(6, cluster.metrics()[first.id].connections)
+    for _, handle in ipairs(held) do handle:close() end
+    clients.untilTrue(function() return cluster.metrics()[first.id].connections == 0 end, "their end")
+  end)
+end)
+
+describe("SCHED_STICKY", function()
+  local cluster
+  before_each(function() cluster = fresh.cluster(schedule.SCHED_STICKY) end)
+  after_each(function() cluster.stopAll() end)
+
+  local function whoServes(port)
+    local byClient = {}
+    for i = 1, 40 do
+      local from = "127.0.1." .. i
+      local answers = clients.run(port, 3, 1, from)
+      local id, count = next(answers)
+      assert.equal(3, count, from .. " did not stay with one worker")
+      byClient[from] = id
+    end
+    return byClient
+  end
+
+  it("keeps each address with one worker, and moves only those of one that dies", function()
+    local _, port = cluster.start("id")
+    local second = cluster.start("id")
+    cluster.start("id")
+    local before = whoServes(port)
+    second:kill("SIGKILL")
+    clients.event(second, "exit")
+    local after, moved = whoServes(port), 0
+    for from, id in pairs(before) do
+      if id == tostring(second.id) then moved = moved + 1 else assert.equal(id, after[from]) end
+    end
+    assert.is_true(moved > 0)
+    local replacement = cluster.start("id")     -- takes the seat, and so the clients, of the one that died
+    local again = whoServes(port)
+    for from, id in pairs(before) do
+      assert.equal(id == tostring(second.id) and tostring(replacement.id) or id, again[from])
+    end
+  end)
+end)
+
+describe("a policy of the program's", function()
+  local cluster, warnings
+  local function onWarning(warning) warnings[#warnings + 1] = tostring(warning) end
+  before_each(function()
+    warnings = {}
+    process:on("warning", onWarning)
+  end)
+  after_each(function()
+    process:off("warning", onWarning)
+    cluster.stopAll()
+  end)
+
+  it("decides by what it is told", function()
+    local told
+    cluster = fresh.cluster(function(workers, info)
+      told = info
+      return workers[#workers]
+    end)
+    local first, port = cluster.start("id")
+    local last = cluster.start("id")
+    local answers = clients.run(port, 5, 1, "127.0.1.9")
+    assert.same({ [tostring(last.id)] = 5 }, answers)
+    assert.equal("127.0.1.9", told.remoteAddress)
+    assert.equal(port, told.localPort)
+    assert.is_true(told.remotePort > 0)
+    assert.equal("number", type(told.connections[first.id]))
+    assert.same({}, warnings)
+  end)
+
+  for what, policy in pairs{
+    throws = function() error("no idea") end,
+    ["returns nothing"] = function() end,
+    ["returns a stranger"] = function() return { id = 1 } end,
+    waits = function() await.sleep(1000) end,
+  } do
+    it("that " .. what .. " is told of by a warning, and the next in turn takes the connection", function()
+      cluster = fresh.cluster(policy)
+      local _, port = cluster.start("id")
+      cluster.start("id")
+      local answers, problems = clients.run(port, 20, 1)
+      assert.same({}, problems)
+      local least, most = spread(answers)
+      assert.equal(least, most)
+      assert.equal(1, #warnings)                -- not one a connection
+    end)
+  end
+
+  it("that returns a dead worker loses nothing", function()
+    local first
+    cluster = fresh.cluster(function() return first end)
+    local port
+    first, port = cluster.start("id")
+    local second = cluster.start("id")
+    first:kill("SIGKILL")
+    local answers, problems = clients.run(port, 20, 2)
+    assert.same({}, problems)
+    assert.is_true((answers[tostring(second.id)] or 0) > 0)
+  end)
+end)
+
+describe("cluster.schedulingPolicy", function()
+  it("is refused when there is no such policy", function()
+    assert.has_error(function() fresh.cluster(17) end)
+    assert.has_error(function() fresh.cluster("rr") end)
+  end)
+
+  it("is read from the environment, with a warning for a name that is none", function()
+    local warnings = {}
+    local function onWarning(warning) warnings[#warnings + 1] = tostring(warning) end
+    local function policyFor(ours, nodes)
+      process.env.LRUN_CLUSTER_SCHED_POLICY, process.env.NODE_CLUSTER_SCHED_POLICY = ours, nodes
+      package.loaded["cluster.primary"] = nil
+      local policy = require("cluster.primary").schedulingPolicy
+      process.env.LRUN_CLUSTER_SCHED_POLICY, process.env.NODE_CLUSTER_SCHED_POLICY = nil, nil
+      return policy
+    end
+    assert.equal(schedule.SCHED_RR, policyFor())
+    assert.equal(schedule.SCHED_NONE, policyFor(nil, "none"))
+    assert.equal(schedule.SCHED_LEAST, policyFor("least", "none"))
+    process:on("warning", onWarning)
+    assert.equal(schedule.SCHED_RR, policyFor("fastest"))
+    await.sleep(1)
+    process:off("warning", onWarning)
+    assert.equal(1, #warnings)
+    assert.matches("fastest", warnings[1])
+  end)
+end)

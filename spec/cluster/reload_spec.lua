@@ -1,0 +1,126 @@
+local clients = require("spec.support.cluster.clients")
+local fresh = require("spec.support.cluster.fresh")
+local await = require("await")
+local schedule = require("cluster.schedule")
+
+local function ids(cluster)
+  local list = {}
+  for id in pairs(cluster.workers) do list[#list + 1] = id end
+  table.sort(list)
+  return list
+end
+
+for name, policy in pairs{ rr = schedule.SCHED_RR, none = schedule.SCHED_NONE, reuseport = schedule.SCHED_REUSEPORT,
+  least = schedule.SCHED_LEAST } do
+  describe("cluster.reload under the policy " .. name, function()
+    local cluster
+    before_each(function() cluster = fresh.cluster(policy) end)
+    after_each(function() cluster.stopAll() end)
+
+    for _, delay in ipairs{ 0, 30 } do
+      it(("drops no request (answers take %d ms)"):format(delay), function()
+        local port
+        for _ = 1, 2 do port = select(2, cluster.start("http", { SPEC_DELAY = delay })) end
+        local load = clients.load(port, { keepAlive = 4, single = 4 })
+        await.sleep(50)
+        for _ = 1, 2 do assert.is_nil((await(cluster.reload))) end
+        load.stop()
+        assert.same({}, load.problems)
+        assert.is_true(load.requests > 20, load.requests .. " requests")
+        assert.same({ 5, 6 }, ids(cluster))
+      end)
+    end
+  end)
+end
+
+describe("cluster.reload", function()
+  local cluster
+  before_each(function() cluster = fresh.cluster(schedule.SCHED_RR) end)
+  after_each(function() cluster.stopAll() end)
+
+  it("tells its phases", function()
+    cluster.start("http")
+    local phases = {}
+    cluster:on("reload", function(phase, worker)
+      phases[#phases + 1] = phase .. (worker and " " .. worker.id or "")
+    end)
+    assert.is_nil((await(cluster.reload)))
+    assert.same({ "fork 2", "ready 2", "drain 1", "exit 1", "done" }, phases)
+  end)
+
+  it("replaces several at a time when asked to", function()
+    for _ = 1, 4 do cluster.start("http") end
+    local running, most = 0, 0
+    cluster:on("reload", function(phase)
+      if phase == "fork" then running = running + 1 elseif phase == "exit" then running = running - 1 end
+      most = math.max(most, running)
+    end)
+    assert.is_nil((await(cluster.reload, { parallel = 2 })))
+    assert.equal(2, most)
+    assert.same({ 5, 6, 7, 8 }, ids(cluster))
+  end)
+
+  it("joins a reload that runs", function()
+    cluster.start("http")
+    local first, second = false, false
+    cluster.reload(function() first = true end)
+    cluster.reload(function() second = true end)
+    clients.untilTrue(function() return first and second end, "both callbacks")
+    assert.same({ 2 }, ids(cluster))
+  end)
+
+  it("waits for the word of a worker when asked to", function()
+    cluster.start("http", { SPEC_READY = "1" })
+    await.sleep(60)
+    local listened, ready
+    cluster:on("listening", function() listened = process.hrtime() end)
+    cluster:on("reload", function(phase) if phase == "ready" then ready = process.hrtime() end end)
+    assert.is_nil((await(cluster.reload, { waitReady = true })))
+    assert.is_true(ready - listened > 30e6)
+  end)
+
+  it("keeps the old worker when the new one dies, and says so", function()
+    local old, port = cluster.start("http")
+    cluster.setupPrimary{ exec = "/nonexistent/worker.lua", silent = true }
+    local err = await(cluster.reload)
+    assert.equal("ERR_CLUSTER_RELOAD", err.code)
+    assert.matches("code 127", err.message)
+    assert.same({ old.id }, ids(cluster))
+    assert.is_false(old.exitedAfterDisconnect == true)
+    local load = clients.load(port, { keepAlive = 1, single = 1 })
+    await.sleep(20)
+    load.stop()
+    assert.same({}, load.problems)
+  end)
+
+  it("keeps the old worker when the new one does not listen in time", function()
+    local old = cluster.start("http")
+    local fork = cluster.fork
+    cluster.setupPrimary{ exec = cluster.settings.exec:gsub("worker%.lua$", "mute.lua") }
+    local err = await(cluster.reload, { listenTimeout = 100 })
+    assert.equal("ERR_CLUSTER_RELOAD", err.code)
+    assert.matches("within 100 ms", err.message)
+    clients.untilTrue(function() return #ids(cluster) == 1 end, "the new one's end")
+    assert.same({ old.id }, ids(cluster))
+    assert.equal(fork, cluster.fork)
+  end)
+
+  it("ends a worker that does not end by itself", function()
+    local old = cluster.start("http")
+    local held = require("luv").new_tcp()
+    assert.is_not_nil(old)
+    held:close()
+    local stubborn = cluster.fork{ SPEC_ROLE = "timer" }
+    clients.event(stubborn, "online")
+    assert.is_nil((await(cluster.reload, { drainTimeout = 100, killTimeout = 100 })))
+    assert.is_true(stubborn:isDead())
+    assert.equal("SIGTERM", stubborn.process.signalCode)
+  end)
+
+  it("refuses options of the wrong kind", function()
+    for _, options in ipairs{ { parallel = 0 }, { listenTimeout = -1 }, { waitReady = 1 }, { drainTimeout = "x" } } do
+      assert.has_error(function() cluster.reload(options) end)
+    end
+    assert.has_error(function() cluster.reload({}, 1) end)
+  end)
+end)

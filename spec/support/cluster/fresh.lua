@@ -1,0 +1,36 @@
+--- A cluster of its own: the policy of a process is fixed by its first fork, so each test loads the primary's side anew.
+local clients = require("spec.support.cluster.clients")
+local uv = require("luv")
+
+local fresh = {}
+
+--- Loads `cluster` with the policy given, its workers to run spec/support/cluster/worker.lua.
+function fresh.cluster(policy)
+  package.loaded["cluster.primary"] = nil
+  package.loaded["cluster.reload"] = nil
+  local cluster = require("cluster.primary")
+  cluster.schedulingPolicy = policy
+  cluster.setupPrimary{ exec = uv.cwd() .. "/spec/support/cluster/worker.lua", args = {} }
+
+  --- Forks a worker in the role given and waits until it listens.
+  ---@return Worker worker
+  ---@return integer port
+  function cluster.start(role, env)
+    env = env or {}
+    env.SPEC_ROLE = role
+    local worker = cluster.fork(env)
+    return worker, clients.event(worker, "listening").port
+  end
+
+  function cluster.stopAll()
+    cluster:removeAllListeners()
+    for _, worker in pairs(cluster.workers) do
+      if not worker:isDead() then worker:kill("SIGKILL") end
+    end
+    clients.untilTrue(function() return next(cluster.workers) == nil end, "the workers' end")
+  end
+
+  return cluster
+end
+
+return fresh

@@ -1,0 +1,2 @@
+--- A worker that never listens.
+require("timers").setInterval(function() end, 1000)
