@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <uv.h>
 
 enum { POOL_SIZE = 256 };
 
@@ -27,6 +28,7 @@ struct callbacks {
   lua_State *L;            /* the main state */
   int depth;               /* callbacks that are running, one inside the other */
   bool ticks;              /* process.nextTick has work */
+  volatile uint64_t *turn; /* when the loop's turn began, 0 before its first callback; NULL: nobody asks */
   entry_t begun;           /* between callback_begin and callback_run */
   int hooks[HOOK_COUNT];   /* registry refs of Lua functions */
   int pooled;              /* entries in pool */
@@ -57,6 +59,8 @@ void callback_set_hook(lua_State *L, hook_t hook) {
   luaL_unref(L, LUA_REGISTRYINDEX, callbacks->hooks[hook]);
   callbacks->hooks[hook] = luaL_ref(L, LUA_REGISTRYINDEX);
 }
+
+void callback_watch_turns(lua_State *L, volatile uint64_t *started) { callbacks_of(L)->turn = started; }
 
 bool callback_push_hook(lua_State *L, hook_t hook) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, callbacks_of(L)->hooks[hook]);
@@ -140,6 +144,7 @@ static void run_ticks(callbacks_t *callbacks) {
 }
 
 static int run(callbacks_t *callbacks, entry_t entry, int nargs) {
+  if (callbacks->turn && *callbacks->turn == 0) *callbacks->turn = uv_hrtime();
   callbacks->depth++;
   int outcome = settle(callbacks, entry, lua_resume(entry.co, nargs));
   callbacks->depth--;

@@ -4,6 +4,7 @@
 
 #include <lua.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 typedef enum {
   HOOK_UNCAUGHT,    /* (coroutine, error): nobody caught it */
@@ -18,6 +19,10 @@ void callback_init(lua_State *L);
 
 /* Takes the function on top of L. */
 void callback_set_hook(lua_State *L, hook_t hook);
+
+/* From now on the first callback of a turn of the loop writes its time (uv_hrtime) to `started` where that is
+ * 0. */
+void callback_watch_turns(lua_State *L, volatile uint64_t *started);
 
 /* Pushes the hook's function; pushes nothing and returns false when it was never set. */
 bool callback_push_hook(lua_State *L, hook_t hook);

@@ -1,6 +1,9 @@
-/* stats.c: owns the page of counters of this process and the two handles that time its loop.
+/* stats.c: owns the page of counters of this process and the handle that times its loop: callback.c writes
+ * when the first callback of a turn begins, the handle how long they all took.
  * The page is anonymous memory first; stats_share maps shared memory over it, so pointers to it stay good. */
 #include "stats.h"
+
+#include "hooks.h"
 
 #include <errno.h>
 #include <lauxlib.h>
@@ -38,24 +41,17 @@ int stats_share(lua_State *L, int fd) {
 }
 
 typedef struct {
-  uv_prepare_t before; /* neither is ever closed by us: they last as long as the loop */
-  uv_check_t after;
+  uv_prepare_t before; /* never closed by us: it lasts as long as the loop */
   stats_t *stats;
 } turn_watch_t;
 
 static void on_before_wait(uv_prepare_t *handle) {
   stats_t *stats = ((turn_watch_t *)handle)->stats;
   uint64_t started = stats->turn_started;
-  if (started) {
-    uint64_t took = uv_hrtime() - started;
-    if (took > stats->longest_turn) stats->longest_turn = took;
-  }
+  if (!started) return;
+  uint64_t took = uv_hrtime() - started;
+  if (took > stats->longest_turn) stats->longest_turn = took;
   stats->turn_started = 0;
-}
-
-static void on_after_wait(uv_check_t *handle) {
-  turn_watch_t *watch = (turn_watch_t *)((char *)handle - offsetof(turn_watch_t, after));
-  watch->stats->turn_started = uv_hrtime();
 }
 
 int stats_watch(lua_State *L, uv_loop_t *loop) {
@@ -67,11 +63,9 @@ int stats_watch(lua_State *L, uv_loop_t *loop) {
   memset(watch, 0, sizeof *watch);
   watch->stats = stats;
   uv_prepare_init(loop, &watch->before);
-  uv_check_init(loop, &watch->after);
   uv_prepare_start(&watch->before, on_before_wait);
-  uv_check_start(&watch->after, on_after_wait);
   uv_unref((uv_handle_t *)&watch->before);
-  uv_unref((uv_handle_t *)&watch->after);
+  callback_watch_turns(L, &stats->turn_started);
   return 0;
 }
 

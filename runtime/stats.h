@@ -9,7 +9,7 @@
 
 /* Written by one process, read by another: whole words, no locks. */
 typedef struct {
-  volatile uint64_t turn_started; /* ns (uv_hrtime); 0 while the loop waits */
+  volatile uint64_t turn_started; /* ns (uv_hrtime); 0 while no callback runs */
   volatile uint64_t longest_turn; /* ns; the reader sets it back to 0 */
   volatile uint64_t opened;       /* connections that servers of this process got */
   volatile uint64_t closed;

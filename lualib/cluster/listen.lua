@@ -196,6 +196,10 @@ function Listener:remove(worker)
   return false
 end
 
+--- Whether this is a port that a worker which has it may not have again, though the kernel would let it.
+---@return boolean
+function Listener:has() return false end
+
 function Listener:left() end
 function Listener:placesChanged() end
 
@@ -273,9 +277,14 @@ end
 
 function Several:open()
   self.sockets = {}
+  self.address = self.request.address     -- as it was asked for; binding fills in what it chose
   if self.request.port ~= 0 then self.port = self.request.port end
   local _, code = self:newSocket()
   return code
+end
+
+function Several:has(address, port)
+  return port ~= nil and port ~= 0 and port == self.port and address == self.address
 end
 
 -- The socket of the worker that this one replaces, else one without a worker, else a new one.

@@ -148,20 +148,18 @@ local function leaveListeners(worker)
 end
 
 -- Under SCHED_REUSEPORT the kernel would let a worker have a port twice.
-local function listensAlready(worker, wanted, port)
-  if policy ~= schedule.SCHED_REUSEPORT or not port or port <= 0 then return false end
+local function listensAlready(worker, message)
   for _, listener in pairs(listeners) do
-    if listener.wanted == wanted and listener.users[worker] then return true end
+    if listener.users[worker] and listener:has(message.address, message.port) then return true end
   end
   return false
 end
 
-local function openListener(key, wanted, message)
+local function openListener(key, message)
   hub = hub or handoff.hub(assignWaiting)
   lastListener = lastListener + 1
   local listener, code = listen.open{ id = lastListener, hub = hub, policy = policy, request = message, warn = warn }
   if not listener then return nil, code end
-  listener.wanted = wanted
   listeners[key] = listener
   listenersById[listener.id] = listener
   return listener
@@ -169,18 +167,17 @@ end
 
 local function onQueryServer(worker, message)
   if worker.exitedAfterDisconnect or not places[worker] then return end       -- it is about to close all it has
-  local wanted = ("%s:%s:%s:%s"):format(tostring(message.address), tostring(message.port), tostring(message.addressType),
-    tostring(message.fd))
-  local key = wanted .. ":" .. tostring(message.index)
+  local key = ("%s:%s:%s:%s:%s"):format(tostring(message.address), tostring(message.port), tostring(message.addressType),
+    tostring(message.fd), tostring(message.index))
   local function reply(fields, handle)
     fields.key, fields.ack = key, message.seq
     send(worker.process, fields, handle)
   end
   local listener = listeners[key]
-  if not listener and listensAlready(worker, wanted, message.port) then return reply{ errno = "EADDRINUSE" } end
+  if not listener and listensAlready(worker, message) then return reply{ errno = "EADDRINUSE" } end
   if not listener then
     local code
-    listener, code = openListener(key, wanted, message)
+    listener, code = openListener(key, message)
     if not listener then return reply{ errno = code } end
   end
   listener:add(places[worker], reply)
