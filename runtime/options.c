@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@ typedef struct {
   char **argv;
   int at;    /* the argument that is read */
   int steps; /* entries in steps */
+  int code;  /* of these, -e and -p: with one of them there is no script */
   int own;   /* entries in execArgv */
 } reader_t;
 
@@ -62,12 +64,27 @@ static int read_step(reader_t *reader, const char *argument) {
   const char *value = option_value(reader, argument + 2);
   if (!value) return usage("option '%s' needs a value", kind);
   if (kind[1] == 'r') kind[1] = 'l';
-  if (kind[1] != 'e' && kind[1] != 'p') {
+  if (kind[1] == 'e' || kind[1] == 'p') {
+    reader->code++;
+  } else {
     remember(reader, kind);
     remember(reader, value);
   }
   add_step(reader, kind, value);
   return 0;
+}
+
+static int read_completion(reader_t *reader, const char *argument) {
+  static const char *const shells[] = {"bash", "zsh", "fish"};
+  const char *shell = option_value(reader, argument[0] ? argument + 1 : NULL);
+  if (!shell) return usage("option '%s' needs a shell: bash, zsh or fish", "--completion");
+  for (size_t i = 0; i < sizeof shells / sizeof *shells; i++)
+    if (strcmp(shell, shells[i]) == 0) {
+      set_string(reader->L, "mode", "completion");
+      set_string(reader->L, "shell", shell);
+      return 0;
+    }
+  return usage("no completion for '%s': there is one for bash, zsh and fish", shell);
 }
 
 static int read_long(reader_t *reader, const char *argument) {
@@ -82,6 +99,8 @@ static int read_long(reader_t *reader, const char *argument) {
     set_string(L, "title", value);
     return 0;
   }
+  if (strncmp(argument, "--completion", 12) == 0 && (argument[12] == '=' || argument[12] == '\0'))
+    return read_completion(reader, argument + 12);
   return usage("unknown option '%s'", argument);
 }
 
@@ -110,6 +129,21 @@ static int read_option(reader_t *reader, const char *argument) {
   }
 }
 
+/* -c runs nothing, so nothing that runs may stand beside it. */
+static int check_combination(reader_t *reader) {
+  lua_State *L = reader->L;
+  lua_getfield(L, TABLE, "mode");
+  bool check = strcmp(lua_tostring(L, -1), "check") == 0;
+  lua_getfield(L, TABLE, "interactive");
+  bool interactive = lua_toboolean(L, -1);
+  lua_pop(L, 2);
+  if (!check) return 0;
+  if (reader->code > 0) return usage("option '-c' runs nothing, so it cannot stand beside '%s'", "-e or -p");
+  if (interactive) return usage("option '-c' runs nothing, so it cannot stand beside '%s'", "-i");
+  if (reader->at < reader->argc) return usage("one file after '-c', not also '%s'", reader->argv[reader->at]);
+  return 0;
+}
+
 int options_push(lua_State *L, int argc, char **argv) {
   reader_t reader = {.L = L, .argc = argc, .argv = argv, .at = 1};
   lua_settop(L, 0);
@@ -128,10 +162,12 @@ int options_push(lua_State *L, int argc, char **argv) {
     int rc = read_option(&reader, argument);
     if (rc != 0) return rc;
   }
+  int combination = check_combination(&reader);
+  if (combination != 0) return combination;
   lua_setfield(L, TABLE, "execArgv");
   lua_setfield(L, TABLE, "steps");
   lua_getfield(L, TABLE, "script");
-  if (lua_isnil(L, -1) && reader.steps == 0 && reader.at < argc) set_string(L, "script", argv[reader.at++]);
+  if (lua_isnil(L, -1) && reader.code == 0 && reader.at < argc) set_string(L, "script", argv[reader.at++]);
   lua_settop(L, TABLE);
   lua_newtable(L);
   for (int i = 1; reader.at < argc; i++) {

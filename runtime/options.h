@@ -5,7 +5,7 @@
 #include <lua.h>
 
 /* Reads the command line and pushes a table for lualib/lrun/boot.lua:
- *   { lrun = argv[0], mode = "run" | "check" | "help" | "version", interactive = boolean, title = string?,
+ *   { lrun = argv[0], mode = "run" | "check" | "help" | "version" | "completion", shell = string?, interactive = boolean, title = string?,
  *     script = string?, args = { … }, execArgv = { … },
  *     steps = { { kind = "-e" | "-p" | "-l" | "-j" | "-O", value = string }, … } }
  * On wrong usage prints one line and returns 2; else 0. */

@@ -16,6 +16,7 @@ Usage: lrun [options] script.lua [arguments]
   -c FILE                check syntax, run nothing
   -j CMD, -O...          LuaJIT's own options
   --title NAME           process title
+  --completion SHELL     a script that completes these options: bash, zsh, fish
   -v, --version          version, with the libraries' versions
   -h, --help             this help
   --                     end of options
@@ -47,6 +48,13 @@ local function readScript(path)
   return text
 end
 
+-- Standard input up to its end, or to a line `__END__`: what comes after that line is the script's to read.
+local function readInput()
+  local text, err = require("lrun.script_input").script()
+  if not text then die(126, "cannot read standard input: ", err.message) end
+  return (text:gsub("\n__END__$", "\n"))
+end
+
 -- A byte order mark and a #! line are no Lua; the line stays as an empty one, so that numbers are right.
 local function compile(text, chunkName)
   text = text:gsub("^\239\187\191", "", 1)
@@ -76,7 +84,7 @@ end
 
 local function loadJitModule(name)
   local ok, module = pcall(require, "jit." .. name)
-  if not ok then die(1, ("unknown LuaJIT command or jit.* modules not installed: -j %s"):format(name)) end
+  if not ok then die(2, ("unknown LuaJIT command or jit.* modules not installed: -j %s"):format(name)) end
   return module
 end
 
@@ -130,25 +138,48 @@ local function runScript(options)
   setArguments(options, absolute)
   prepare(options)
   for _, step in ipairs(options.steps) do steps[step.kind](step.value, options) end
-  local chunk = fromInput and compile(io.read("*a"), "=stdin") or compile(readScript(path), "@" .. path)
+  local chunk = fromInput and compile(readInput(), "=stdin") or compile(readScript(path), "@" .. path)
   options.text = nil
   chunk(unpack(options.args))
 end
 
-return function(options)
-  if options.mode == "help" then io.write(HELP) return end
-  if options.mode == "version" then return printVersion() end
-  if options.mode == "check" then return compile(readScript(options.script), "@" .. options.script) and nil end
-  local interactive = options.interactive
-  if not options.script and #options.steps == 0 and not interactive then
-    if uv.guess_handle(0) == "tty" then interactive = true else options.script = "-" end
+local function hasCode(options)
+  for _, step in ipairs(options.steps) do
+    if step.kind == "-e" or step.kind == "-p" then return true end
   end
-  if options.script then
-    runScript(options)
-  else
-    setArguments(options)
-    prepare(options)
-    for _, step in ipairs(options.steps) do steps[step.kind](step.value, options) end
-  end
-  if interactive then require("repl").start() end
+  return false
 end
+
+local function run(options)
+  if options.script then return runScript(options) end
+  setArguments(options)
+  prepare(options)
+  for _, step in ipairs(options.steps) do steps[step.kind](step.value, options) end
+end
+
+-- The prompt comes after the script, whatever became of it.
+local function runThenPrompt(options)
+  local uncaught = require("lrun.uncaught")
+  uncaught.keepAlive()
+  xpcall(run, uncaught.report, options)
+  require("repl").start()
+end
+
+local modes = {}
+
+function modes.help() io.write(HELP) end
+function modes.version() printVersion() end
+function modes.completion(options) io.write(require("lrun.completion")[options.shell]) end
+
+function modes.check(options)
+  if options.script == "-" then compile(readInput(), "=stdin") else compile(readScript(options.script), "@" .. options.script) end
+end
+
+function modes.run(options)
+  if not options.script and not hasCode(options) and not options.interactive then
+    if uv.guess_handle(0) == "tty" then options.interactive = true else options.script = "-" end
+  end
+  if options.interactive then runThenPrompt(options) else run(options) end
+end
+
+return function(options) modes[options.mode](options) end

@@ -75,14 +75,18 @@ end
 --- From now on an uncaught error does not end the process.
 function uncaught.keepAlive() stay = true end
 
-local function print(coroutine, err)
+local function print(thread, err)
   local terminal = require("luv").guess_handle(2) == "tty"
   local none = os.getenv("NO_COLOR")
   local colors = terminal and not (none and none ~= "") and os.getenv("TERM") ~= "dumb"
-  local text = uncaught.describe(coroutine, err, { source = terminal, colors = colors })
+  local text = uncaught.describe(thread, err, { source = terminal, colors = colors })
   io.stdout:flush()
   io.stderr:write(text, "\n")
 end
+
+--- A handler for xpcall that prints.
+---@param err any
+function uncaught.report(err) print(coroutine.running(), err) end
 
 --- The host's hook.
 ---@param coroutine thread its stack is as it was when the error was thrown
