@@ -1,0 +1,99 @@
+local await = require("await")
+local json = require("json")
+local net = require("net")
+local program = require("spec.support.program")
+local timers = require("timers")
+
+-- The status of one request on a connection of its own, and all that came; nil when nobody listens.
+local function request(port, method, target, body)
+  return await(function(done)
+    local socket, received = net.connect(port, "127.0.0.1"), {}
+    socket:on("data", function(data) received[#received + 1] = data end)
+    socket:on("error", function() end)
+    socket:on("close", function()
+      local text = table.concat(received)
+      done(tonumber(text:match("^HTTP/1.1 (%d+)")), text)
+    end)
+    socket:write(("%s %s HTTP/1.1\r\nHost: chat\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"):format(
+      method, target, #(body or ""), body or ""))
+  end)
+end
+
+-- An open event stream: its messages, and `wait(n)` until there are n.
+local function follow(port, lastId)
+  local stream, text, waiting = { messages = {} }, "", nil
+  stream.socket = net.connect(port, "127.0.0.1")
+  stream.socket:on("data", function(data)
+    text = text .. data
+    text = text:gsub("data: ({.-})\n\n", function(message)
+      stream.messages[#stream.messages + 1] = json.decode(message)
+      return ""
+    end)
+    stream.head = stream.head or text
+    if waiting then waiting() end
+  end)
+  stream.socket:write(("GET /events HTTP/1.1\r\nHost: chat\r\nLast-Event-ID: %d\r\n\r\n"):format(lastId or 0))
+  function stream.wait(count)
+    await(function(done)
+      waiting = function()
+        if #stream.messages < count or not stream.head then return end
+        waiting = nil
+        done()
+      end
+      waiting()
+    end)
+    return stream.messages
+  end
+  return stream
+end
+
+describe("examples/chat.lua", function()
+  local path, port, chat
+
+  before_each(function()
+    path, port = program.onFreePort("examples/chat.lua")
+    chat = program.start(path)
+    for _ = 1, 200 do
+      if request(port, "GET", "/") then break end
+      await(function(done) timers.setTimeout(done, 10) end)
+    end
+  end)
+
+  after_each(function()
+    pcall(chat.interrupt, chat, "SIGKILL")
+    chat:gone()
+    os.remove(path)
+  end)
+
+  it("shows a page, refuses what is no message, and a path that it does not know", function()
+    local status, text = request(port, "GET", "/")
+    assert.equal(200, status)
+    assert.matches("EventSource", text)
+    assert.equal(400, (request(port, "POST", "/say", "no json")))
+    assert.equal(400, (request(port, "POST", "/say", '{"name":1,"text":2}')))
+    assert.equal(413, (request(port, "POST", "/say", ("x"):rep(5000))))
+    assert.equal(404, (request(port, "GET", "/nowhere")))
+  end)
+
+  it("relays what one says to all, on all workers, and to those who come back", function()
+    local streams = {}
+    for i = 1, 4 do
+      streams[i] = follow(port)
+      streams[i].wait(0)
+    end
+    for i = 1, 3 do
+      assert.equal(204, (request(port, "POST", "/say", json.encode{ name = "me", text = ("line %d\n<b>"):format(i) })))
+    end
+    for _, stream in ipairs(streams) do
+      local texts = {}
+      for _, message in ipairs(stream.wait(3)) do texts[#texts + 1] = message.name .. message.text end
+      table.sort(texts)
+      assert.same({ "meline 1\n<b>", "meline 2\n<b>", "meline 3\n<b>" }, texts)
+      assert.matches("text/event%-stream", stream.head)
+    end
+    local back = follow(port, 2)
+    assert.equal(1, #back.wait(1))
+    for _, stream in ipairs(streams) do stream.socket:destroy() end
+    back.socket:destroy()
+  end)
+end)
