@@ -11,7 +11,6 @@
 #include "modules.h"
 #include <assert.h>
 #include <lauxlib.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -34,7 +33,6 @@ struct callbacks {
   int pooled;              /* entries in pool */
   entry_t pool[POOL_SIZE]; /* coroutines at rest */
 };
-typedef struct callbacks callbacks_t;
 
 static const char callbacks_key = 'c'; /* its address is the registry key */
 
@@ -184,6 +182,9 @@ int callback_resume(lua_State *co, int nargs) {
 }
 
 void callback_tick(lua_State *L) { callbacks_of(L)->ticks = true; }
+
+const callbacks_t *callback_state(lua_State *L) { return callbacks_of(L); }
+bool callback_has_ticks(const callbacks_t *callbacks) { return callbacks->ticks; }
 
 int callback_luv(lua_State *L, int nargs, int nresults, int flags) {
   (void)flags;

@@ -3,6 +3,7 @@
 #define LRUN_CALLBACK_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /* What became of a call through the door. */
 enum {
@@ -26,6 +27,11 @@ int callback_resume(lua_State *co, int nargs);
 
 /* Says that process.nextTick has work: it runs before the loop gets control back. */
 void callback_tick(lua_State *L);
+
+/* Whether it has, in a form that costs nothing to ask often. */
+typedef struct callbacks callbacks_t;
+const callbacks_t *callback_state(lua_State *L);
+bool callback_has_ticks(const callbacks_t *callbacks);
 
 /* luv's callbacks pass through the same door (luv_set_callback). */
 int callback_luv(lua_State *L, int nargs, int nresults, int flags);

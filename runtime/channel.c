@@ -1,9 +1,9 @@
 /* channel.c: owns one connected unix socket, the frames not yet split (frame.c) and not yet written (outbox.c), and
  * the module `lrun.channel`, on which lualib/lrun/ipc.lua builds.
  *
- * In: poll → recvmsg → frame_reader_next → codec_decode → one entry into Lua for each message. Descriptors wait in
- * `received` for the frames that name them, which come with their first byte or after it.
- * Out: send → codec_encode → outbox → written once each loop turn (prepare, before the loop blocks), after each batch
+ * In: poll → recvmsg → one entry into Lua for a batch, which takes message after message by channel_next. Descriptors
+ * wait in `received` for the frames that name them, which come with their first byte or after it.
+ * Out: channel_append → outbox → written once each loop turn (prepare, before the loop blocks), after each batch
  * of reads, or when 64 KiB have gathered. What is left at exit is written by an exit hook.
  *
  * Life: open → closing (no more sends; what is queued is written) → closed (socket gone, on_close has run, memory is
@@ -45,7 +45,7 @@ typedef struct callback_wait {
 struct channel {
   vm_t *vm;
   int fd;
-  codec_t codec;
+  frame_wire_t wire;
   frame_reader_t reader;
   outbox_t outbox;
   uv_poll_t poll;       /* these three are closed by channel_shut; the last one frees the channel */
@@ -57,8 +57,11 @@ struct channel {
   int received_count;
   double bytes_received;
   callback_wait_t *waits, *last_wait;
-  int on_message, on_close, self; /* registry refs; self anchors the userdata while the channel is open */
+  int on_batch, on_close, self; /* registry refs; self anchors the userdata while the channel is open */
   channel_t **box;                /* in the userdata */
+  const callbacks_t *callbacks;
+  const char *failure;            /* the peer sent what is no message */
+  bool drained;                   /* no complete frame is left in the reader */
   bool refed;                     /* what Lua asked for */
   bool paused;                    /* nothing is read */
   bool writable;                  /* false: wait for the poll handle to say so */
@@ -139,7 +142,7 @@ static void write_at_exit(void *data) {
  * --------------------------------------------------------------------------------------- */
 
 static void answer(channel_t *ch, bool taken) {
-  if (ch->codec.wire == FRAME_JSON) {
+  if (ch->wire == FRAME_JSON) {
     const char *text = taken ? "{\"cmd\":\"NODE_HANDLE_ACK\"}\n" : "{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
     outbox_urgent(&ch->outbox, text, strlen(text));
   } else {
@@ -172,48 +175,47 @@ static const char *kind_of(int fd) {
   return type == SOCK_STREAM ? "tcp" : type == SOCK_DGRAM ? "udp" : "file";
 }
 
-/* One entry into Lua. False when the body is garbage. */
-static bool deliver(channel_t *ch, const frame_t *frame) {
-  lua_State *L = vm_state(ch->vm);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_message);
-  if (!codec_decode(L, &ch->codec, frame->body, frame->length)) {
-    lua_pop(L, 1);
-    return false;
-  }
-  if (frame->kind == FRAME_MESSAGE) {
-    callback_enter(L, 1);
-    return true;
-  }
-  int fd = take_received(ch);
-  answer(ch, fd >= 0);
-  if (fd >= 0) lua_pushinteger(L, fd);
-  else lua_pushnil(L);
-  lua_pushstring(L, fd >= 0 ? kind_of(fd) : NULL);
-  callback_enter(L, 3);
-  return true;
+static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message) {
+  bool handle = frame->kind == FRAME_DESCRIPTOR;
+  *message = (channel_message_t){frame->body, frame->length, -1, handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE};
+  if (!handle) return;
+  message->fd = take_received(ch);
+  answer(ch, message->fd >= 0);
 }
 
-static bool handle_frame(channel_t *ch, const frame_t *frame) {
-  if (frame->kind == FRAME_MESSAGE || frame->kind == FRAME_DESCRIPTOR) return deliver(ch, frame);
-  if (outbox_answered(&ch->outbox, frame->kind == FRAME_TAKEN) == -2) return false;
-  schedule_flush(ch);
-  return true;
-}
-
-/* Splits what was read. False when the channel was closed meanwhile. */
-static bool handle_frames(channel_t *ch) {
+void channel_next(channel_t *ch, channel_message_t *message) {
   frame_t frame;
   int rc;
+  message->kind = CHANNEL_NOTHING;
+  if (ch->closed || ch->failure || callback_has_ticks(ch->callbacks)) return;
   while ((rc = frame_reader_next(&ch->reader, &frame)) > 0) {
-    bool good = handle_frame(ch, &frame);
-    if (ch->closed) return false;
-    if (!good) {
-      channel_shut(ch, frame_error(FRAME_GARBAGE));
-      return false;
+    if (frame.kind == FRAME_MESSAGE || frame.kind == FRAME_DESCRIPTOR) {
+      if (ch->wire == FRAME_JSON || codec_check(frame.body, frame.length)) return fill(ch, &frame, message);
+      rc = FRAME_GARBAGE;
+      break;
     }
+    if (outbox_answered(&ch->outbox, frame.kind == FRAME_TAKEN) == -2) {
+      rc = FRAME_GARBAGE;
+      break;
+    }
+    schedule_flush(ch);
   }
-  if (rc == 0) return true;
-  channel_shut(ch, frame_error(rc));
+  ch->drained = true;
+  if (rc < 0) ch->failure = frame_error(rc);
+}
+
+/* Lets Lua take what was read: one call for a batch, another whenever a listener threw, waits, or has left ticks.
+ * False when the channel was closed meanwhile. */
+static bool handle_frames(channel_t *ch) {
+  lua_State *L = vm_state(ch->vm);
+  ch->drained = false;
+  while (!ch->drained) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_batch);
+    callback_enter(L, 0);
+    if (ch->closed) return false;
+  }
+  if (!ch->failure) return true;
+  channel_shut(ch, ch->failure);
   return false;
 }
 
@@ -328,7 +330,7 @@ static void on_handle_closed(uv_handle_t *handle) {
 static void drop_refs(channel_t *ch) {
   lua_State *L = vm_state(ch->vm);
   if (ch->box) *ch->box = NULL;
-  luaL_unref(L, LUA_REGISTRYINDEX, ch->on_message);
+  luaL_unref(L, LUA_REGISTRYINDEX, ch->on_batch);
   luaL_unref(L, LUA_REGISTRYINDEX, ch->on_close);
   luaL_unref(L, LUA_REGISTRYINDEX, ch->self);
 }
@@ -377,26 +379,26 @@ static int init_handles(channel_t *ch) {
   return 0;
 }
 
-int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_message, int on_close) {
+int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_close) {
   channel_t *ch = calloc(1, sizeof *ch);
   int rc = ch ? 0 : UV_ENOMEM;
   if (ch) {
     ch->vm = vm_of(L);
+    ch->callbacks = callback_state(L);
     ch->fd = fd;
     rc = init_handles(ch);
   }
   if (rc < 0) {
     free(ch);
     close(fd);
-    luaL_unref(L, LUA_REGISTRYINDEX, on_message);
+    luaL_unref(L, LUA_REGISTRYINDEX, on_batch);
     luaL_unref(L, LUA_REGISTRYINDEX, on_close);
     return rc;
   }
-  ch->codec.wire = wire;
-  codec_open(L, &ch->codec);
+  ch->wire = wire;
   frame_reader_init(&ch->reader, wire);
   outbox_init(&ch->outbox, wire == FRAME_JSON);
-  ch->on_message = on_message;
+  ch->on_batch = on_batch;
   ch->on_close = on_close;
   ch->writable = true;
   ch->box = lua_newuserdata(L, sizeof *ch->box);
@@ -413,9 +415,13 @@ int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_message, int on
 /* The module `lrun.channel`
  * --------------------------------------------------------------------------------------- */
 
-static channel_t *check_channel(lua_State *L) { return *(channel_t **)luaL_checkudata(L, 1, metatable); }
+static channel_t *check_channel_at(lua_State *L, int index) {
+  return *(channel_t **)luaL_checkudata(L, index, metatable);
+}
+static channel_t *check_channel(lua_State *L) { return check_channel_at(L, 1); }
 
-/* open(fd, "lua" or "json", on_message, on_close) → channel, or nil and the error. It owns fd. */
+/* open(fd, "lua" or "json", on_batch, on_close) → channel and its address for the FFI, or nil and the error. It owns
+ * fd. */
 static int l_open(lua_State *L) {
   static const char *const wires[] = {"lua", "json", NULL};
   int fd = (int)luaL_checkinteger(L, 1);
@@ -425,9 +431,11 @@ static int l_open(lua_State *L) {
   lua_settop(L, 4);
   fcntl(fd, F_SETFD, FD_CLOEXEC);
   int on_close = luaL_ref(L, LUA_REGISTRYINDEX);
-  int on_message = luaL_ref(L, LUA_REGISTRYINDEX);
-  int rc = channel_open(L, fd, wire, on_message, on_close);
-  return rc < 0 ? errors_result(L, rc, "open") : 1;
+  int on_batch = luaL_ref(L, LUA_REGISTRYINDEX);
+  int rc = channel_open(L, fd, wire, on_batch, on_close);
+  if (rc < 0) return errors_result(L, rc, "open");
+  lua_pushlightuserdata(L, check_channel_at(L, -1));
+  return 2;
 }
 
 /* pair() → fd, fd: two connected sockets, both closed on exec. */
@@ -445,44 +453,46 @@ static int l_close_fd(lua_State *L) {
   return 0;
 }
 
-static bool add_wait(lua_State *L, channel_t *ch, int index) {
+int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
+  bool json = ch->wire == FRAME_JSON;
+  char head[FRAME_HEAD];
+  if (length > FRAME_MAX) return CHANNEL_TOO_LONG;
+  if (!json && codec_has_pointer(body, length)) return CHANNEL_POINTER;
+  if (fd >= 0) {
+    fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) return uv_translate_sys_error(errno);
+  }
+  if (!json) frame_head(head, fd >= 0 ? FRAME_DESCRIPTOR : FRAME_MESSAGE, length);
+  bool done = json ? outbox_append(&ch->outbox, body, length, "\n", 1, fd)
+                   : outbox_append(&ch->outbox, head, sizeof head, body, length, fd);
+  if (!done) return UV_ENOMEM;
+  if (ch->outbox.queued >= FLUSH_AT && ch->writable) write_out(ch);
+  schedule_flush(ch);
+  return ch->outbox.queued < BACKLOG_MAX;
+}
+
+/* wait(callback): calls it once what was queued so far is written, or with the error. */
+static int l_wait(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (!ch) return 0;
   callback_wait_t *wait = malloc(sizeof *wait);
-  if (!wait) return false;
-  lua_pushvalue(L, index);
+  if (!wait) return luaL_error(L, "not enough memory");
+  lua_pushvalue(L, 2);
   *wait = (callback_wait_t){NULL, ch->outbox.appended, luaL_ref(L, LUA_REGISTRYINDEX)};
   if (ch->last_wait) ch->last_wait->next = wait;
   else ch->waits = wait;
   ch->last_wait = wait;
-  return true;
+  return 0;
 }
 
-/* send(message, fd or nil, callback or nil) → whether there is room for more; nil once the channel is closed or
- * closing. The descriptor is duplicated. Throws when the message cannot be carried. */
-static int l_send(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  if (!ch || ch->closing) return lua_pushnil(L), 1;
-  size_t length;
-  const char *body = codec_encode(L, &ch->codec, 2, &length);
-  int fd = -1;
-  if (lua_type(L, 3) == LUA_TNUMBER) {
-    fd = fcntl((int)lua_tointeger(L, 3), F_DUPFD_CLOEXEC, 0);
-    if (fd < 0) return errors_result(L, uv_translate_sys_error(errno), "dup");
-  }
-  char head[FRAME_HEAD];
-  bool json = ch->codec.wire == FRAME_JSON;
-  if (!json) frame_head(head, fd >= 0 ? FRAME_DESCRIPTOR : FRAME_MESSAGE, length);
-  bool done = json ? outbox_append(&ch->outbox, body, length, "\n", 1, fd)
-                   : outbox_append(&ch->outbox, head, sizeof head, body, length, fd);
-  if (!done) return luaL_error(L, "not enough memory");
-  if (lua_type(L, 4) == LUA_TFUNCTION) add_wait(L, ch, 4);
-  if (ch->outbox.queued >= FLUSH_AT && ch->writable) write_out(ch);
-  else watch(ch);
-  schedule_flush(ch);
-  lua_pushboolean(L, ch->outbox.queued < BACKLOG_MAX);
+/* kindOf(fd) → "tcp", "pipe", "udp", "file", or nil */
+static int l_kind_of(lua_State *L) {
+  lua_pushstring(L, kind_of((int)luaL_checkinteger(L, 1)));
   return 1;
 }
 
-/* take() → fd and its kind: the oldest descriptor that came and was not taken (JSON wire); answers the sender. */
+/* take() → fd: the oldest descriptor that came and was not taken (JSON wire); answers the sender. */
 static int l_take(lua_State *L) {
   channel_t *ch = check_channel(L);
   if (!ch) return 0;
@@ -490,8 +500,7 @@ static int l_take(lua_State *L) {
   answer(ch, fd >= 0);
   if (fd < 0) return 0;
   lua_pushinteger(L, fd);
-  lua_pushstring(L, kind_of(fd));
-  return 2;
+  return 1;
 }
 
 /* answered(taken) → true unless the descriptor was lost for good (JSON wire). */
@@ -561,12 +570,21 @@ static int l_queued(lua_State *L) {
   return 1;
 }
 
+/* A function's address, for the FFI to call. */
+typedef void (*address_t)(void);
+static void push_address(lua_State *L, const char *name, address_t address) {
+  void *pointer;
+  memcpy(&pointer, &address, sizeof pointer);
+  lua_pushlightuserdata(L, pointer);
+  lua_setfield(L, -2, name);
+}
+
 int luaopen_lrun_channel(lua_State *L) {
   static const luaL_Reg methods[] = {
-      {"send", l_send},     {"take", l_take},   {"answered", l_answered}, {"close", l_close},   {"destroy", l_destroy},
+      {"wait", l_wait},     {"take", l_take},   {"answered", l_answered}, {"close", l_close},   {"destroy", l_destroy},
       {"ref", l_ref},       {"unref", l_unref}, {"pause", l_pause},       {"resume", l_resume}, {"fd", l_fd},
       {"queued", l_queued}, {"received", l_received}, {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"open", l_open}, {"pair", l_pair}, {"closeFd", l_close_fd}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"open", l_open}, {"pair", l_pair}, {"closeFd", l_close_fd}, {"kindOf", l_kind_of}, {NULL, NULL}};
   luaL_newmetatable(L, metatable);
   lua_newtable(L);
   luaL_register(L, NULL, methods);
@@ -574,5 +592,7 @@ int luaopen_lrun_channel(lua_State *L) {
   lua_pop(L, 1);
   lua_newtable(L);
   luaL_register(L, NULL, functions);
+  push_address(L, "next", (address_t)channel_next);
+  push_address(L, "append", (address_t)channel_append);
   return 1;
 }

@@ -1,10 +1,7 @@
-/* codec.c: calls LuaJIT's string.buffer and lua-cjson (through lualib/lrun/codec.lua), and looks at what a peer
- * sent before they do. */
+/* codec.c: walks over serialized bytes without making anything of them. The codecs themselves are LuaJIT's
+ * string.buffer and lua-cjson, called by lualib/lrun/codec.lua. */
 #include "codec.h"
 
-#include "errors.h"
-#include <lauxlib.h>
-#include <stdint.h>
 #include <string.h>
 
 enum { MAX_DEPTH = 100 };
@@ -23,9 +20,6 @@ enum {
   TAG_COMPLEX = 0x12,
   TAG_STRING = 0x20
 };
-
-/* The walk over serialized bytes
- * --------------------------------------------------------------------------------------- */
 
 typedef struct {
   const unsigned char *at, *end;
@@ -109,78 +103,6 @@ bool codec_check(const char *bytes, size_t length) {
   }
 }
 
-/* The libraries' functions
- * --------------------------------------------------------------------------------------- */
-
-typedef enum { LUA_ENCODE, LUA_DECODE, JSON_ENCODE, JSON_DECODE, FUNCTION_COUNT } function_t;
-
-static const char functions_key = 'f'; /* its address is the registry key of their refs */
-
-static const int *functions_of(lua_State *L) {
-  lua_pushlightuserdata(L, (void *)&functions_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  int *refs = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  if (refs) return refs;
-  refs = lua_newuserdata(L, FUNCTION_COUNT * sizeof *refs);
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "lrun.codec");
-  lua_call(L, 1, 1);
-  for (int i = 0; i < FUNCTION_COUNT; i++) {
-    lua_rawgeti(L, -1, i + 1);
-    refs[i] = luaL_ref(L, LUA_REGISTRYINDEX);
-  }
-  lua_pop(L, 1);
-  lua_pushlightuserdata(L, (void *)&functions_key);
-  lua_insert(L, -2);
-  lua_rawset(L, LUA_REGISTRYINDEX);
-  return refs;
-}
-
-void codec_open(lua_State *L, codec_t *codec) {
-  const int *refs = functions_of(L);
-  bool json = codec->wire == FRAME_JSON;
-  codec->encode = refs[json ? JSON_ENCODE : LUA_ENCODE];
-  codec->decode = refs[json ? JSON_DECODE : LUA_DECODE];
-}
-
-static void check_type(lua_State *L, int index) {
-  switch (lua_type(L, index)) {
-  case LUA_TNIL: case LUA_TNONE:
-    errors_throw(L, "ERR_MISSING_ARGS", "The \"message\" argument must be specified");
-    break;
-  case LUA_TFUNCTION: case LUA_TTHREAD: case LUA_TUSERDATA:
-    errors_type(L, "message", "string, table, number, or boolean", index);
-    break;
-  case LUA_TLIGHTUSERDATA:
-    if (lua_touserdata(L, index)) errors_type(L, "message", "string, table, number, or boolean", index);
-    break;
-  default: break;
-  }
-}
-
-const char *codec_encode(lua_State *L, const codec_t *codec, int index, size_t *length) {
-  check_type(L, index);
-  lua_pushvalue(L, index);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, codec->encode);
-  lua_insert(L, -2);
-  if (lua_pcall(L, 1, 1, 0) != 0)
-    errors_throw(L, "ERR_INVALID_ARG_VALUE", "The argument 'message' cannot be sent: %s", lua_tostring(L, -1));
-  const char *body = lua_tolstring(L, -1, length);
-  if (*length > FRAME_MAX)
-    errors_throw(L, "ERR_OUT_OF_RANGE", "The argument 'message' cannot be sent: %s", frame_error(FRAME_TOO_LONG));
-  /* A pointer means nothing elsewhere. Its tags are rare bytes, and whatever else holds one passes the check. */
-  if (codec->wire == FRAME_LUA && (memchr(body, TAG_POINTER32, *length) || memchr(body, TAG_POINTER64, *length)) &&
-      !codec_check(body, *length))
-    errors_throw(L, "ERR_INVALID_ARG_VALUE", "The argument 'message' cannot be sent: cannot serialize 'lightuserdata'");
-  return body;
-}
-
-bool codec_decode(lua_State *L, const codec_t *codec, const char *body, size_t length) {
-  if (codec->wire == FRAME_LUA && !codec_check(body, length)) return false;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, codec->decode);
-  lua_pushlstring(L, body, length);
-  if (lua_pcall(L, 1, 1, 0) == 0) return true;
-  lua_pop(L, 1);
-  return false;
+bool codec_has_pointer(const char *bytes, size_t length) {
+  return (memchr(bytes, TAG_POINTER32, length) || memchr(bytes, TAG_POINTER64, length)) && !codec_check(bytes, length);
 }

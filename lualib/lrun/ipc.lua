@@ -5,8 +5,10 @@
 --- runtime/channel.c owns the socket; this module owns who hears of what. Per target one state table:
 --- `channel` (C; nil once closed), `control` (what users see as `target.channel`), `pending` (messages before the first
 --- listener), `sockets` (connections sent and received, see lrun.ipc_sockets).
+local ffi = require("ffi")
 local uv = require("luv")
 local channels = require("lrun.channel")
+local codecs = require("lrun.codec")
 local errors = require("errors")
 local process = require("process")
 local events = require("events")
@@ -17,6 +19,15 @@ local emit = EventEmitter.emit
 local listenerCount = EventEmitter.listenerCount
 
 local ipc = {}
+
+-- runtime/channel.h: compiled code calls these without leaving its trace.
+ffi.cdef[[
+typedef struct { const char *body; size_t length; int fd; int kind; } lrun_channel_message_t;
+]]
+local nextMessage = ffi.cast("void (*)(void *, lrun_channel_message_t *)", channels.next)
+local append = ffi.cast("int (*)(void *, const char *, size_t, int)", channels.append)
+local NOTHING, HANDLE = 0, 2
+local TOO_LONG, POINTER = -100001, -100002
 
 -- Bytes that messages without a listener may take; then the channel is read no further until there is one.
 local PENDING_MAX = 16 * 1024 * 1024
@@ -92,13 +103,13 @@ end
 -- What the two ends say to each other without the script.
 local protocol = {}
 
-function protocol.NODE_HANDLE(state, message, fd, kind)
+function protocol.NODE_HANDLE(state, message, fd)
   if state.wire == "json" then
-    fd, kind = state.channel:take()
+    fd = state.channel:take()
     if not fd then return end        -- the sender sends it again
   end
   local handle
-  if fd then handle = require("lrun.ipc_handles").receive(state, message, fd, kind) end
+  if fd then handle = require("lrun.ipc_handles").receive(state, message, fd) end
   if not handle then process.emitWarning("Handle did not reach the receiving process correctly", "SentHandleNotReceivedWarning") end
   return dispatch(state, message.msg, handle)
 end
@@ -117,14 +128,37 @@ protocol.NODE_SOCKET_ALL_CLOSED = onSocketMessage
 protocol.NODE_SOCKET_GET_COUNT = onSocketMessage
 protocol.NODE_SOCKET_COUNT = onSocketMessage
 
-local function onMessage(state, message, fd, kind)
+local function onMessage(state, message, fd)
   if type(message) == "table" and isInternal(message) then
     local internal = protocol[message.cmd]
-    if internal then return internal(state, message, fd, kind) end
+    if internal then return internal(state, message, fd) end
     return emit(state.target, "internalMessage", message)
   end
   if fd then channels.closeFd(fd) end   -- descriptors travel in NODE_HANDLE envelopes only
   return deliver(state, message)
+end
+
+-- Takes what has arrived, message by message. A listener may throw or wait: then the host calls again, and a coroutine
+-- that went on later finds that its turn is over.
+local function batch(state)
+  local turn, decode, incoming = state.turn + 1, state.codec.decode, state.incoming
+  state.turn = turn
+  while state.turn == turn and state.address do
+    nextMessage(state.address, incoming)
+    local kind = incoming.kind
+    if kind == NOTHING then return end
+    local ok, message = decode(incoming.body, incoming.length)
+    if not ok then
+      if incoming.fd >= 0 then channels.closeFd(incoming.fd) end
+      return state.channel:destroy("not a message of this serialization")
+    end
+    if kind == HANDLE then
+      local fd = incoming.fd
+      onMessage(state, message, fd >= 0 and fd or nil)
+    else
+      onMessage(state, message)
+    end
+  end
 end
 
 -- The end -------------------------------------------------------------------------------------------------------------
@@ -136,7 +170,7 @@ end
 
 local function onClose(state, reason)
   local target = state.target
-  state.channel = nil
+  state.channel, state.address = nil, nil
   target.connected = false
   target.channel = nil
   if next(state.sockets.sent) then require("lrun.ipc_sockets").closed(state) end
@@ -148,6 +182,38 @@ local function onClose(state, reason)
 end
 
 -- Sending -------------------------------------------------------------------------------------------------------------
+
+local SENDABLE = { string = true, table = true, number = true, boolean = true, cdata = true }
+
+local function checkMessage(message)
+  if message == nil then error(errors.missing("message"), 0) end
+  if not SENDABLE[type(message)] and message ~= codecs.null then
+    error(errors.argType("message", "string, table, number, or boolean", message), 0)
+  end
+end
+
+-- Why the message was not queued: the message's fault is thrown, the system's returned.
+local function refused(code)
+  if code == TOO_LONG then
+    error(errors.coded("ERR_OUT_OF_RANGE", "The argument 'message' cannot be sent: it is longer than 512 MiB"), 0)
+  elseif code == POINTER then
+    error(errors.coded("ERR_INVALID_ARG_VALUE", "The argument 'message' cannot be sent: cannot serialize 'lightuserdata'"), 0)
+  end
+  return false, errors.system(code, "write")
+end
+
+--- Queues a message, with a descriptor if one is given, of which a copy travels.
+---@return boolean room
+---@return Error? err
+function ipc.append(state, message, fd, callback)
+  checkMessage(message)
+  if not state.address then return false, errors.coded("ERR_IPC_CHANNEL_CLOSED", "Channel closed") end
+  local bytes, length = state.codec.encode(message)
+  local room = append(state.address, bytes, length, fd or -1)
+  if room < 0 then return refused(room) end
+  if callback then state.channel:wait(callback) end
+  return room == 1
+end
 
 local function fail(target, err, callback)
   process.nextTick(callback or function() emit(target, "error", err) end, err)
@@ -171,15 +237,15 @@ local function send(state, message, handle, options, callback)
   if handle ~= nil then
     room, err = require("lrun.ipc_handles").send(state, message, handle, options or {}, callback)
   else
-    room, err = state.channel:send(message, nil, callback)
+    room, err = ipc.append(state, message, nil, callback)
   end
   if err then return fail(target, err, callback) end
-  return room == true
+  return room
 end
 
 -- Sends between runtimes: never an error event.
 function ipc.sendInternal(state, message)
-  if state.channel then state.channel:send(message) end
+  if state.channel then ipc.append(state, message) end
 end
 
 local function disconnect(state)
@@ -216,11 +282,12 @@ end
 ---@param fd integer a connected unix socket, ours from now on
 ---@param options { wire: "lua"|"json", onClosed: function? } onClosed is called after the `disconnect` event
 function ipc.setup(target, fd, options)
-  local state = { target = target, wire = options.wire, onClosed = options.onClosed, refs = 0, sockets = { sent = {}, got = {} } }
-  local channel, err = channels.open(fd, options.wire,
-    function(...) return onMessage(state, ...) end, function(reason) return onClose(state, reason) end)
-  if not channel then error(err, 0) end
-  state.channel = channel
+  local state = { target = target, wire = options.wire, onClosed = options.onClosed, refs = 0, turn = 0, sockets = { sent = {}, got = {} } }
+  state.codec, state.incoming = codecs[options.wire], ffi.new("lrun_channel_message_t")
+  local channel, address = channels.open(fd, options.wire,
+    function() return batch(state) end, function(reason) return onClose(state, reason) end)
+  if not channel then error(address, 0) end
+  state.channel, state.address = channel, ffi.cast("void *", address)
   states[target] = state
   local control = setmetatable({ _state = state, fd = fd }, Control)
   target.connected = true

@@ -4,6 +4,7 @@
 local uv = require("luv")
 local channels = require("lrun.channel")
 local errors = require("errors")
+local ipc = require("lrun.ipc")
 
 local handles = {}
 
@@ -86,8 +87,8 @@ function handles.send(state, message, handle, options, callback)
   local envelope = { cmd = "NODE_HANDLE", type = typeOf(handle), msg = message }
   local native, release = senders[envelope.type](state, envelope, handle, options)
   local fd = native and not uv.is_closing(native) and uv.fileno(native)
-  if not fd then return state.channel:send(message, nil, callback) end
-  local room, err = state.channel:send(envelope, fd, callback)
+  if not fd then return ipc.append(state, message, nil, callback) end
+  local room, err = ipc.append(state, envelope, fd, callback)
   if release then release() end
   return room, err
 end
@@ -138,9 +139,9 @@ local NEEDS = { ["dgram.Socket"] = "udp", ["dgram.Native"] = "udp" }
 --- Makes what the envelope says from a descriptor, which it owns. nil when the two do not fit.
 ---@param envelope table
 ---@param fd integer
----@param kind string "tcp", "pipe", "udp" or "file", what the descriptor is
 ---@return any? handle
-function handles.receive(state, envelope, fd, kind)
+function handles.receive(state, envelope, fd)
+  local kind = channels.kindOf(fd)
   local receiver = receivers[envelope.type]
   if not receiver or (NEEDS[envelope.type] == "udp") ~= (kind == "udp") then
     channels.closeFd(fd)
