@@ -10,10 +10,10 @@
 enum { LARGEST_CHUNK_DIGITS = 13 };  /* 2^52 - 1: exact in a Lua number */
 enum { MAX_EXTENSIONS = 16 * 1024 }; /* bytes of extensions in one message */
 
-enum { TOKEN = 1, TEXT = 2, HOST = 4 };
+enum { TOKEN = HTTP_TOKEN, TEXT = HTTP_TEXT, HOST = HTTP_HOST };
 
 /* 0: refused everywhere. Bytes above 127 are text only. */
-static const unsigned char classes[256] = {
+const unsigned char http_classes[256] = {
     ['\t'] = TEXT,
     [' '] = TEXT,
     ['!'] = TOKEN | TEXT | HOST,
@@ -49,10 +49,6 @@ static const unsigned char classes[256] = {
     ['~'] = TOKEN | TEXT | HOST,
     [128 ... 255] = TEXT,
 };
-
-bool http_is_token(unsigned char c) { return (classes[c] & TOKEN) != 0; }
-bool http_is_text(unsigned char c) { return (classes[c] & TEXT) != 0; }
-bool http_is_host(unsigned char c) { return (classes[c] & HOST) != 0; }
 
 static int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';

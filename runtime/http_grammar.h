@@ -22,9 +22,14 @@ enum {
   HTTP_STATE_DEAD
 };
 
-bool http_is_token(unsigned char c); /* RFC 9110 tchar */
-bool http_is_text(unsigned char c);  /* may stand in a field value: no control byte but tab */
-bool http_is_host(unsigned char c);  /* may stand in a Host value */
+enum { HTTP_TOKEN = 1, HTTP_TEXT = 2, HTTP_HOST = 4 };
+extern const unsigned char http_classes[256];
+/* RFC 9110 tchar */
+static inline bool http_is_token(unsigned char c) { return (http_classes[c] & HTTP_TOKEN) != 0; }
+/* may stand in a field value: no control byte but tab */
+static inline bool http_is_text(unsigned char c) { return (http_classes[c] & HTTP_TEXT) != 0; }
+/* may stand in a Host value */
+static inline bool http_is_host(unsigned char c) { return (http_classes[c] & HTTP_HOST) != 0; }
 static inline bool http_is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* Ends the parser with a fault; returns HTTP_EV_FAULT. */

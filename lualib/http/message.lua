@@ -197,17 +197,50 @@ end
 ---@field writable boolean
 ---@field destroyed boolean
 local OutgoingMessage = events.EventEmitter:extend("OutgoingMessage")
-OutgoingMessage.headersSent = false
 OutgoingMessage.sendDate = true
-OutgoingMessage.writableEnded = false
-OutgoingMessage.finished = false
-OutgoingMessage.writableFinished = false
+OutgoingMessage._state = 0
 OutgoingMessage.writableNeedDrain = false
 OutgoingMessage.destroyed = false
 OutgoingMessage.closed = false
 OutgoingMessage.writableHighWaterMark = 64 * 1024
 OutgoingMessage.writableObjectMode = false
 message.OutgoingMessage = OutgoingMessage
+
+-- How far a message has come (`_state`).
+local states = { fresh = 0, head = 1, begun = 2, ended = 3, finished = 4 }
+message.states = states
+
+-- The computed fields of an outgoing message; its classes look here after their methods.
+message.outgoingGetters = {
+  headersSent = function(self) return self._state >= states.head end,
+  writableEnded = function(self) return self._state >= states.ended end,
+  finished = function(self) return self._state >= states.ended end,
+  writableFinished = function(self) return self._state >= states.finished end,
+  writable = function(self) return self._state < states.ended and not self.destroyed end,
+  writableLength = function() return 0 end,
+  writableCorked = function() return 0 end,
+}
+
+--- Gives a class of outgoing messages its `__index`: methods first, most lookups are theirs.
+---@param class table
+---@param getters table<string, fun(self: any): any>
+function message.defineOutgoing(class, getters)
+  local methods = {}
+  local each = class
+  while each do
+    for key, value in pairs(each) do if methods[key] == nil then methods[key] = value end end
+    each = rawget(each, "super")
+  end
+  for key, getter in pairs(message.outgoingGetters) do
+    if not getters[key] then getters[key] = getter end
+  end
+  class.__index = function(self, key)
+    local value = methods[key]
+    if value ~= nil then return value end
+    local getter = getters[key]
+    if getter then return getter(self) end
+  end
+end
 
 local isToken, isText = core.isToken, core.isText
 
@@ -249,7 +282,7 @@ local function checkValue(name, value)
 end
 
 local function notSent(self, verb)
-  if self.headersSent then
+  if self._state >= states.head then
     error(errors.coded("ERR_HTTP_HEADERS_SENT", ("Cannot %s headers after they are sent to the client"):format(verb)), 0)
   end
 end
@@ -275,7 +308,7 @@ end
 ---@return self
 function OutgoingMessage:setHeader(name, value)
   local lower = lowerName(name)
-  if self.headersSent then notSent(self, "set") end
+  notSent(self, "set")
   put(self, lower, name, checkValue(name, value))
   return self
 end

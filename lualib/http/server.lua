@@ -28,14 +28,16 @@ local IncomingMessage, OutgoingMessage = message.IncomingMessage, message.Outgoi
 local ServerResponse = OutgoingMessage:extend("ServerResponse")
 ServerResponse.statusCode = 200
 
+local FRESH, HEAD, BEGUN, ENDED, FINISHED = 0, 1, 2, 3, 4 -- message.states
 local NO_DATE, CLOSE = 1, 2
+local BODY = flags.body
 
 local function headFlags(self)
   return (self.sendDate and 0 or NO_DATE) + (self._lastOne and CLOSE or 0)
 end
 
 local function emitFinished(self, callback)
-  self.writableFinished = true
+  self._state = FINISHED
   if callback then callback() end
   self:emit("finish")
 end
@@ -50,22 +52,24 @@ end
 local function settle(self)
   local connection = self._connection
   if connection.response == self then
-    connection.response = nil
+    connection.response = false
   elseif connection.later then
     connection.later[self._id] = nil
   end
 end
 
 local function ended(self, callback)
-  self.writableEnded, self.finished = true, true
+  self._state = ENDED
   settle(self)
   local req = self.req
-  if band(req._flags, flags.body) ~= 0 and not req.complete and not rawget(req, "_rs") then core.dump(self._c, self._id) end
+  if band(req._flags, BODY) ~= 0 and not req.complete and not rawget(req, "_rs") then
+    core.dump(self._connection.c, self._id)
+  end
   if callback or rawget(self, "_listeners") then
     nextTick(emitFinished, self, callback)
     nextTick(emitClosed, self)
   else
-    self.writableFinished = true
+    self._state = FINISHED
   end
   if rawget(req, "_listeners") and not req._closeEmitted then
     nextTick(function()
@@ -106,7 +110,7 @@ end
 ---@param headers table<string, string|number|string[]>|string[]? a table, or names and values in turn
 ---@return self
 function ServerResponse:writeHead(status, text, headers)
-  if self.headersSent then
+  if self._state >= HEAD then
     error(errors.coded("ERR_HTTP_HEADERS_SENT", "Cannot write headers after they are sent to the client"), 0)
   end
   if status ~= 200 then checkStatus(status) end
@@ -125,20 +129,20 @@ function ServerResponse:writeHead(status, text, headers)
     end
   end
   self.statusCode = status
-  self.headersSent = true
+  self._state = HEAD
   return self
 end
 
 local function sendHead(self, flush)
   checkStatus(self.statusCode)
   checkStatusMessage(self.statusMessage)
-  self.headersSent, self._begun = true, true
-  core.head(self._c, self._id, self.statusCode, self.statusMessage, self._fields, headFlags(self), flush)
+  self._state = BEGUN
+  core.head(self._connection.c, self._id, self.statusCode, self.statusMessage, self._fields, headFlags(self), flush)
 end
 
 --- Sends the head now.
 function ServerResponse:flushHeaders()
-  if not self._begun and not self.writableEnded then sendHead(self, true) end
+  if self._state < BEGUN then sendHead(self, true) end
 end
 
 --- Writes a piece of the body; false says: wait for `drain`.
@@ -149,13 +153,13 @@ end
 function ServerResponse:write(chunk, encoding, callback)
   if type(encoding) == "function" then callback = encoding end
   checkChunk(chunk)
-  if self.writableEnded or self.destroyed then return writeAfterEnd(self, callback) end
-  if not self._begun then sendHead(self, false) end
+  if self._state >= ENDED or self.destroyed then return writeAfterEnd(self, callback) end
+  if self._state < BEGUN then sendHead(self, false) end
   if chunk == "" then
     if callback then nextTick(callback) end
     return true
   end
-  local more = core.write(self._c, self._id, chunk)
+  local more = core.write(self._connection.c, self._id, chunk)
   if callback then nextTick(callback) end
   if more == false then self.writableNeedDrain = true end
   return more == true
@@ -170,24 +174,24 @@ function ServerResponse:finish(chunk, encoding, callback)
   if type(chunk) == "function" then chunk, callback = nil, chunk end
   if type(encoding) == "function" then callback = encoding end
   if chunk ~= nil then checkChunk(chunk) end
-  if self.writableEnded or self.destroyed then
+  local state = self._state
+  if state >= ENDED or self.destroyed then
     if chunk ~= nil and not self.destroyed then writeAfterEnd(self, callback)
     elseif callback then
       nextTick(callback, errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
     end
     return self
   end
-  if self._begun then
-    core.finish(self._c, self._id, chunk, self._trailerLines)
+  if state == BEGUN then
+    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   elseif self._trailerLines then
     sendHead(self, false)
-    core.finish(self._c, self._id, chunk, self._trailerLines)
+    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   else
     local status = self.statusCode
     if status ~= 200 then checkStatus(status) end
     if self.statusMessage then checkStatusMessage(self.statusMessage) end
-    self.headersSent, self._begun = true, true
-    core.respond(self._c, self._id, status, self.statusMessage, self._fields, chunk, headFlags(self))
+    core.respond(self._connection.c, self._id, status, self.statusMessage, self._fields, chunk, headFlags(self))
   end
   ended(self, callback)
   return self
@@ -200,14 +204,14 @@ function ServerResponse:destroy(err)
   if self.destroyed then return self end
   self.destroyed = true
   settle(self)
-  if self._c then core.close(self._c) end
+  core.close(self._connection.c)
   if err ~= nil then nextTick(function() self:emit("error", err) end) end
   nextTick(emitClosed, self)
   return self
 end
 
 local function interim(self, text)
-  if not self.headersSent then core.raw(self._c, self._id, text) end
+  if self._state == FRESH then core.raw(self._connection.c, self._id, text) end
 end
 
 --- Tells a client that waits before it sends its body to go on.
@@ -244,29 +248,10 @@ function ServerResponse:setTimeout(ms, listener)
   return self
 end
 
-local getters = {
+message.defineOutgoing(ServerResponse, {
   socket = function(self) return sockets.of(self._connection) end,
   connection = function(self) return sockets.of(self._connection) end,
-  writable = function(self) return not self.writableEnded and not self.destroyed end,
-  writableLength = function() return 0 end,
-  writableCorked = function() return 0 end,
-}
-
--- Methods first: most lookups are theirs.
-local methods = {}
-do
-  local class = ServerResponse
-  while class do
-    for key, value in pairs(class) do if methods[key] == nil then methods[key] = value end end
-    class = rawget(class, "super")
-  end
-end
-ServerResponse.__index = function(self, key)
-  local value = methods[key]
-  if value ~= nil then return value end
-  local getter = getters[key]
-  if getter then return getter(self) end
-end
+})
 
 -- Server --------------------------------------------------------------------------------------------------------------
 
@@ -358,7 +343,8 @@ end
 -- Hangs a connection on a luv handle; `core.start` begins to read.
 local function attach(self, handle, counted)
   configure(self)
-  local connection = { server = self, handle = handle, counted = counted }
+  local connection = { server = false, handle = false, counted = false, c = false, response = false }
+  connection.server, connection.handle, connection.counted = self, handle, counted
   local c = core.attach(self._http, handle, connection)
   if not c then return nil end
   connection.c = c
@@ -405,40 +391,25 @@ end
 
 -- Requests ------------------------------------------------------------------------------------------------------------
 
--- The traceback without the runtime's own frames.
-local function userFrames()
-  local lines, place = {}, nil
-  for line in debug.traceback("", 3):gmatch("[^\n]+") do
-    local where = line:match("^\t(.-): in ")
-    if where and not where:find("^lrun:") and not where:find("^%[C%]") and not where:find("^%[builtin") then
-      place = place or where
-      lines[#lines + 1] = line
-    end
-  end
-  return table.concat(lines, "\n"), place
-end
-
+-- For xpcall: the error, and the report on it while the stack still stands.
 local function describeFailure(err)
-  local trace, place = userFrames()
-  local text = tostring(err)
-  if type(err) == "string" and text:find("^[^\n]-:%d+: ") then place = nil end
-  return { err = err, text = (place and place .. ": " or "") .. text .. "\n"
-    .. (trace ~= "" and "stack traceback:\n" .. trace .. "\n" or "") }
+  local status = type(err) == "table" and rawget(err, "statusCode")
+  if type(status) == "number" and status >= 400 and status <= 499 then return { status = status } end
+  return { status = 500, text = require("lrun.uncaught").describe(coroutine.running(), err) }
 end
 
 -- A handler that threw: 500 when nothing was sent yet, or the status that the error names; the connection ends.
 local function failed(res, failure)
-  local status = type(failure.err) == "table" and rawget(failure.err, "statusCode")
-  if type(status) ~= "number" or status < 400 or status > 499 then
-    status = 500
+  local status = failure.status
+  if failure.text then
     io.stdout:flush()
-    io.stderr:write(failure.text)
+    io.stderr:write(failure.text, "\n")
   end
-  if res._begun then
-    if not res.writableEnded then res:destroy() end
+  if res._state >= BEGUN then
+    if res._state < ENDED then res:destroy() end
     return
   end
-  res._fields, res._places, res._trailerLines, res.headersSent = nil, nil, nil, false
+  res._fields, res._places, res._trailerLines, res._state = nil, nil, nil, FRESH
   res.statusMessage, res.statusCode, res._lastOne = nil, status, true
   res:setHeader("Content-Type", "text/plain")
   res:finish(core.statusText(status) .. "\n")
@@ -495,10 +466,14 @@ end
 local SPECIAL = flags.upgrade + flags.expect + flags.last
 
 local function onRequest(connection, id, method, url, head, bits)
-  local req = setmetatable({ _connection = connection, _head = head, _flags = bits, method = method, url = url },
-    IncomingMessage)
-  local res = setmetatable({ _connection = connection, _c = connection.c, _id = id, req = req }, ServerResponse)
-  if band(bits, flags.body) ~= 0 then connection.incoming = req end
+  -- Constants first: a constructor with only constants is one copy of a table of the right size.
+  local req = { _connection = false, _head = false, _flags = 0, method = false, url = false }
+  req._connection, req._head, req._flags, req.method, req.url = connection, head, bits, method, url
+  setmetatable(req, IncomingMessage)
+  local res = { _connection = false, _id = 0, req = false, _state = 0, statusCode = 200 }
+  res._connection, res._id, res.req = connection, id, req
+  setmetatable(res, ServerResponse)
+  if band(bits, BODY) ~= 0 then connection.incoming = req end
   if not connection.response then
     connection.response = res
   else
@@ -544,7 +519,7 @@ end
 -- The client is gone, or the last response is sent.
 local function abandon(res)
   local req = res.req
-  if not res.writableEnded then
+  if res._state < ENDED then
     res.destroyed = true
     nextTick(emitClosed, res)
   end
@@ -556,7 +531,7 @@ end
 
 local function abandonAll(connection)
   local response, later = connection.response, connection.later
-  connection.response, connection.later = nil, nil
+  connection.response, connection.later = false, nil
   if response then abandon(response) end
   if later then
     for _, each in pairs(later) do abandon(each) end
