@@ -302,6 +302,7 @@ function repl.start()
   history, problem = histories.open()
   console = consoles.open(function(kind, text) on[kind](text) end)
   require("lrun.uncaught").keepAlive()
+  require("lrun.prompt_worker").path = "lrun:worker"
   if console.editing then
     local versions = process.versions
     out(("lrun %s (LuaJIT %s, libuv %s), .help tells more\n"):format(versions.lrun, versions.luajit, versions.uv))

@@ -124,7 +124,8 @@ function cluster.setupPrimary(settings)
     end
     policy = cluster.schedulingPolicy
   end
-  local merged = { args = scriptArguments(), exec = process.argv[1], execArgv = process.execArgv, silent = false }
+  local exec = process.argv[1] or require("lrun.prompt_worker").path
+  local merged = { args = scriptArguments(), exec = exec, execArgv = process.execArgv, silent = false }
   for name, value in pairs(cluster.settings) do merged[name] = value end
   for name, value in pairs(settings or {}) do merged[name] = value end
   cluster.settings = merged

@@ -150,7 +150,14 @@ local function hasCode(options)
   return false
 end
 
+local function runPromptWorker(options)
+  setArguments(options)
+  prepare(options)
+  require("lrun.prompt_worker").run()
+end
+
 local function run(options)
+  if options.script == "lrun:worker" then return runPromptWorker(options) end
   if options.script then return runScript(options) end
   setArguments(options)
   prepare(options)
