@@ -81,9 +81,20 @@ function PassThrough:_transform(chunk, callback) callback(nil, chunk) end
 
 local stream = { Readable = Readable, Writable = Writable, Duplex = Duplex, Transform = Transform, PassThrough = PassThrough }
 
-local function isDone(each)
+-- Which sides it has; nil when it is no stream. A response of http is a stream without being a Writable.
+local function sides(each)
+  if type(each) ~= "table" then return nil end
   local rs, ws = each._rs, each._ws
-  return (not rs or rs.endEmitted) and (not ws or ws.finished)
+  if rs == nil and ws == nil then
+    if type(each.write) ~= "function" or each.writableFinished == nil then return nil end
+    return false, true
+  end
+  return rs and true or false, ws and true or false
+end
+
+local function isDone(each)
+  local isReadable, isWritable = sides(each)
+  return (not isReadable or each.readableEnded) and (not isWritable or each.writableFinished)
 end
 
 --- Calls back once the stream has ended, finished, failed or closed early (`ERR_STREAM_PREMATURE_CLOSE`).
@@ -93,13 +104,12 @@ end
 ---@return function cleanup takes the listeners away
 function stream.finished(each, options, callback)
   if type(options) == "function" then options, callback = nil, options end
-  if type(each) ~= "table" or each._rs == nil and each._ws == nil then
-    error(errors.argType("stream", "an instance of Stream", each), 0)
-  end
+  local isReadable, isWritable = sides(each)
+  if isReadable == nil then error(errors.argType("stream", "an instance of Stream", each), 0) end
   options = readable.checkOptions(options)
   if type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
-  local waitsRead = each._rs and options.readable ~= false and not each._rs.endEmitted
-  local waitsWrite = each._ws and options.writable ~= false and not each._ws.finished
+  local waitsRead = isReadable and options.readable ~= false and not each.readableEnded
+  local waitsWrite = isWritable and options.writable ~= false and not each.writableFinished
   local onEnd, onFinish, onError, onClose
   local called = false
   local function cleanup()
@@ -127,7 +137,7 @@ end
 ---@return Writable last
 function stream.pipeline(...)
   local streams, callback = { ... }, nil
-  if type(streams[1]) == "table" and streams[1]._rs == nil and streams[1]._ws == nil then
+  if type(streams[1]) == "table" and sides(streams[1]) == nil then
     callback = streams[2]
     streams = { unpack(streams[1]) }
   elseif type(streams[#streams]) == "function" then
