@@ -246,19 +246,51 @@ static void choose_body(http_parser_t *p, const llhttp_t *ll) {
     p->upgrade = false;
 }
 
-/* An absolute target names the host itself: it must be the one that Host names, and be a URL of ours. */
-static http_event_kind_t check_target(http_parser_t *p, const char *head) {
-  const char *target = head + p->target;
-  if (target[0] == '/' || p->method == HTTP_CONNECT) return HTTP_EV_MORE;
-  if (target[0] == '*') {
-    if (p->target_len == 1 && p->method == HTTP_OPTIONS) return HTTP_EV_MORE;
-    return fail_line(p, "HPE_INVALID_URL", "Invalid request target");
+/* The value of Host in a judged head, or NULL. */
+static const char *host_value(const char *head, size_t len, size_t *vlen) {
+  const char *end = head + len;
+  for (const char *nl = memchr(head, '\n', len); nl != NULL && end - nl > 6;
+       nl = memchr(nl + 1, '\n', (size_t)(end - nl - 1))) {
+    if (strncasecmp(nl + 1, "host:", 5) != 0) continue;
+    const char *value = nl + 6;
+    const char *stop = memchr(value, '\r', (size_t)(end - value));
+    while (value < stop && (*value == ' ' || *value == '\t')) value++;
+    while (stop > value && (stop[-1] == ' ' || stop[-1] == '\t')) stop--;
+    *vlen = (size_t)(stop - value);
+    return value;
   }
+  return NULL;
+}
+
+static bool all_host(const char *s, size_t len) {
+  for (size_t i = 0; i < len; i++) {
+    if (!http_is_host((unsigned char)s[i])) return false;
+  }
+  return len > 0;
+}
+
+/* An absolute target names the host itself: it must be the one that Host names. */
+static bool good_absolute(const char *target, size_t len, const char *head, size_t head_len) {
   size_t scheme = 0;
-  if (p->target_len > 7 && strncasecmp(target, "http://", 7) == 0) scheme = 7;
-  else if (p->target_len > 8 && strncasecmp(target, "https://", 8) == 0) scheme = 8;
-  if (scheme == 0) return fail_line(p, "HPE_INVALID_URL", "Invalid request target");
-  return HTTP_EV_MORE;
+  if (len > 7 && strncasecmp(target, "http://", 7) == 0) scheme = 7;
+  else if (len > 8 && strncasecmp(target, "https://", 8) == 0) scheme = 8;
+  if (scheme == 0) return false;
+  const char *authority = target + scheme;
+  size_t n = 0;
+  while (scheme + n < len && authority[n] != '/' && authority[n] != '?') n++;
+  if (!all_host(authority, n)) return false;
+  size_t host_len = 0;
+  const char *host = host_value(head, head_len, &host_len);
+  return host == NULL || (host_len == n && strncasecmp(host, authority, n) == 0);
+}
+
+static http_event_kind_t check_target(http_parser_t *p, const char *head, size_t len) {
+  const char *target = head + p->target;
+  bool good = true;
+  if (p->method == HTTP_CONNECT) good = all_host(target, p->target_len);
+  else if (target[0] == '*') good = p->target_len == 1 && p->method == HTTP_OPTIONS;
+  else if (target[0] != '/') good = good_absolute(target, p->target_len, head, len);
+  return good ? HTTP_EV_MORE : fail_line(p, "HPE_INVALID_URL", "Invalid request target");
 }
 
 /* The whole head, once: llhttp's verdict, then the rules that need all fields. */
@@ -287,7 +319,7 @@ static http_event_kind_t judge_head(http_parser_t *p, const char *head, size_t l
     if (p->minor == 0 && (p->seen & SEEN_CODING)) {
       return fail_line(p, "HPE_INVALID_TRANSFER_ENCODING", "Transfer-Encoding in HTTP/1.0");
     }
-    if (check_target(p, head) == HTTP_EV_FAULT) return HTTP_EV_FAULT;
+    if (check_target(p, head, len) == HTTP_EV_FAULT) return HTTP_EV_FAULT;
   }
   if ((p->seen & SEEN_LENGTH) && (p->seen & SEEN_CODING)) {
     return fail_line(p, "HPE_INVALID_TRANSFER_ENCODING", "Content-Length with Transfer-Encoding");
