@@ -76,7 +76,7 @@ static int next_lua(frame_reader_t *reader, frame_t *frame) {
   if (length < FRAME_HEAD) return 0;
   const char *head = &reader->data[reader->start];
   size_t announced = read_u32(head);
-  int kind = head[4];
+  int kind = (unsigned char)head[4];
   if (announced == 0 || kind < FRAME_MESSAGE || kind > FRAME_LOST) return FRAME_GARBAGE;
   if (announced - 1 > FRAME_MAX) return FRAME_TOO_LONG;
   if (kind >= FRAME_TAKEN && announced != 1) return FRAME_GARBAGE;

@@ -1,7 +1,8 @@
-/* frame.h: splits the byte stream of an IPC channel into frames, and writes their heads. Pure C: no loop, no Lua.
+/* frame.h: splits the byte stream of an IPC channel into frames, and writes their heads. Pure C: no loop, no
+ * Lua.
  *
- * Two wires. FRAME_LUA, between lrun processes: a 4-byte little-endian length, which counts what follows it, a
- * kind byte, the body. FRAME_JSON, Node's: one JSON text and a newline. */
+ * Two wires. FRAME_LUA, between lrun processes: a 4-byte little-endian length, which counts what follows it,
+ * a kind byte, the body. FRAME_JSON, Node's: one JSON text and a newline. */
 #ifndef LRUN_FRAME_H
 #define LRUN_FRAME_H
 

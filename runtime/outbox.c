@@ -1,10 +1,11 @@
-/* outbox.c: owns the chunks of bytes that wait to be written and our copies of the descriptors that travel with
- * them.
+/* outbox.c: owns the chunks of bytes that wait to be written and our copies of the descriptors that travel
+ * with them.
  *
- * A chunk is written from `offset`; its descriptor rides on its first byte (SCM_RIGHTS). Frames without one are
- * appended to the last chunk. A copy of a written descriptor is kept in `sent` until the receiver answers. Writing
- * stops before a chunk that has to wait for answers: on the Lua wire when OUTBOX_WINDOW descriptors are under way,
- * on the JSON wire when any is, because Node's sender does so and its receiver relies on it. */
+ * A chunk is written from `offset`; its descriptor rides on its first byte (SCM_RIGHTS). Frames without one
+ * are appended to the last chunk. A copy of a written descriptor is kept in `sent` until the receiver
+ * answers. Writing stops before a chunk that has to wait for answers: on the Lua wire when OUTBOX_WINDOW
+ * descriptors are under way, on the JSON wire when any is, because Node's sender does so and its receiver
+ * relies on it. */
 #include "outbox.h"
 
 #include <errno.h>
@@ -91,7 +92,8 @@ static void chunk_put(outbox_t *box, outbox_chunk_t *chunk, const char *bytes, s
   box->queued += length;
 }
 
-bool outbox_append(outbox_t *box, const char *head, size_t head_length, const char *body, size_t length, int fd) {
+bool outbox_append(outbox_t *box, const char *head, size_t head_length, const char *body, size_t length,
+                   int fd) {
   size_t total = head_length + length;
   outbox_chunk_t *chunk = box->tail;
   if (!chunk || chunk->sealed || chunk->urgent || fd >= 0 || chunk->capacity - chunk->length < total) {
@@ -112,7 +114,8 @@ bool outbox_append(outbox_t *box, const char *head, size_t head_length, const ch
 
 bool outbox_urgent(outbox_t *box, const char *frame, size_t length) {
   outbox_chunk_t **at = &box->head;
-  while (*at && ((*at)->offset > 0 || ((*at)->urgent && (*at)->capacity - (*at)->length < length))) at = &(*at)->next;
+  while (*at && ((*at)->offset > 0 || ((*at)->urgent && (*at)->capacity - (*at)->length < length)))
+    at = &(*at)->next;
   if (*at && (*at)->urgent) {
     chunk_put(box, *at, frame, length);
     return true;
@@ -181,7 +184,7 @@ static void sent_add(outbox_t *box, outbox_chunk_t *chunk) {
 static void written(outbox_t *box, size_t n) {
   box->queued -= n;
   if (n > 0 && box->head->fd >= 0) sent_add(box, box->head);
-  while (n > 0) {
+  while (n > 0 && box->head) {
     outbox_chunk_t *chunk = box->head;
     size_t part = chunk->length - chunk->offset;
     if (part > n) part = n;

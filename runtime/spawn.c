@@ -1,7 +1,8 @@
-/* spawn.c: starts children. Owns the plan parser for all of them, and the process handle of each asynchronous one:
- * start → uv_spawn → running → on_exit → one entry into Lua → closed.
+/* spawn.c: starts children. Owns the plan parser for all of them, and the process handle of each asynchronous
+ * one: start → uv_spawn → running → on_exit → one entry into Lua → closed.
  *
- * Pipes and the channel of a child are made by Lua as pairs of descriptors, so all that a plan lends are numbers. */
+ * Pipes and the channel of a child are made by Lua as pairs of descriptors, so all that a plan lends are
+ * numbers. */
 #include "spawn.h"
 
 #include "callback.h"
@@ -13,10 +14,11 @@
 #include <stdlib.h>
 
 typedef struct child {
-  uv_process_t process; /* closed in on_exit, or in start when nothing was started; on_closed frees the child */
+  uv_process_t
+      process; /* closed in on_exit, or in start when nothing was started; on_closed frees the child */
   vm_t *vm;
-  int on_exit, self;    /* registry refs; self anchors the userdata while the process runs */
-  struct child **box;   /* in the userdata */
+  int on_exit, self;  /* registry refs; self anchors the userdata while the process runs */
+  struct child **box; /* in the userdata */
 } child_t;
 
 static const char *const metatable = "lrun.child";
@@ -115,8 +117,8 @@ static void on_exit_status(uv_process_t *process, int64_t status, int signal) {
   callback_enter(L, 2);
 }
 
-/* start(plan, on_exit) → child, pid; or nil and a negative code. on_exit(status, signal) runs once, and only for a
- * child that was started. */
+/* start(plan, on_exit) → child, pid; or nil and a negative code. on_exit(status, signal) runs once, and only
+ * for a child that was started. */
 static int l_start(lua_State *L) {
   uv_process_options_t options;
   luaL_checktype(L, 2, LUA_TFUNCTION);

@@ -1,4 +1,5 @@
-/* spawn.h: what asynchronous and synchronous children have in common: the plan of a child as libuv wants it. */
+/* spawn.h: what asynchronous and synchronous children have in common: the plan of a child as libuv wants it.
+ */
 #ifndef LRUN_SPAWN_H
 #define LRUN_SPAWN_H
 
@@ -14,8 +15,9 @@ enum { SPAWN_MAX_SLOTS = 4096 };
  *   env   sequence of "NAME=value", or nil to inherit
  *   cwd   string?                   uid, gid  number?      detached  boolean?
  *   stdio sequence of slots: a descriptor to lend, SPAWN_IGNORE, or SPAWN_PIPE
- * Every slot is set up as UV_INHERIT_FD or UV_IGNORE; SPAWN_PIPE slots as UV_IGNORE, for the caller to change.
- * Strings stay in the plan and arrays become userdata on the stack: both must outlive the use of `options`. */
+ * Every slot is set up as UV_INHERIT_FD or UV_IGNORE; SPAWN_PIPE slots as UV_IGNORE, for the caller to
+ * change. Strings stay in the plan and arrays become userdata on the stack: both must outlive the use of
+ * `options`. */
 void spawn_read_plan(lua_State *L, int index, uv_process_options_t *options);
 
 /* The slot's number in the plan: a descriptor, SPAWN_IGNORE or SPAWN_PIPE. */

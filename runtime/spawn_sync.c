@@ -1,7 +1,9 @@
-/* spawn_sync.c: runs a child to its end on a loop of its own, so that no callback of the script's can run meanwhile.
+/* spawn_sync.c: runs a child to its end on a loop of its own, so that no callback of the script's can run
+ * meanwhile.
  *
- * One run_t is one call: plan → uv_spawn → input is fed to slot 0, the other pipes are read → the child has exited and
- * every pipe has ended, or the run was ended (timeout, maxBuffer) → result. Nothing of it outlives the call. */
+ * One run_t is one call: plan → uv_spawn → input is fed to slot 0, the other pipes are read → the child has
+ * exited and every pipe has ended, or the run was ended (timeout, maxBuffer) → result. Nothing of it outlives
+ * the call. */
 #include "spawn.h"
 
 #include <lauxlib.h>
@@ -22,7 +24,7 @@ typedef struct {
   bool piped, open;
   const char *input; /* in the plan */
   size_t input_length;
-  char *data;        /* what was read */
+  char *data; /* what was read */
   size_t length, capacity;
 } slot_t;
 
@@ -32,13 +34,13 @@ typedef struct run {
   uv_timer_t timer;     /* unreferenced: it keeps nothing alive; closed with the run's end */
   slot_t *slots;
   int count;
-  double max_buffer;    /* bytes of all pipes together */
+  double max_buffer; /* bytes of all pipes together */
   double buffered;
   int kill_signal;
   bool timed, exited;
   int64_t status;
   int signal;
-  int error;            /* 0 or UV_E* */
+  int error; /* 0 or UV_E* */
 } run_t;
 
 static void slot_close(slot_t *slot) {
@@ -113,7 +115,8 @@ static void on_shutdown(uv_shutdown_t *request, int status) {
 /* A child that does not read all of its input is no error. */
 static void on_written(uv_write_t *request, int status) {
   slot_t *slot = request->data;
-  if (status < 0 || uv_shutdown(&slot->shutdown, (uv_stream_t *)&slot->pipe, on_shutdown) < 0) slot_close(slot);
+  if (status < 0 || uv_shutdown(&slot->shutdown, (uv_stream_t *)&slot->pipe, on_shutdown) < 0)
+    slot_close(slot);
 }
 
 static int slot_start(slot_t *slot, bool feeds) {
@@ -195,8 +198,9 @@ static void push_result(lua_State *L, run_t *run) {
   lua_setfield(L, -2, "output");
 }
 
-/* sync(plan) → { pid, status, signal, error = code or nil, output = { string or false, … } }. Beside what spawn_read_plan
- * reads the plan has input (slot 0, a string), timeout (ms, 0: none), maxBuffer (bytes, nil: none), killSignal (number).
+/* sync(plan) → { pid, status, signal, error = code or nil, output = { string or false, … } }. Beside what
+ * spawn_read_plan reads the plan has input (slot 0, a string), timeout (ms, 0: none), maxBuffer (bytes, nil:
+ * none), killSignal (number).
  */
 int spawn_sync(lua_State *L) {
   uv_process_options_t options;
