@@ -102,7 +102,7 @@ local function succeed(self)
   self._attempt = nil
   self:_onConnected()
   if self.destroyed then return end
-  nextTick(function() if not self.destroyed then self:emit("ready") end end)
+  nextTick(function() self:emit("ready") end)
   self:emit("connect")
 end
 

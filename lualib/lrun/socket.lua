@@ -183,7 +183,7 @@ function Socket:_destroy(err, callback)
     nextTick(nextTick, emitClose, self, err ~= nil)
   end
   if held then
-    held[2](err or errors.coded("ERR_SOCKET_CLOSED_BEFORE_CONNECTION", "Socket closed before the connection was established"))
+    held[2](errors.coded("ERR_SOCKET_CLOSED_BEFORE_CONNECTION", "Socket closed before the connection was established"))
   end
   if heldFinal then heldFinal() end
   local server = self._server

@@ -235,10 +235,7 @@ local function write(self, ws, chunk, callback)
   if ws.ending then return refuse(self, callback, errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")) end
   if self.destroyed then return refuse(self, callback, destroyedError("write")) end
   local size = objectMode and 1 or #chunk
-  local length = ws.length + size
-  ws.length = length
-  local more = length < ws.mark
-  if not more then ws.needDrain = true end
+  ws.length = ws.length + size
   if ws.writing or ws.corked > 0 or ws.flushing or self.errored ~= nil then
     local last = ws.last + 1
     ws.last = last
@@ -246,6 +243,9 @@ local function write(self, ws, chunk, callback)
   else
     sink(self, ws, chunk, size, callback)
   end
+  -- Asked afterwards: what the sink took at once needs no `drain`.
+  local more = ws.length < ws.mark
+  if not more then ws.needDrain = true end
   return more and self.errored == nil and not self.destroyed
 end
 
