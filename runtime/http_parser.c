@@ -80,6 +80,16 @@ static http_event_kind_t request_line(http_parser_t *p, const char *line, size_t
   return HTTP_EV_MORE;
 }
 
+/* HTTP/1.x SP three digits, perhaps SP and a reason. */
+static http_event_kind_t status_line(http_parser_t *p, const char *line, size_t len) {
+  bool good =
+      len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && (line[7] == '0' || line[7] == '1') && line[8] == ' ';
+  for (size_t i = 9; good && i < 12; i++) good = http_is_digit(line[i]);
+  if (good && len > 12) good = line[12] == ' ';
+  for (size_t i = 12; good && i < len; i++) good = http_is_text((unsigned char)line[i]);
+  return good ? HTTP_EV_MORE : fail_line(p, "HPE_INVALID_STATUS", "Invalid status line");
+}
+
 static http_event_kind_t content_length(http_parser_t *p, const char *value, size_t len) {
   if (p->seen & SEEN_LENGTH)
     return fail_line(p, "HPE_UNEXPECTED_CONTENT_LENGTH", "Content-Length already present");
@@ -199,7 +209,7 @@ http_event_kind_t http_scan_lines(http_parser_t *p, const char *text, size_t len
     }
     http_event_kind_t kind = HTTP_EV_MORE;
     if (!first) kind = field_line(p, line, n);
-    else if (p->role == HTTP_PARSE_REQUESTS) kind = request_line(p, line, n);
+    else kind = p->role == HTTP_PARSE_REQUESTS ? request_line(p, line, n) : status_line(p, line, n);
     if (kind == HTTP_EV_FAULT) return kind;
     p->line = p->scanned = next;
   }
@@ -385,6 +395,7 @@ static http_event_kind_t next_head(http_parser_t *p, const char *data, size_t le
   kind = judge_head(p, text, size);
   if (kind == HTTP_EV_FAULT) return kind;
   ev->used = size - before;
+  if (before > 0) p->held.len = size; /* what came behind the head is not ours */
   ev->data = text;
   ev->len = size;
   return show_head(p, data + ev->used, len - ev->used, ev);

@@ -53,6 +53,27 @@ describe("http.Server", function()
     assert.equal("abcdefg", (text:match("\r\n\r\n(.*)"):gsub("%x+\r\n(%a*)\r\n", "%1"):gsub("\r\n", "")))
   end)
 
+  it("takes no byte of the body for the head when both come in pieces", function()
+    local port = serve(nil, function(req, res)
+      req:body()
+      res:finish(table.concat(req.rawHeaders, "|"))
+    end)
+    local head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    local text = await(function(done)
+      local uv = require("luv")
+      local client, parts = uv.new_tcp(), {}
+      client:connect("127.0.0.1", port, function()
+        client:write(head:sub(1, 20))
+        client:read_start(function(_, data)
+          if data then parts[#parts + 1] = data else client:close() done(table.concat(parts)) end
+        end)
+        timers.setTimeout(function() client:write(head:sub(21) .. "3") end, 5)
+        timers.setTimeout(function() client:write("\r\nabc\r\n0\r\n\r\n") end, 10)
+      end)
+    end)
+    assert.equal("Host|x|Connection|close|Transfer-Encoding|chunked", text:match("\r\n\r\n(.*)"))
+  end)
+
   it("gives the whole body inside a handler", function()
     local port = serve(nil, function(req, res) res:finish(req:body()) end)
     local text = rawhttp.exchange(port, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")

@@ -1,0 +1,82 @@
+/* http_parser.c (fuzz): any bytes, whole and in pieces, give the same events, and never more than the limits
+ * allow. The first byte chooses the role and how the rest is cut. */
+#include "http_parser.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_HEAD = 2048, MAX_FIELDS = 50 };
+
+/* What came of the bytes: bodies are hashed byte by byte, since their pieces may be cut anywhere. */
+typedef struct {
+  uint64_t hash;
+  unsigned events;
+  int status;
+} outcome_t;
+
+static void mix(outcome_t *o, const char *data, size_t len) {
+  for (size_t i = 0; i < len; i++) o->hash = (o->hash ^ (unsigned char)data[i]) * 1099511628211u;
+}
+
+static void check(int good) {
+  if (!good) abort();
+}
+
+/* false when the parser takes nothing more. */
+static int feed(http_parser_t *p, const char *data, size_t len, outcome_t *o) {
+  size_t at = 0;
+  for (;;) {
+    http_event_t ev;
+    http_event_kind_t kind = http_parser_next(p, data + at, len - at, &ev);
+    check(ev.used <= len - at || kind == HTTP_EV_FAULT);
+    check(p->held.len <= 2 * MAX_HEAD + 2);
+    if (kind == HTTP_EV_FAULT) {
+      o->status = p->fault.status;
+      check(p->fault.status >= 400 && p->fault.code != NULL && p->fault.reason != NULL);
+      return 0;
+    }
+    at += ev.used;
+    if (kind == HTTP_EV_MORE) {
+      check(at == len);
+      return 1;
+    }
+    mix(o, ev.data, ev.len);
+    if (kind == HTTP_EV_BODY) continue;
+    o->events++;
+    mix(o, kind == HTTP_EV_HEAD ? "H" : "E", 1);
+    if (kind == HTTP_EV_HEAD) check(ev.len <= MAX_HEAD && memchr(ev.data, 0, ev.len) == NULL);
+  }
+}
+
+static outcome_t run(http_role_t role, const char *data, size_t len, size_t piece) {
+  outcome_t o = {.hash = 14695981039346656037u};
+  http_parser_t p;
+  http_parser_init(&p, role, MAX_HEAD, MAX_FIELDS);
+  int on = 1;
+  for (size_t at = 0; on && at < len; at += piece) {
+    size_t n = len - at < piece ? len - at : piece;
+    char *copy = malloc(n); /* of its own, so that the sanitizer sees a read beyond it */
+    memcpy(copy, data + at, n);
+    on = feed(&p, copy, n, &o);
+    free(copy);
+  }
+  if (on) {
+    http_event_kind_t kind = http_parser_eof(&p);
+    if (kind == HTTP_EV_FAULT) o.status = p.fault.status;
+  }
+  http_parser_free(&p);
+  return o;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
+  if (size < 2) return 0;
+  http_role_t role = bytes[0] & 1 ? HTTP_PARSE_RESPONSES : HTTP_PARSE_REQUESTS;
+  size_t piece = (size_t)(bytes[0] >> 1) + 1;
+  const char *data = (const char *)bytes + 1;
+  size_t len = size - 1;
+  outcome_t whole = run(role, data, len, len);
+  outcome_t cut = run(role, data, len, piece);
+  check(whole.hash == cut.hash && whole.events == cut.events && (whole.status != 0) == (cut.status != 0));
+  return 0;
+}
