@@ -182,6 +182,9 @@ function Socket:bind(...)
   if listener then self:once("listening", listener) end
   local request = requestFor(self, options)
   if options.handle then
+    if not listen.isHandle(options.handle, "udp") then
+      error(errors.argType("handle", "an instance of a luv UDP handle", options.handle), 0)
+    end
     self._state = BINDING
     onHandle(self, request, nil, options.handle)
     return self

@@ -129,6 +129,18 @@ local function bindUdp(request)
   return handle
 end
 
+--- Whether a value is a luv handle of one of the kinds: "tcp", "pipe", "tty", "udp".
+---@param value any
+---@return boolean
+function listen.isHandle(value, ...)
+  if type(value) ~= "userdata" then return false end
+  local known, kind = pcall(uv.handle_get_type, value)
+  for i = 1, select("#", ...) do
+    if known and kind == select(i, ...) then return true end
+  end
+  return false
+end
+
 local OPENERS = {
   tcp = function(fd) local handle = uv.new_tcp() return handle, uv.tcp_open(handle, fd) end,
   pipe = function(fd) local handle = uv.new_pipe(false) return handle, uv.pipe_open(handle, fd) end,

@@ -286,7 +286,7 @@ end
 local function listenHandle(self, request, given)
   local handle = given
   if type(given) == "table" and not given.lane then handle = given._handle end
-  if type(handle) ~= "userdata" and not (type(handle) == "table" and handle.lane) then
+  if not listen.isHandle(handle, "tcp", "pipe") and not (type(handle) == "table" and handle.lane) then
     error(errors.argType("handle", "an instance of a luv stream handle", given), 0)
   end
   self._opening = true

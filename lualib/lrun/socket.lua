@@ -8,6 +8,7 @@ local errors = require("errors")
 local calls = require("lrun.calls")
 local stream = require("stream")
 local ip = require("lrun.ip")
+local listen = require("lrun.listen")
 local validate = require("lrun.validate")
 
 local nextTick = process.nextTick
@@ -419,15 +420,15 @@ end)
 local function handleOf(options)
   local handle = options.handle
   if handle ~= nil then
-    if type(handle) ~= "userdata" then
-      handle = type(handle) == "table" and rawget(handle, "_handle") or nil
-      if not handle then error(errors.argType("options.handle", "an instance of a luv stream handle", options.handle), 0) end
+    if type(handle) == "table" then handle = rawget(handle, "_handle") end
+    if not listen.isHandle(handle, "tcp", "pipe", "tty") then
+      error(errors.argType("options.handle", "an instance of a luv stream handle", options.handle), 0)
     end
     return handle
   end
   if options.fd == nil then return nil end
   local fd = validate.integer(options.fd, "options.fd", 0)
-  local opened, code = require("lrun.listen").wrap(fd)
+  local opened, code = listen.wrap(fd)
   if not opened then error(errors.system(code, "open", { fd = fd }), 0) end
   return opened
 end
