@@ -3,17 +3,18 @@
 --   curl -N http://localhost:8000/events          and          curl -d '{"name":"me","text":"hi"}' http://localhost:8000/say
 -- A browser's event stream is held by one worker, its messages may come in by another: the primary numbers each message
 -- and relays it to all workers, which keep the last ones for those who come late or come back (`Last-Event-ID`).
--- PORT and WORKERS may be in the environment.
+-- PORT and WORKERS may be in the environment, the port may be the argument.
 local cluster = require("cluster")
 local http = require("http")
 local json = require("json")
 local os = require("os")
 local timers = require("timers")
 
-local PORT = tonumber(process.env.PORT) or 8000
+local PORT = tonumber(process.argv[2] or process.env.PORT) or 8000
 local WORKERS = tonumber(process.env.WORKERS) or #os.cpus()
 local HISTORY = 50               -- messages that are kept
 local MAX_MESSAGE = 4096         -- bytes of a request to /say
+local MAX_NAME = 32              -- bytes
 local MAX_BACKLOG = 256 * 1024   -- bytes a client may be behind before it is dropped
 local HEARTBEAT = 15000          -- ms; finds out who is gone
 
@@ -65,11 +66,15 @@ local function primary()
     remember(message)
     relay(message)
   end)
-  cluster:on("online", function(worker)
+  -- At once, so that what is said while it starts comes behind what was said before.
+  cluster:on("fork", function(worker)
     for _, message in ipairs(history) do worker:send(message) end
   end)
   local listened = {}
-  cluster:on("listening", function(worker) listened[worker.id] = true end)
+  cluster:on("listening", function(worker, address)
+    if not next(listened) then print(("Chat on http://localhost:%d"):format(address.port)) end
+    listened[worker.id] = true
+  end)
   cluster:on("exit", function(worker)
     if not listened[worker.id] then process.exit(1) end      -- it could not listen: neither could the next one
     cluster.fork()
@@ -101,13 +106,21 @@ local function onEvents(req, res)
   res:on("close", function() clients[res] = nil end)
 end
 
+-- Cut to `size` bytes, but not within a character: what is not UTF-8 cannot be sent as JSON.
+local function cut(text, size)
+  if #text <= size then return text end
+  while size > 0 and text:byte(size + 1) >= 0x80 and text:byte(size + 1) < 0xC0 do size = size - 1 end
+  return text:sub(1, size)
+end
+
 local function onSay(req, res)
-  local ok, said = pcall(json.decode, req:body(MAX_MESSAGE))
+  local body = req:body(MAX_MESSAGE)          -- throws past the limit: the answer is 413
+  local ok, said = pcall(json.decode, body)
   if not ok or type(said) ~= "table" or type(said.name) ~= "string" or type(said.text) ~= "string" then
     res.statusCode = 400
     return res:finish("send {\"name\": …, \"text\": …}\n")
   end
-  process.send({ say = { name = said.name:sub(1, 32), text = said.text } })
+  process.send({ say = { name = cut(said.name, MAX_NAME), text = said.text } })
   res.statusCode = 204
   res:finish()
 end
@@ -127,7 +140,7 @@ local function worker()
   end)
   timers.setInterval(function() sendAll(": still here\n\n") end, HEARTBEAT):unref()
   http.createServer(function(req, res)
-    local route = ROUTES[req.method .. " " .. req.url]
+    local route = ROUTES[req.method .. " " .. req.url:match("^[^?]*")]
     if route then return route(req, res) end
     res.statusCode = 404
     res:finish("not found\n")

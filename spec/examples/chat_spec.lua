@@ -48,21 +48,17 @@ local function follow(port, lastId)
 end
 
 describe("examples/chat.lua", function()
-  local path, port, chat
+  local port, chat
 
   before_each(function()
-    path, port = program.onFreePort("examples/chat.lua")
-    chat = program.start(path)
-    for _ = 1, 200 do
-      if request(port, "GET", "/") then break end
-      await(function(done) timers.setTimeout(done, 10) end)
-    end
+    port = program.port()               -- not 0: that would be another one once all workers have died
+    chat = program.start("examples/chat.lua", { tostring(port) })
+    assert.equal(port, tonumber((chat:line("Chat on http://localhost:(%d+)"))))
   end)
 
   after_each(function()
     pcall(chat.interrupt, chat, "SIGKILL")
     chat:gone()
-    os.remove(path)
   end)
 
   it("shows a page, refuses what is no message, and a path that it does not know", function()
@@ -95,5 +91,38 @@ describe("examples/chat.lua", function()
     assert.equal(1, #back.wait(1))
     for _, stream in ipairs(streams) do stream.socket:destroy() end
     back.socket:destroy()
+  end)
+
+  it("cuts a long name between two characters", function()
+    local stream = follow(port)
+    stream.wait(0)
+    assert.equal(204, (request(port, "POST", "/say", json.encode{ name = "x" .. ("é"):rep(20), text = "1" })))
+    assert.equal("x" .. ("é"):rep(15), stream.wait(1)[1].name)
+    stream.socket:destroy()
+  end)
+
+  it("keeps the history when its workers die", function()
+    local stream = follow(port)
+    stream.wait(0)
+    assert.equal(204, (request(port, "POST", "/say", '{"name":"me","text":"kept"}')))
+    stream.wait(1)
+    stream.socket:on("error", function() end)
+    local pipe = io.popen("pgrep -P " .. chat.child.pid)
+    for pid in pipe:lines() do pcall(process.kill, tonumber(pid), "SIGKILL") end
+    pipe:close()
+    if not stream.socket.destroyed then await(function(done) stream.socket:once("close", done) end) end
+    local late
+    for _ = 1, 200 do
+      late = follow(port)
+      late.socket:on("error", function() end)
+      local closed = await(function(done)
+        late.socket:once("data", function() done(false) end)
+        late.socket:once("close", function() done(true) end)
+      end)
+      if not closed then break end
+      await(function(done) timers.setTimeout(done, 10) end)
+    end
+    assert.equal("kept", late.wait(1)[1].text)
+    late.socket:destroy()
   end)
 end)
