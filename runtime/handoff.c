@@ -39,6 +39,8 @@ static int l_hub(lua_State *L) {
   int rc = hub_open(L, luaL_ref(L, LUA_REGISTRYINDEX), &hub);
   if (rc < 0) return errors_result(L, rc, "open");
   *box = hub;
+  lua_pushvalue(L, -1);
+  luaL_ref(L, LUA_REGISTRYINDEX); /* lanes and acceptors point to it as long as the loop runs */
   return 1;
 }
 

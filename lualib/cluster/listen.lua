@@ -19,6 +19,7 @@ local listen = {}
 ---@field lane userdata
 ---@field seat integer
 ---@field replaces Worker? the one that it is to take over from
+---@field given integer how many connections it was named for; one that comes later starts level with the others
 ---@field env table? what it was forked with
 ---@field startedAt number ns
 ---@field messages integer that came from it
@@ -154,7 +155,10 @@ function Listener:assign()
     local place = self:choose() or self.places[1]
     -- The policy is the program's own: it may have ended workers, or this listener.
     if self.closed then break end
-    if self.hub:assign(place.lane) then return end
+    if self.hub:assign(place.lane) then
+      place.given = place.given + 1
+      return
+    end
     removePlace(self.places, place.worker)
   end
   if self.closed or next(self.users) == nil then self.hub:drop() else self.hub:park() end
@@ -171,6 +175,9 @@ end
 function Listener:listening(place)
   if not self.users[place.worker] or self.closed then return end
   removePlace(self.places, place.worker)
+  local fewest = math.huge
+  for _, other in ipairs(self.places) do fewest = math.min(fewest, other.given) end
+  if fewest < math.huge then place.given = math.max(place.given, fewest) end
   insertPlace(self.places, place)
   self:placesChanged()
 end

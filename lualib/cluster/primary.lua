@@ -350,7 +350,7 @@ local function forkWorker(env, replaces)
   local worker = Worker:new{ id = id, process = child }
   local place = {
     worker = worker, lane = lane, seat = freeSeat(replaces), env = env, replaces = replaces,
-    startedAt = process.hrtime(), messages = 0,
+    startedAt = process.hrtime(), messages = 0, given = 0,
   }
   places[worker] = place
   cluster.workers[id] = worker

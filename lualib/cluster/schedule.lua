@@ -18,10 +18,10 @@ local names = {
   sticky = schedule.SCHED_STICKY,
 }
 
--- From when on a worker that does not come back to its loop is passed over (ms). Round robin is patient: it owes
--- everybody a turn, and a worker that merely waits for a processor is not stuck.
+-- From when on (ms) a worker that does not come back to its loop is passed over. One that merely waits for a processor
+-- is not stuck: round robin is patient, and least connections is when more than half of the workers are busy.
 local STUCK_RR = 100
-local STUCK_LEAST = 10
+local STUCK_LEAST, STUCK_AMONG_BUSY, BUSY = 40, 200, 5
 
 ---@class Load what is known of one candidate
 ---@field [1] integer connections on their way that it has not taken
@@ -72,22 +72,41 @@ function schedule.roundRobin(candidates, turn, loadOf)
   return fallback
 end
 
---- The one with the fewest open connections; of several the next one in turn. One whose loop is stuck comes last.
----@param candidates any[]
+-- Short connections come and go faster than the count of open ones tells workers apart: so many connections more than
+-- the others got weigh as much as one that is open, up to a few.
+local LEAD_PER_OPEN, LEAD_MAX = 16, 16
+
+-- The loads of all candidates, the fewest that one was given, and how long (ms) one may be busy and get another.
+local function survey(candidates, loadOf)
+  local opens, times, fewest, present, busyOnes = {}, {}, math.huge, 0, 0
+  for i = 1, #candidates do
+    local untaken, open, busy = loadOf(candidates[i])
+    opens[i], times[i] = untaken and open or false, busy or 0
+    if untaken then
+      present = present + 1
+      fewest = math.min(fewest, candidates[i].given)
+      if busy >= BUSY then busyOnes = busyOnes + 1 end
+    end
+  end
+  return opens, times, fewest, busyOnes * 2 > present and STUCK_AMONG_BUSY or STUCK_LEAST
+end
+
+--- The one with the fewest open connections; of several the one that was given the fewest so far, and of those the
+--- next in turn. One whose loop is stuck comes last.
+---@param candidates { given: integer }[]
 ---@param turn integer
 ---@param loadOf LoadOf
 ---@return integer? index
 function schedule.leastConnections(candidates, turn, loadOf)
   local count = #candidates
-  local best, bestOpen, bestStuck
+  local opens, times, fewest, patience = survey(candidates, loadOf)
+  local best, bestScore
   for i = 0, count - 1 do
     local index = (turn - 1 + i) % count + 1
-    local untaken, open, busy = loadOf(candidates[index])
-    if untaken then
-      local stuck = busy >= STUCK_LEAST
-      if not best or bestStuck and not stuck or stuck == bestStuck and open < bestOpen then
-        best, bestOpen, bestStuck = index, open, stuck
-      end
+    if opens[index] then
+      local score = opens[index] + math.min((candidates[index].given - fewest) / LEAD_PER_OPEN, LEAD_MAX)
+      if times[index] >= patience then score = score + 1e9 end
+      if not best or score < bestScore then best, bestScore = index, score end
     end
   end
   return best

