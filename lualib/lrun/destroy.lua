@@ -22,11 +22,17 @@ end
 ---@param stream table
 ---@param options table `emitClose`, `autoDestroy`, `destroy`
 function destroy.initialize(stream, options)
-  stream.destroyed, stream.closed = false, false
+  stream.destroyed, stream.closed, stream._failed = false, false, false
   stream._errorEmitted, stream._closeEmitted = false, false
   stream._emitClose = options.emitClose ~= false
   stream._autoDestroy = options.autoDestroy ~= false
   if options.destroy then stream._destroy = options.destroy end
+end
+
+--- Keeps the first error. `_failed` says the same as `errored ~= nil`, and is always there to be read quickly.
+function destroy.note(stream, err)
+  if stream._failed then return end
+  stream._failed, stream.errored = true, err
 end
 
 --- Ends the stream: no more events but `error` (when there is one) and `close`. Harmless when repeated.
@@ -36,12 +42,12 @@ end
 function destroy.destroy(stream, err)
   if stream.destroyed then return stream end
   stream.destroyed = true
-  if err ~= nil and stream.errored == nil then stream.errored = err end
+  if err ~= nil then destroy.note(stream, err) end
   local called = false
   local function done(failure)
     if called then return end
     called = true
-    if failure ~= nil and stream.errored == nil then stream.errored = failure end
+    if failure ~= nil then destroy.note(stream, failure) end
     stream.closed = true
     if failure ~= nil then nextTick(emitError, stream, failure) end
     if stream._emitClose then nextTick(emitClose, stream) end
@@ -60,7 +66,7 @@ function destroy.withError(stream, err)
   if stream._autoDestroy then
     stream:destroy(err)
   else
-    if stream.errored == nil then stream.errored = err end
+    destroy.note(stream, err)
     nextTick(emitError, stream, err)
   end
 end

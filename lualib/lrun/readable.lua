@@ -84,7 +84,7 @@ end
 
 local function emitEnd(self)
   local rs = self._rs
-  if rs.endEmitted or self.errored ~= nil or self._closeEmitted or rs.length > 0 then return end
+  if rs.endEmitted or self._failed or self._closeEmitted or rs.length > 0 then return end
   rs.endEmitted = true
   self.readableEnded = true
   nextTick(afterEnd, self)
@@ -154,7 +154,7 @@ end
 
 local function emitReadableNow(self)
   local rs = self._rs
-  if not self.destroyed and self.errored == nil and (rs.length > 0 or rs.ended) then
+  if not self.destroyed and not self._failed and (rs.length > 0 or rs.ended) then
     rs.emittedReadable = false
     emit(self, "readable")
   end
@@ -210,7 +210,7 @@ function read(self, wanted)
     if rs.length == 0 then endReadable(self, rs) end
     return nil
   end
-  if not rs.ended and not rs.reading and not self.destroyed and self.errored == nil
+  if not rs.ended and not rs.reading and not self.destroyed and not self._failed
     and (rs.needReadable or rs.length == 0 or rs.length - n < rs.mark) then
     askSource(self, rs)
     if not rs.reading then n = sizeOf(rs, wanted) end
@@ -223,7 +223,7 @@ function read(self, wanted)
   if rs.length == 0 then
     if not rs.ended then rs.needReadable = true else endReadable(self, rs) end
   end
-  if self.errored == nil and not self._closeEmitted then emit(self, "data", chunk) end
+  if not self._failed and not self._closeEmitted then emit(self, "data", chunk) end
   return chunk
 end
 
@@ -273,14 +273,14 @@ function Readable:push(chunk)
     destroy.withError(self, errors.coded("ERR_STREAM_PUSH_AFTER_EOF", "stream.push() after EOF"))
     return false
   end
-  if self.destroyed or self.errored ~= nil then return false end
+  if self.destroyed or self._failed then return false end
   if not rs.continuous then rs.reading = false end
   local size = objectMode and 1 or #chunk
   if size == 0 then
     maybeReadMore(self, rs)
     return rs.length < rs.mark
   end
-  if rs.flowing and rs.length == 0 and not rs.sync and self:listenerCount("data") > 0 then
+  if rs.flowing and rs.length == 0 and not rs.sync and self._listeners and self._listeners.data then
     maybeReadMore(self, rs)
     emit(self, "data", chunk)
     return not rs.ended

@@ -79,7 +79,7 @@ local function callFinishers(ws, err)
 end
 
 local function needsFinish(self, ws)
-  return ws.ending and not self.destroyed and ws.length == 0 and self.errored == nil and not ws.finished
+  return ws.ending and not self.destroyed and ws.length == 0 and not self._failed and not ws.finished
     and not ws.writing and not self._errorEmitted and not self._closeEmitted
 end
 
@@ -208,7 +208,7 @@ function onWritten(self, ws, err)
   ws.length = ws.length - ws.size
   ws.writing, ws.callback, ws.size = false, false, 0
   if err ~= nil then
-    if self.errored == nil then self.errored = err end
+    destroy.note(self, err)
     if sync then nextTick(writeFailed, self, callback, err) else writeFailed(self, callback, err) end
     return
   end
@@ -236,7 +236,7 @@ local function write(self, ws, chunk, callback)
   if self.destroyed then return refuse(self, callback, destroyedError("write")) end
   local size = objectMode and 1 or #chunk
   ws.length = ws.length + size
-  if ws.writing or ws.corked > 0 or ws.flushing or self.errored ~= nil then
+  if ws.writing or ws.corked > 0 or ws.flushing or self._failed then
     local last = ws.last + 1
     ws.last = last
     ws.chunks[last], ws.callbacks[last] = chunk, callback
@@ -246,7 +246,7 @@ local function write(self, ws, chunk, callback)
   -- Asked afterwards: what the sink took at once needs no `drain`.
   local more = ws.length < ws.mark
   if not more then ws.needDrain = true end
-  return more and self.errored == nil and not self.destroyed
+  return more and not self._failed and not self.destroyed
 end
 
 --- Writes a string. False says: the high-water mark is passed, wait for `drain`.
@@ -281,7 +281,7 @@ function Writable:finish(chunk, encoding, callback)
     self:uncork()
   end
   if not err then
-    if self.errored == nil and not ws.ending then
+    if not self._failed and not ws.ending then
       ws.ending = true
       self.writableEnded = true
       finishMaybe(self, ws)
@@ -345,7 +345,7 @@ end
 local function define(class)
   class:getter("writable", function(self)
     local ws = self._ws
-    return not ws.ending and not self.destroyed and self.errored == nil
+    return not ws.ending and not self.destroyed and not self._failed
   end)
   class:getter("writableLength", function(self) return self._ws.length end)
   class:getter("writableHighWaterMark", function(self) return self._ws.mark end)
