@@ -81,7 +81,7 @@ describe("examples/static.lua", function()
     assert.same({ 200, "0", "text/css; charset=utf-8", "" },
       { status, headers["content-length"], headers["content-type"], body })
     assert.equal("<p>", select(3, request("/a%20b%26c.html?query=/../x")))
-    assert.equal("0123456789", select(3, request("http://localhost/digits.txt")))
+    assert.equal("0123456789", select(3, request("http://x/digits.txt")))
     assert.equal("0123456789", select(3, request("/in")))
   end)
 
