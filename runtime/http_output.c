@@ -129,7 +129,7 @@ static int write_later(http_conn_t *conn, size_t done, const char *more, size_t 
     free(w);
     return UV_ENOMEM;
   }
-  memcpy(w->data, conn->out.data + done, rest);
+  if (rest > 0) memcpy(w->data, conn->out.data + done, rest); /* the output may not have been made yet */
   if (more_len > 0) memcpy(w->data + rest, more, more_len);
   uv_buf_t buf = uv_buf_init(w->data, (unsigned)(rest + more_len));
   int rc = uv_write(&w->req, conn->stream, &buf, 1, on_written);
