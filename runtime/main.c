@@ -3,11 +3,20 @@
 #include "options.h"
 #include "vm.h"
 
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <uv.h>
 
+/* 0 to 2 always are the standard streams: one that came closed is /dev/null, not whatever is opened next. */
+static void open_standard_streams(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return;
+}
+
 int main(int argc, char **argv) {
+  open_standard_streams();
   argv = uv_setup_args(argc, argv);
   vm_t *vm = vm_new();
   if (!vm) {

@@ -104,6 +104,12 @@ describe("process.stdin", function()
     uv.fs_close(pair[2])
   end)
 
+  it("leaves the standard descriptors to nobody else where they came closed", function()
+    local script = "for i = 0, 2 do io.stderr:write(require('luv').fs_readlink('/proc/self/fd/' .. i), ' ') end"
+    local out = (lrun.run{ "-e", ("os.execute([[%s -e %q <&- 3>&1 >&- 2>&3]])"):format(process.execPath, script) })
+    assert.matches("^/dev/null /dev/null ", out)
+  end)
+
   it("is an ended stream where there is no descriptor", function()
     local script = "process.stdin:on('end', function() print('over') end) process.stdin:resume()"
     local out = (lrun.run{ "-e", ("os.execute([[%s -e %q <&-]])"):format(process.execPath, script) })
