@@ -1,13 +1,14 @@
-/* channel.c: owns one connected unix socket, the frames not yet split (frame.c) and not yet written (outbox.c), and
- * the module `lrun.channel`, on which lualib/lrun/ipc.lua builds.
+/* channel.c: owns one connected unix socket, the frames not yet split (frame.c) and not yet written
+ * (outbox.c), and the module `lrun.channel`, on which lualib/lrun/ipc.lua builds.
  *
- * In: poll → recvmsg → one entry into Lua for a batch, which takes message after message by channel_next. Descriptors
- * wait in `received` for the frames that name them, which come with their first byte or after it.
- * Out: channel_append → outbox → written once each loop turn (prepare, before the loop blocks), after each batch
- * of reads, or when 64 KiB have gathered. What is left at exit is written by an exit hook.
+ * In: poll → recvmsg → one entry into Lua for a batch, which takes message after message by channel_next.
+ * Descriptors wait in `received` for the frames that name them, which come with their first byte or after it.
+ * Out: channel_append → outbox → written once each loop turn (prepare, before the loop blocks), after each
+ * batch of reads, or when 64 KiB have gathered. What is left at exit is written by an exit hook.
  *
- * Life: open → closing (no more sends; what is queued is written) → closed (socket gone, on_close has run, memory is
- * freed when libuv lets go of the handles). The poll handle keeps the loop alive while `refs` says so or bytes wait. */
+ * Life: open → closing (no more sends; what is queued is written) → closed (socket gone, on_close has run,
+ * memory is freed when libuv lets go of the handles). The poll handle keeps the loop alive while `refs` says
+ * so or bytes wait. */
 #include "channel.h"
 
 #include "callback.h"
@@ -27,11 +28,11 @@
 #include <unistd.h>
 
 enum {
-  FLUSH_AT = 64 * 1024,      /* queued bytes that do not wait for the end of the turn */
-  BACKLOG_MAX = 128 * 1024,  /* `send` returns false from here on */
-  READS_PER_TURN = 16,       /* before other handles get their turn */
-  RECEIVED_MAX = 64,         /* descriptors that came and that no frame has named yet */
-  EXIT_STALL_MS = 5000,      /* at exit, a reader that takes nothing for so long is given up */
+  FLUSH_AT = 64 * 1024,     /* queued bytes that do not wait for the end of the turn */
+  BACKLOG_MAX = 128 * 1024, /* `send` returns false from here on */
+  READS_PER_TURN = 16,      /* before other handles get their turn */
+  RECEIVED_MAX = 64,        /* descriptors that came and that no frame has named yet */
+  EXIT_STALL_MS = 5000,     /* at exit, a reader that takes nothing for so long is given up */
   HANDLES = 3
 };
 
@@ -52,20 +53,20 @@ struct channel {
   uv_prepare_t prepare; /* active while something waits for the end of the turn */
   uv_idle_t idle;       /* likewise: keeps the loop from blocking before that */
   int open_handles;
-  int events;           /* what poll watches */
+  int events; /* what poll watches */
   int received[RECEIVED_MAX];
   int received_count;
   double bytes_received;
   callback_wait_t *waits, *last_wait;
   int on_batch, on_close, self; /* registry refs; self anchors the userdata while the channel is open */
-  channel_t **box;                /* in the userdata */
+  channel_t **box;              /* in the userdata */
   const callbacks_t *callbacks;
-  const char *failure;            /* the peer sent what is no message */
-  bool drained;                   /* no complete frame is left in the reader */
-  bool refed;                     /* what Lua asked for */
-  bool paused;                    /* nothing is read */
-  bool writable;                  /* false: wait for the poll handle to say so */
-  bool closing;                   /* closes once the outbox is empty */
+  const char *failure; /* the peer sent what is no message */
+  bool drained;        /* no complete frame is left in the reader */
+  bool refed;          /* what Lua asked for */
+  bool paused;         /* nothing is read */
+  bool writable;       /* false: wait for the poll handle to say so */
+  bool closing;        /* closes once the outbox is empty */
   bool closed;
 };
 
@@ -100,7 +101,7 @@ static void write_out(channel_t *ch) {
   ch->writable = rc != UV_EAGAIN;
   if (rc < 0 && rc != UV_EAGAIN) {
     if (rc == -ETOOMANYREFS) schedule_flush(ch); /* too many descriptors under way in all: again next turn */
-    else outbox_clear(&ch->outbox);                /* the peer is gone; the callbacks hear of it in channel_shut */
+    else outbox_clear(&ch->outbox); /* the peer is gone; the callbacks hear of it in channel_shut */
   }
   watch(ch);
 }
@@ -204,8 +205,8 @@ void channel_next(channel_t *ch, channel_message_t *message) {
   if (rc < 0) ch->failure = frame_error(rc);
 }
 
-/* Lets Lua take what was read: one call for a batch, another whenever a listener threw, waits, or has left ticks.
- * False when the channel was closed meanwhile. */
+/* Lets Lua take what was read: one call for a batch, another whenever a listener threw, waits, or has left
+ * ticks. False when the channel was closed meanwhile. */
 static bool handle_frames(channel_t *ch) {
   lua_State *L = vm_state(ch->vm);
   ch->drained = false;
@@ -252,8 +253,10 @@ static ssize_t receive(channel_t *ch) {
   char *space = frame_reader_space(&ch->reader, &room);
   if (!space) return UV_ENOMEM;
   struct iovec vector = {space, room};
-  struct msghdr message = {
-      .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  struct msghdr message = {.msg_iov = &vector,
+                           .msg_iovlen = 1,
+                           .msg_control = control.bytes,
+                           .msg_controllen = sizeof control.bytes};
   ssize_t n;
   do n = recvmsg(ch->fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   while (n < 0 && errno == EINTR);
@@ -279,8 +282,8 @@ static void read_in(channel_t *ch) {
   if (uv_is_active((uv_handle_t *)&ch->prepare)) flush(ch);
 }
 
-/* libuv has stopped polling. A peer that went away with our bytes unread shows as an error; what it had sent before
- * is still there to read. */
+/* libuv has stopped polling. A peer that went away with our bytes unread shows as an error; what it had sent
+ * before is still there to read. */
 static void on_poll_error(channel_t *ch, int status) {
   double before = ch->bytes_received;
   ch->events = 0;
@@ -420,8 +423,8 @@ static channel_t *check_channel_at(lua_State *L, int index) {
 }
 static channel_t *check_channel(lua_State *L) { return check_channel_at(L, 1); }
 
-/* open(fd, "lua" or "json", on_batch, on_close) → channel and its address for the FFI, or nil and the error. It owns
- * fd. */
+/* open(fd, "lua" or "json", on_batch, on_close) → channel and its address for the FFI, or nil and the error.
+ * It owns fd. */
 static int l_open(lua_State *L) {
   static const char *const wires[] = {"lua", "json", NULL};
   int fd = (int)luaL_checkinteger(L, 1);
@@ -512,8 +515,8 @@ static int l_answered(lua_State *L) {
   return 1;
 }
 
-/* close([reason]): with a reason at once, else when everything is written; then on_close runs, never before close
- * has returned. */
+/* close([reason]): with a reason at once, else when everything is written; then on_close runs, never before
+ * close has returned. */
 static int l_close(lua_State *L) {
   channel_t *ch = check_channel(L);
   if (!ch || ch->closing) return 0;
@@ -580,11 +583,13 @@ static void push_address(lua_State *L, const char *name, address_t address) {
 }
 
 int luaopen_lrun_channel(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"wait", l_wait},     {"take", l_take},   {"answered", l_answered}, {"close", l_close},   {"destroy", l_destroy},
-      {"ref", l_ref},       {"unref", l_unref}, {"pause", l_pause},       {"resume", l_resume}, {"fd", l_fd},
-      {"queued", l_queued}, {"received", l_received}, {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"open", l_open}, {"pair", l_pair}, {"closeFd", l_close_fd}, {"kindOf", l_kind_of}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"wait", l_wait},   {"take", l_take},       {"answered", l_answered},
+                                     {"close", l_close}, {"destroy", l_destroy}, {"ref", l_ref},
+                                     {"unref", l_unref}, {"pause", l_pause},     {"resume", l_resume},
+                                     {"fd", l_fd},       {"queued", l_queued},   {"received", l_received},
+                                     {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"open", l_open}, {"pair", l_pair}, {"closeFd", l_close_fd}, {"kindOf", l_kind_of}, {NULL, NULL}};
   luaL_newmetatable(L, metatable);
   lua_newtable(L);
   luaL_register(L, NULL, methods);

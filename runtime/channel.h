@@ -12,8 +12,8 @@ typedef struct channel channel_t; /* fields live in channel.c */
 typedef struct {
   const char *body; /* valid until the next channel_next */
   size_t length;
-  int fd;           /* on the Lua wire: the descriptor that travelled with it, or -1 */
-  int kind;         /* CHANNEL_NOTHING, …_MESSAGE, …_HANDLE */
+  int fd;   /* on the Lua wire: the descriptor that travelled with it, or -1 */
+  int kind; /* CHANNEL_NOTHING, …_MESSAGE, …_HANDLE */
 } channel_message_t;
 
 enum {
@@ -29,13 +29,13 @@ enum { CHANNEL_TOO_LONG = -100001, CHANNEL_POINTER = -100002 };
 /* Fills `message`. CHANNEL_NOTHING ends the batch: there is none, or process.nextTick has work first. */
 void channel_next(channel_t *ch, channel_message_t *message);
 
-/* Queues a message; `fd` >= 0 is duplicated and travels with it. 1, or 0 when the backlog is long; or a negative code:
- * UV_E*, or one of the above. */
+/* Queues a message; `fd` >= 0 is duplicated and travels with it. 1, or 0 when the backlog is long; or a
+ * negative code: UV_E*, or one of the above. */
 int channel_append(channel_t *ch, const char *body, size_t length, int fd);
 
-/* Opens a channel over `fd`, which it owns from here on, also on failure, and pushes its userdata. The two functions
- * are registry refs that it owns as well: on_batch(), which takes messages until there are none, and
- * on_close(reason or nil), once. Returns 0 or UV_E*. */
+/* Opens a channel over `fd`, which it owns from here on, also on failure, and pushes its userdata. The two
+ * functions are registry refs that it owns as well: on_batch(), which takes messages until there are none,
+ * and on_close(reason or nil), once. Returns 0 or UV_E*. */
 int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_close);
 
 #endif

@@ -68,9 +68,14 @@ static bool read_table(cursor_t *cursor, unsigned tag, size_t *objects) {
 
 static bool skip_scalar(cursor_t *cursor, unsigned tag) {
   switch (tag) {
-  case 0: case 1: case 2: case TAG_NULL: return true;
+  case 0:
+  case 1:
+  case 2:
+  case TAG_NULL: return true;
   case TAG_INT: return skip(cursor, 4);
-  case TAG_NUMBER: case TAG_INT64: case TAG_UINT64: return skip(cursor, 8);
+  case TAG_NUMBER:
+  case TAG_INT64:
+  case TAG_UINT64: return skip(cursor, 8);
   case TAG_COMPLEX: return skip(cursor, 16);
   default: return false;
   }
@@ -104,5 +109,6 @@ bool codec_check(const char *bytes, size_t length) {
 }
 
 bool codec_has_pointer(const char *bytes, size_t length) {
-  return (memchr(bytes, TAG_POINTER32, length) || memchr(bytes, TAG_POINTER64, length)) && !codec_check(bytes, length);
+  return (memchr(bytes, TAG_POINTER32, length) || memchr(bytes, TAG_POINTER64, length)) &&
+         !codec_check(bytes, length);
 }

@@ -5,12 +5,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether the bytes are one complete serialized value without a metatable, a dictionary entry or a pointer, whose
- * tables are no larger than the bytes can fill. What passes makes string.buffer allocate in proportion to `length`. */
+/* Whether the bytes are one complete serialized value without a metatable, a dictionary entry or a pointer,
+ * whose tables are no larger than the bytes can fill. What passes makes string.buffer allocate in proportion
+ * to `length`. */
 bool codec_check(const char *bytes, size_t length);
 
-/* Whether bytes that were just serialized hold a light userdata other than NULL, which would mean nothing elsewhere.
- * Quick where there is none: its tags are rare bytes. */
+/* Whether bytes that were just serialized hold a light userdata other than NULL, which would mean nothing
+ * elsewhere. Quick where there is none: its tags are rare bytes. */
 bool codec_has_pointer(const char *bytes, size_t length);
 
 #endif
