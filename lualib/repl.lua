@@ -36,9 +36,11 @@ local running                       -- the chunk that the prompt waits for
 
 local function out(...) io.stdout:write(...) end
 
+local function promptText() return editor and "" or pending and "... " or "> " end
+
 local function prompt()
   running = nil
-  console.prompt(editor and "" or pending and "... " or "> ")
+  console.prompt(promptText())
 end
 
 -- Evaluating ----------------------------------------------------------------------------------------------------------
@@ -272,6 +274,14 @@ function on.complete(before)
   if #common > #partial then return console.insert(common:sub(#partial + 1)) end
   if #candidates > 1 then listCandidates(candidates) end
 end
+
+local searchKey
+
+function on.search(before)
+  searchKey = require("lrun.search").start(console, history.entries, promptText(), before)
+end
+
+function on.key(key) searchKey(key) end
 
 -- Start ---------------------------------------------------------------------------------------------------------------
 

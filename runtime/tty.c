@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "interrupt.h"
 #include "modules.h"
+#include "tty_end.h"
 #include "tty_output.h"
 #include "vm.h"
 #include <errno.h>
@@ -22,6 +23,7 @@
 #include <lauxlib.h>
 #include <locale.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -45,12 +47,15 @@ typedef struct {
   uv_poll_t poll;  /* active while a line is edited */
   uv_async_t wake; /* the prompt was erased, SIGINT came, or input is left over */
   uv_signal_t resized;
-  uv_prepare_t flush; /* what was printed without a newline is shown before the loop waits */
-  int handler;        /* registry ref of the Lua function */
-  bool editing;       /* a prompt waits for its line */
-  bool completing;    /* the key to complete was pressed */
-  bool feeding;       /* feed is on the stack */
-  bool ended;         /* the terminal is gone */
+  uv_signal_t suspended; /* Ctrl-Z; active while a line is edited */
+  uv_prepare_t flush;    /* what was printed without a newline is shown before the loop waits */
+  int handler;           /* registry ref of the Lua function */
+  bool editing;          /* a prompt waits for its line */
+  const char *wish;      /* what a key of ours asked for: "complete" or "search" */
+  bool searching;        /* keys go to the handler, not to libedit */
+  bool feeding;          /* feed is on the stack */
+  bool closed;           /* close_tty was here */
+  bool ended;            /* the terminal is gone */
   wchar_t prompt[PROMPT_SIZE];
   int prompt_width;
   size_t start, end; /* unread input */
@@ -69,7 +74,7 @@ static ssize_t read_input(tty_t *tty) {
     tty->end -= tty->start;
     tty->start = 0;
   }
-  if (tty->end == INPUT_SIZE) return 0;
+  if (tty->end == INPUT_SIZE) return 1; /* what is more waits in the kernel */
   ssize_t n;
   do n = read(STDIN_FILENO, tty->input + tty->end, INPUT_SIZE - tty->end);
   while (n < 0 && errno == EINTR);
@@ -161,8 +166,9 @@ static void notify(tty_t *tty, const char *kind, int nargs) {
 
 /* Ends the editing of a line: the terminal gets its own modes back. With the lock held. */
 static void stop_editing(tty_t *tty) {
-  tty->editing = false;
+  tty->editing = tty->searching = false;
   el_set(tty->editor, EL_UNBUFFERED, 0);
+  uv_signal_stop(&tty->suspended);
   tty_output_hidden(tty->output);
   uv_poll_stop(&tty->poll);
 }
@@ -192,16 +198,25 @@ static void notify_line(tty_t *tty, const wchar_t *text, size_t length) {
   notify(tty, "line", 1);
 }
 
-static void notify_complete(tty_t *tty) {
+/* "complete" and "search" come with what stands before the cursor. */
+static void notify_wish(tty_t *tty) {
   const LineInfoW *line = el_wline(tty->editor);
   push_wide(vm_state(tty->vm), line->buffer, (size_t)(line->cursor - line->buffer));
-  notify(tty, "complete", 1);
+  notify(tty, tty->wish, 1);
+}
+
+static void notify_key(tty_t *tty) {
+  wchar_t key;
+  if (next_char(tty->editor, &key) != 1) return;
+  push_wide(vm_state(tty->vm), &key, 1);
+  notify(tty, "key", 1);
 }
 
 /* Lets libedit take one command from the input. What it led to is told to Lua without the lock. */
 static void feed_one(tty_t *tty) {
   int count = 0;
-  tty->completing = false;
+  if (tty->searching) return notify_key(tty);
+  tty->wish = NULL;
   enter_line(tty);
   const wchar_t *text = el_wgets(tty->editor, &count);
   bool line = text && count > 0 && (text[count - 1] == L'\n' || text[count - 1] == L'\r');
@@ -211,7 +226,7 @@ static void feed_one(tty_t *tty) {
   leave_line(tty);
   if (line) notify_line(tty, text, (size_t)count - 1);
   else if (end) notify(tty, "eof", 0);
-  else if (tty->completing) notify_complete(tty);
+  else if (tty->wish) notify_wish(tty);
 }
 
 static void feed(tty_t *tty) {
@@ -258,6 +273,22 @@ static void on_resized(uv_signal_t *handle, int number) {
   tty_output_unlock(tty->output);
 }
 
+/* Ctrl-Z: the shell gets the terminal as it was, and gives it back when we are continued. */
+static void on_suspended(uv_signal_t *handle, int number) {
+  tty_t *tty = handle->data;
+  (void)number;
+  enter_line(tty);
+  tty_output_erase(tty->output);
+  el_set(tty->editor, EL_PREP_TERM, 0);
+  leave_line(tty);
+  raise(SIGSTOP);
+  tty_output_lock(tty->output);
+  el_set(tty->editor, EL_PREP_TERM, 1);
+  tty_output_take_erased(tty->output);
+  redraw(tty);
+  tty_output_unlock(tty->output);
+}
+
 /* Keys
  * --------------------------------------------------------------------------------------------------------------
  */
@@ -270,10 +301,18 @@ static unsigned char on_tab(EditLine *editor, int key) {
   const LineInfoW *line = el_wline(editor);
   for (const wchar_t *at = line->buffer; at < line->cursor; at++) {
     if (*at == L' ') continue;
-    tty->completing = true;
+    tty->wish = "complete";
     return CC_NORM;
   }
   return el_insertstr(editor, "  ") == 0 ? CC_REFRESH : CC_ERROR;
+}
+
+static unsigned char on_search(EditLine *editor, int key) {
+  tty_t *tty;
+  (void)key;
+  el_get(editor, EL_CLIENTDATA, (void **)&tty);
+  tty->wish = "search";
+  return CC_NORM;
 }
 
 static void bind_key(EditLine *editor, const char *key, const char *command) {
@@ -282,17 +321,23 @@ static void bind_key(EditLine *editor, const char *key, const char *command) {
 
 static void bind_keys(EditLine *editor) {
   static const char *const keys[][2] = {
-      {"\033[1;5C", "em-next-word"},      {"\033[1;5D", "ed-prev-word"},
-      {"\033[1;3C", "em-next-word"},      {"\033[1;3D", "ed-prev-word"},
-      {"\033[3~", "ed-delete-next-char"}, {"\033[H", "ed-move-to-beg"},
-      {"\033[F", "ed-move-to-end"},       {"\033[1~", "ed-move-to-beg"},
-      {"\033[4~", "ed-move-to-end"},      {"\033[3;5~", "em-delete-next-word"},
-      {"^W", "ed-delete-prev-word"},      {"^R", "ed-search-prev-history"},
-      {"^S", "ed-search-next-history"}};
+      {"\033[1;5C", "em-next-word"},        {"\033[1;5D", "ed-prev-word"},      {"\033[1;3C", "em-next-word"},
+      {"\033[1;3D", "ed-prev-word"},        {"\033[3~", "ed-delete-next-char"}, {"\033[H", "ed-move-to-beg"},
+      {"\033[F", "ed-move-to-end"},         {"\033[1~", "ed-move-to-beg"},      {"\033[4~", "ed-move-to-end"},
+      {"\033[3;5~", "em-delete-next-word"}, {"^W", "ed-delete-prev-word"}};
   el_set(editor, EL_EDITOR, "emacs");
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) bind_key(editor, keys[i][0], keys[i][1]);
   el_set(editor, EL_ADDFN, "lrun-complete", "complete", on_tab);
   bind_key(editor, "^I", "lrun-complete");
+  el_set(editor, EL_ADDFN, "lrun-search", "search the history", on_search);
+  bind_key(editor, "^R", "lrun-search");
+}
+
+static void set_prompt(tty_t *tty, const char *text) {
+  size_t n = mbstowcs(tty->prompt, text, PROMPT_SIZE - 1);
+  n = n == (size_t)-1 ? 0 : n;
+  tty->prompt[n] = L'\0';
+  tty->prompt_width = advance(0, tty->prompt, tty->prompt + n);
 }
 
 /* The module `lrun.tty`
@@ -335,6 +380,8 @@ static int open_editor(tty_t *tty) {
 /* The editor's modes must not outlive the process. */
 static void close_tty(void *data) {
   tty_t *tty = data;
+  if (tty->closed) return;
+  tty->closed = true;
   interrupt_close();
   tty_output_lock(tty->output);
   if (tty->editing) stop_editing(tty);
@@ -356,6 +403,8 @@ static int open_handles(lua_State *L, tty_t *tty) {
   tty->poll.data = tty->wake.data = tty->resized.data = tty;
   uv_signal_start(&tty->resized, on_resized, SIGWINCH);
   uv_unref((uv_handle_t *)&tty->resized);
+  uv_signal_init(loop, &tty->suspended);
+  tty->suspended.data = tty;
   uv_prepare_init(loop, &tty->flush);
   uv_prepare_start(&tty->flush, on_flush);
   uv_unref((uv_handle_t *)&tty->flush);
@@ -384,20 +433,18 @@ static int l_open(lua_State *L) {
   lua_pushlightuserdata(L, (void *)&tty_key);
   lua_pushlightuserdata(L, tty);
   lua_rawset(L, LUA_REGISTRYINDEX);
+  tty_end_watch(close_tty, tty);
   vm_at_exit(tty->vm, close_tty, tty);
   return errors_result(L, 0, "open");
 }
 
-/* prompt(text[, width]): shows a prompt and takes a line. `\1` in the text starts and ends what has no width.
- */
+/* prompt(text): shows a prompt and takes a line. */
 static int l_prompt(lua_State *L) {
   tty_t *tty = tty_of(L);
   const char *text = luaL_checkstring(L, 1);
   if (tty->editing || tty->ended) return 0;
   tty_output_drain(tty->output);
-  size_t n = mbstowcs(tty->prompt, text, PROMPT_SIZE - 1);
-  tty->prompt[n == (size_t)-1 ? 0 : n] = L'\0';
-  tty->prompt_width = (int)luaL_optinteger(L, 2, (lua_Integer)strlen(text));
+  set_prompt(tty, text);
   tty_output_lock(tty->output);
   tty_output_take_erased(tty->output);
   tty->editing = true;
@@ -405,6 +452,7 @@ static int l_prompt(lua_State *L) {
   note_position(tty);
   tty_output_unlock(tty->output);
   uv_poll_start(&tty->poll, UV_READABLE, on_readable);
+  uv_signal_start(&tty->suspended, on_suspended, SIGTSTP);
   if (tty->start < tty->end) uv_async_send(&tty->wake);
   return 0;
 }
@@ -421,6 +469,30 @@ static int l_insert(lua_State *L) {
   tty->start = 0;
   tty->end = length + rest;
   uv_async_send(&tty->wake);
+  return 0;
+}
+
+/* search(on): whether keys go to the handler. */
+static int l_search(lua_State *L) {
+  tty_of(L)->searching = lua_toboolean(L, 1);
+  return 0;
+}
+
+/* show(prompt, line): puts another prompt and line in the place of those that are shown. */
+static int l_show(lua_State *L) {
+  tty_t *tty = tty_of(L);
+  const char *prompt = luaL_checkstring(L, 1);
+  const char *text = luaL_checkstring(L, 2);
+  if (!tty->editing) return 0;
+  enter_line(tty);
+  tty_output_erase(tty->output);
+  const LineInfoW *line = el_wline(tty->editor);
+  el_cursor(tty->editor, (int)(line->lastchar - line->cursor));
+  el_deletestr(tty->editor, (int)(line->lastchar - line->buffer));
+  set_prompt(tty, prompt);
+  el_insertstr(tty->editor, text);
+  redraw(tty);
+  leave_line(tty);
   return 0;
 }
 
@@ -496,6 +568,8 @@ int luaopen_lrun_tty(lua_State *L) {
                                        {"prompt", l_prompt},
                                        {"insert", l_insert},
                                        {"cancel", l_cancel},
+                                       {"search", l_search},
+                                       {"show", l_show},
                                        {"history", l_history},
                                        {"remember", l_remember},
                                        {"columns", l_columns},

@@ -271,6 +271,66 @@ describe("the prompt on a terminal", function()
     os.remove(path)
   end)
 
+  it("searches the history", function()
+    open()
+    t:type("'alpha one'\r'beta'\r'alpha two'\r")
+    t:waitFor('"alpha two"\n>', true)
+    t:type("\18alp")
+    t:waitForLine("(search) 'alp': 'alpha two'")
+    t:type("\18")
+    t:waitForLine("(search) 'alp': 'alpha one'")
+    t:type("\18")
+    t:waitForLine("(no more: search) 'alp': 'alpha one'")
+    t:type("\127\127\127b")
+    t:waitForLine("(search) 'b': 'beta'")
+    t:type("\r")
+    t:waitFor("> 'beta'\n\"beta\"\n>", true)
+    t:type("keep\18two\7")
+    t:waitForLine("> keep")
+    t:type("\18one\27[D\127_\r")
+    t:waitFor([[> 'alpha on_'
+"alpha on_"
+>]], true)
+  end)
+
+  it("edits other scripts' letters", function()
+    open()
+    t:type("'Grüße €' \127\27[D\27[D\127x\r")
+    t:waitFor("> 'Grüßex€'\n\"Grüßex€\"\n>", true)
+  end)
+
+  it("shows what was printed before os.exit", function()
+    open()
+    t:type("print('last words') os.exit(3)\r")
+    assert.equal(3, (t:waitForExit()))
+    t:waitFor("\nlast words", true)
+  end)
+
+  it("goes on after Ctrl-Z", function()
+    open()
+    t:type("abc")
+    t:waitForLine("> abc")
+    t:type("\26")
+    local function state() return io.open(("/proc/%d/stat"):format(t.pid)):read("*a"):match("%) (%a)") end
+    while state() ~= "T" do require("await").sleep(1) end
+    require("luv").kill(t.pid, "sigcont")
+    t:type("d")
+    t:waitForLine("> abcd")
+  end)
+
+  it("gives the terminal back when a signal ends it", function()
+    local shell = "stty -a > before; \"$LRUN\"; stty -a > after; cmp before after && echo same; exit"
+    local folder = assert(require("luv").fs_mkdtemp("/tmp/lrun-repl-XXXXXX"))
+    t = terminal.open{ program = "sh", args = { "-c", shell }, cwd = folder, env = { LRUN = process.execPath } }
+    t:waitForLine(">")
+    t:type("process.pid\r")
+    t:waitFor("\n(%d+)\n>")
+    require("luv").kill(tonumber(t.screen:text():match("\n(%d+)\n>")), "sigterm")
+    t:waitFor("same", true)
+    t:waitForExit()
+    os.execute("rm -rf " .. folder)
+  end)
+
   it("says that a history cannot be read, and works", function()
     open{ env = { LRUN_HISTORY = "/" } }
     assert.truthy(t.screen:text():find("cannot read the history in /", 1, true))

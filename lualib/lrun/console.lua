@@ -1,8 +1,9 @@
 --- Where the prompt gets its lines from and shows what it has to say. Two consoles with the same functions: a terminal
 --- with line editing (runtime/tty.c), and anything else: pipes, files, terminals that can do nothing.
 ---
----     console.prompt(text)   asks for a line; then the handler gets "line" (text), "eof", "interrupt", "complete" (before)
+---     console.prompt(text)   asks for a line; then the handler gets "line" (text), "eof", "interrupt", "complete" or "search" (before)
 ---     console.insert(text)   types it
+---     console.search(on), console.show(prompt, line)   keys go to the handler: "key" (text); shows another line
 ---     console.remember(line), console.history(lines), console.cancel(), console.columns()
 local uv = require("luv")
 local tty = require("lrun.tty")
@@ -16,7 +17,7 @@ local function terminal(handler)
   if not ok then return nil, err end
   return {
     prompt = tty.prompt, insert = tty.insert, cancel = tty.cancel, history = tty.history, remember = tty.remember,
-    columns = tty.columns, editing = true,
+    columns = tty.columns, search = tty.search, show = tty.show, editing = true,
   }
 end
 
