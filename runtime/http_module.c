@@ -199,6 +199,29 @@ static int l_finish(lua_State *L) {
   return 1;
 }
 
+/* begin(conn, head, chunked, headRequest) → id: a client's request; its body, if any, by write and finish. */
+static int l_begin(lua_State *L) {
+  http_conn_t *conn = conn_at(L, 1);
+  size_t len;
+  const char *head = lua_tolstring(L, 2, &len);
+  http_exchange_t *e = conn->stream != NULL ? http_exchange_begin(conn) : NULL;
+  if (e == NULL) return broken(L, conn, 0);
+  e->started = e->keep_alive = true;
+  e->chunked = lua_toboolean(L, 3);
+  conn->head_request = lua_toboolean(L, 4);
+  conn->active = uv_now(conn->shared->loop);
+  int rc = http_buffer_add(http_exchange_buffer(conn, e), head, len);
+  if (rc < 0) return broken(L, conn, rc);
+  lua_pushinteger(L, (lua_Integer)e->id);
+  return 1;
+}
+
+/* flush(conn): what waits for company goes out now. */
+static int l_flush(lua_State *L) {
+  http_conn_flush(L, conn_at(L, 1));
+  return 0;
+}
+
 /* raw(conn, id, bytes): as they are, in the exchange's place: an interim response. */
 static int l_raw(lua_State *L) {
   http_conn_t *conn;
@@ -360,6 +383,8 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"head", l_head},
                                        {"write", l_write},
                                        {"finish", l_finish},
+                                       {"begin", l_begin},
+                                       {"flush", l_flush},
                                        {"raw", l_raw},
                                        {"refuse", l_refuse},
                                        {"rawWrite", l_raw_write},

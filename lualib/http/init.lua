@@ -17,10 +17,57 @@ local http = {
 ---@return HttpServer
 function http.createServer(options, listener) return server.Server:new(options, listener) end
 
+--- Makes a request; call `finish` to send it. The URL may be a table of options.
+---@param url string|table
+---@param options table?
+---@param listener fun(res: IncomingMessage)?
+---@return ClientRequest
+function http.request(url, options, listener) return require("http.client").ClientRequest:new(url, options, listener) end
+
+--- `request` for a GET, sent at once.
+---@param url string|table
+---@param options table?
+---@param listener fun(res: IncomingMessage)?
+---@return ClientRequest
+function http.get(url, options, listener)
+  local request = http.request(url, options, listener)
+  request:finish()
+  return request
+end
+
+--- Throws for what may not name a header.
+---@param name string
+function http.validateHeaderName(name) message.lowerName(name) end
+
+--- Throws for what may not be a header's value.
+---@param name string
+---@param value any
+function http.validateHeaderValue(name, value) message.checkValue(name, value) end
+
+http.METHODS = {
+  "ACL", "BIND", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "M-SEARCH", "MERGE", "MKACTIVITY",
+  "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "OPTIONS", "PATCH", "POST", "PROPFIND", "PROPPATCH", "PURGE", "PUT", "REBIND",
+  "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "TRACE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+}
+
 http.STATUS_CODES = {}
 for status = 100, 599 do
   local text = core.statusText(status)
   if text ~= "unknown" then http.STATUS_CODES[status] = text end
 end
 
-return http
+require("lrun.calls").functions(http, "http")
+
+-- The client's half is loaded by the first who asks for it.
+local LATER = {
+  Agent = function() return require("http.agent").Agent end,
+  globalAgent = function() return require("http.client").globalAgent end,
+  ClientRequest = function() return require("http.client").ClientRequest end,
+}
+return setmetatable(http, {
+  __index = function(module, name)
+    local value = LATER[name] and LATER[name]()
+    if value ~= nil then rawset(module, name, value) end
+    return value
+  end,
+})

@@ -8,8 +8,8 @@ local core = require("lrun.http")
 local errors = require("errors")
 local net = require("net")
 local process = require("process")
-local uv = require("luv")
 local validate = require("lrun.validate")
+local dispatch = require("http.dispatch")
 local message = require("http.message")
 local sockets = require("http.socket")
 
@@ -302,34 +302,12 @@ local function configure(self)
     self.maxRequestsPerSocket, self.maxHeadersCount, self._closing)
 end
 
--- How often to look at the connections: often enough for the shortest limit, never more than 50 times a second.
-local function sweepInterval(self)
+local function startSweep(self)
   local shortest = self._shortest or math.huge
   for _, limit in ipairs { self.headersTimeout, self.requestTimeout, self.keepAliveTimeout, self.timeout } do
     if limit > 0 and limit < shortest then shortest = limit end
   end
-  return math.floor(math.min(math.max(shortest / 5, 20), 1000))
-end
-
-local function sweep(self)
-  if core.count(self._http) == 0 then
-    self._sweeper:stop()
-    self._sweeping = nil
-    return
-  end
-  configure(self)
-  core.sweep(self._http)
-end
-
-local function startSweep(self)
-  local interval = sweepInterval(self)
-  if self._sweeping == interval then return end
-  self._sweeping = interval
-  if not self._sweeper then
-    self._sweeper = uv.new_timer()
-    self._sweeper:unref()
-  end
-  self._sweeper:start(interval, interval, function() sweep(self) end)
+  dispatch.sweep(self, dispatch.interval(shortest), configure)
 end
 
 --- Internal: one connection has a limit of its own.
@@ -340,11 +318,13 @@ function Server:_limit(ms)
   end
 end
 
+local role = {}                     -- what C's calls for a server's connection do; filled below
+
 -- Hangs a connection on a luv handle; `core.start` begins to read.
 local function attach(self, handle, counted)
   configure(self)
-  local connection = { server = false, handle = false, counted = false, c = false, response = false }
-  connection.server, connection.handle, connection.counted = self, handle, counted
+  local connection = { role = false, server = false, handle = false, counted = false, c = false, response = false }
+  connection.role, connection.server, connection.handle, connection.counted = role, self, handle, counted
   local c = core.attach(self._http, handle, connection)
   if not c then return nil end
   connection.c = c
@@ -562,12 +542,9 @@ local function closed(connection, code)
   sockets.closed(connection, code < 0 and errors.system(code, "read") or nil)
 end
 
-local function onClosed(connection, code) return function() closed(connection, code) end end
+role.onEnd, role.onDrain, role.onFault, role.onTimeout, role.onClosed = message.onEnd, onDrain, onFault, onTimeout, closed
 
-core.setup {
-  onrequest = onRequest, ondata = message.onData, onend = message.onEnd, ondrain = onDrain, onfault = onFault,
-  ontimeout = onTimeout, onclosed = onClosed,
-}
+dispatch.take { onrequest = onRequest }
 
 -- Closing -------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,614 @@
+--- HTTP requests to other servers. A ClientRequest collects its head; the agent finds it a connection; C reads and parses
+--- the response. Source: Node 20; beyond Node, a request is sent again when the idle connection that it was sent on
+--- turns out to have been closed, if nothing was received and sending twice does no harm.
+local core = require("lrun.http")
+local errors = require("errors")
+local process = require("process")
+local validate = require("lrun.validate")
+local agents = require("http.agent")
+local dispatch = require("http.dispatch")
+local message = require("http.message")
+local sockets = require("http.socket")
+
+local band = require("bit").band
+local nextTick = process.nextTick
+local flags = message.flags
+local IncomingMessage, OutgoingMessage = message.IncomingMessage, message.OutgoingMessage
+
+local BEGUN, ENDED, FINISHED = 2, 3, 4 -- message.states
+local MAX_HEADER_SIZE = 16 * 1024
+local MAX_REPLAY = 256 * 1024 -- bytes of a request that are kept for sending it again
+
+local globalAgent = agents.Agent:new { keepAlive = true, scheduling = "lifo", timeout = 5000 }
+
+-- All client connections belong to one owner, whose sweep looks at their timeouts.
+local owner = { _http = core.server(MAX_HEADER_SIZE, 2000) }
+function owner:_limit(ms)
+  if ms > 0 and ms < (self._shortest or math.huge) then self._shortest = ms end
+  if ms > 0 then dispatch.sweep(self, dispatch.interval(self._shortest)) end
+end
+
+local role = {}
+
+-- Connections ---------------------------------------------------------------------------------------------------------
+
+-- A connected socket becomes C's; `received` is what a hasty server has sent already.
+local function connect(socket, maxHeaderSize)
+  local handle, received = socket:_release()
+  if not handle then return nil end
+  socket:_attach(handle)
+  local group = owner._http
+  if maxHeaderSize and maxHeaderSize ~= MAX_HEADER_SIZE then group = core.server(maxHeaderSize, 2000) end
+  local connection = { role = role, server = owner, handle = handle, c = false, request = false, group = group }
+  connection.c = core.attach(group, handle, connection, true)
+  if not connection.c then return nil end
+  sockets.adopt(connection, socket)
+  core.start(connection.c, received)
+  return connection
+end
+
+local function setTimeout(connection, ms)
+  if connection.c and not connection.closed then message.setTimeout(connection, ms) end
+end
+
+-- ClientRequest -------------------------------------------------------------------------------------------------------
+
+---@class ClientRequest: OutgoingMessage
+---@field method string
+---@field path string
+---@field host string
+---@field protocol string
+---@field agent Agent|false
+---@field socket Socket?
+---@field reusedSocket boolean
+---@field aborted boolean
+---@field maxHeadersCount integer
+local ClientRequest = OutgoingMessage:extend("ClientRequest")
+ClientRequest.reusedSocket = false
+ClientRequest.aborted = false
+ClientRequest.protocol = "http:"
+
+local NO_BODY = { GET = true, HEAD = true, DELETE = true, OPTIONS = true, TRACE = true, CONNECT = true }
+local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, TRACE = true }
+
+local function invalidUrl(text) error(errors.coded("ERR_INVALID_URL", "Invalid URL", { input = text }), 0) end
+
+local function parseUrl(text)
+  local scheme, rest = text:match("^(%a[%w+.-]*:)//(.*)$")
+  if not scheme or text:find("[%c%s]") then invalidUrl(text) end
+  local authority, path = rest:match("^([^/?#]*)([^#]*)")
+  local auth, place = authority:match("^(.*)@(.*)$")
+  place = place or authority
+  local host, port = place:match("^%[([%x:.]+)%]:?(%d*)$")
+  if not host then host, port = place:match("^([^:]*):?(%d*)$") end
+  if not host or host == "" or port ~= "" and tonumber(port) > 65535 then invalidUrl(text) end
+  if path:sub(1, 1) ~= "/" then path = "/" .. path end
+  local function unescape(part) return (part:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)) end
+  return { protocol = scheme:lower(), host = host, port = tonumber(port), path = path, auth = auth and unescape(auth) }
+end
+
+local function base64(text)
+  local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+  return (text:gsub("..?.?", function(part)
+    local a, b, c = part:byte(1, 3)
+    local n = a * 65536 + (b or 0) * 256 + (c or 0)
+    local out = ""
+    for i = 3, 0, -1 do
+      local digit = math.floor(n / 64 ^ i) % 64
+      out = out .. alphabet:sub(digit + 1, digit + 1)
+    end
+    return out:sub(1, #part + 1) .. ("="):rep(3 - #part)
+  end))
+end
+
+local function optionsFrom(url, options)
+  local all = {}
+  if type(url) == "string" then all = parseUrl(url)
+  elseif type(url) == "table" then options = url
+  else error(errors.argType("url", "string or table", url), 0) end
+  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
+  for name, value in pairs(options or {}) do all[name] = value end
+  if options and options.hostname then all.host = options.hostname end
+  return all
+end
+
+local function checkOptions(options)
+  if options.protocol and options.protocol ~= "http:" then
+    error(errors.coded("ERR_INVALID_PROTOCOL",
+      ('Protocol "%s" not supported. Expected "http:"'):format(tostring(options.protocol))), 0)
+  end
+  local method = options.method
+  if method ~= nil and type(method) ~= "string" then error(errors.argType("options.method", "string", method), 0) end
+  if method and not core.isToken(method) then
+    error(errors.coded("ERR_INVALID_HTTP_TOKEN", ('Method must be a valid HTTP token ["%s"]'):format(method)), 0)
+  end
+  local path = options.path
+  if path ~= nil and type(path) ~= "string" then error(errors.argType("options.path", "string", path), 0) end
+  if path and path:find("[%z\1-\32\127-\255]") then
+    error(errors.coded("ERR_UNESCAPED_CHARACTERS", "Request path contains unescaped characters"), 0)
+  end
+  validate.optional(validate.string, options.host, "options.host")
+  validate.optional(validate.string, options.socketPath, "options.socketPath")
+  validate.optional(validate.number, options.timeout, "options.timeout", 0)
+  validate.optional(validate.table, options.headers, "options.headers")
+  if options.port ~= nil then validate.port(options.port, "options.port") end
+end
+
+local function chooseAgent(options)
+  local agent = options.agent
+  if agent == nil then return options.createConnection and agents.Agent:new() or globalAgent end
+  if agent == false then return agents.Agent:new() end
+  return agents.checkAgent(agent)
+end
+
+local function hostHeader(self, options)
+  local host = self.host
+  if host:find(":", 1, true) and not host:find("^%[") then host = "[" .. host .. "]" end
+  local port = tonumber(options.port)
+  if port and port ~= 80 then host = host .. ":" .. port end
+  return host
+end
+
+local function setHeaders(self, options)
+  local headers = options.headers or {}
+  if #headers > 0 then
+    for i = 1, #headers, 2 do self:appendHeader(headers[i], headers[i + 1]) end
+  else
+    for name, value in pairs(headers) do self:setHeader(name, value) end
+  end
+  if options.setHost ~= false and not self:hasHeader("host") then self:setHeader("Host", hostHeader(self, options)) end
+  if options.auth and not self:hasHeader("authorization") then
+    self:setHeader("Authorization", "Basic " .. base64(options.auth))
+  end
+end
+
+local function watchSignal(self, signal)
+  if type(signal) ~= "table" or signal.aborted == nil then
+    error(errors.argType("options.signal", "an instance of AbortSignal", signal), 0)
+  end
+  local function abort()
+    self:destroy(errors.coded("ABORT_ERR", "The operation was aborted", { cause = signal.reason, name = "AbortError" }))
+  end
+  if signal.aborted then return nextTick(abort) end
+  signal:once("abort", abort)
+  self:once("close", function() signal:off("abort", abort) end)
+end
+
+---@param url string|table
+---@param options table?
+---@param listener fun(res: IncomingMessage)?
+function ClientRequest:initialize(url, options, listener)
+  if type(options) == "function" then options, listener = nil, options end
+  options = optionsFrom(url, options)
+  if listener ~= nil then validate.func(listener, "callback") end
+  checkOptions(options)
+  self._options = options
+  options.host = options.host or "localhost"
+  options.port = tonumber(options.port) or options.defaultPort or 80
+  self.method = (options.method or "GET"):upper()
+  self.path = options.path or "/"
+  self.host = options.host
+  self.agent = chooseAgent(options)
+  self._state = 0
+  setHeaders(self, options)
+  self.timeout = options.timeout or self.agent.options.requestTimeout
+  if listener then self:once("response", listener) end
+  if options.signal ~= nil then watchSignal(self, options.signal) end
+  nextTick(function() if not self.destroyed then self.agent:addRequest(self) end end)
+end
+
+-- Sending -------------------------------------------------------------------------------------------------------------
+
+-- The head's text; `length` is the body's when it is known.
+local function headText(self, length)
+  local lines = { self.method .. " " .. self.path .. " HTTP/1.1\r\n" }
+  local has = self._places or {}
+  for i = 1, self._fields and #self._fields or 0, 2 do
+    local name, value = self._fields[i], self._fields[i + 1]
+    for _, each in ipairs(type(value) == "table" and value or { value }) do
+      lines[#lines + 1] = name .. ": " .. each .. "\r\n"
+    end
+  end
+  if not has.connection then
+    lines[#lines + 1] = self.agent.keepAlive and "Connection: keep-alive\r\n" or "Connection: close\r\n"
+  end
+  self._chunked = false
+  local coding = has["transfer-encoding"] and tostring(self._fields[has["transfer-encoding"] + 1]):lower()
+  if coding then
+    self._chunked = coding:find("chunked", 1, true) ~= nil
+  elseif not has["content-length"] then
+    if length and (length > 0 or not NO_BODY[self.method]) then
+      lines[#lines + 1] = "Content-Length: " .. length .. "\r\n"
+    elseif not length then
+      lines[#lines + 1] = "Transfer-Encoding: chunked\r\n"
+      self._chunked = true
+    end
+  end
+  lines[#lines + 1] = "\r\n"
+  return table.concat(lines)
+end
+
+-- What was written so far, for a connection that comes later or a second time: `_queue` holds the body's pieces.
+local function keep(self, chunk)
+  self._queued = self._queued + #chunk
+  if self._queued > MAX_REPLAY and self._connection then
+    self._queue = false
+  elseif self._queue then
+    self._queue[#self._queue + 1] = chunk
+  end
+end
+
+local function beginOn(self, connection)
+  self._id = core.begin(connection.c, self._head, self._chunked, self.method == "HEAD")
+end
+
+local function form(self, length)
+  if self._state >= BEGUN then return end
+  self._head = headText(self, length)
+  self._state = BEGUN
+  self._queue, self._queued = {}, 0
+  if self._connection then beginOn(self, self._connection) end
+end
+
+--- Sends the head now.
+function ClientRequest:flushHeaders()
+  form(self, nil)
+  if self._connection then core.flush(self._connection.c) end
+end
+
+local function writeAfterEnd(self, callback)
+  local err = self.destroyed and errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed")
+    or errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")
+  if callback then nextTick(callback, err) end
+  if not self.destroyed then nextTick(function() self:emit("error", err) end) end
+  return false
+end
+
+local function checkChunk(chunk)
+  if type(chunk) ~= "string" then error(errors.argType("chunk", "string", chunk), 0) end
+end
+
+--- Writes a piece of the body; false says: wait for `drain`.
+---@param chunk string
+---@param encoding string|function? accepted; may be left out
+---@param callback function?
+---@return boolean
+function ClientRequest:write(chunk, encoding, callback)
+  if type(encoding) == "function" then callback = encoding end
+  checkChunk(chunk)
+  if self._state >= ENDED or self.destroyed then return writeAfterEnd(self, callback) end
+  form(self, nil)
+  keep(self, chunk)
+  local more
+  if self._connection then
+    more = core.write(self._connection.c, self._id, chunk) == true
+  else
+    more = self._queued < self.writableHighWaterMark
+  end
+  if callback then nextTick(callback) end
+  if not more then self.writableNeedDrain = true end
+  return more
+end
+
+--- Ends the request, after a last piece of its body.
+---@param chunk string|function?
+---@param encoding string|function?
+---@param callback function?
+---@return self
+function ClientRequest:finish(chunk, encoding, callback)
+  if type(chunk) == "function" then chunk, callback = nil, chunk end
+  if type(encoding) == "function" then callback = encoding end
+  if chunk ~= nil then checkChunk(chunk) end
+  if self._state >= ENDED or self.destroyed then
+    if chunk ~= nil then writeAfterEnd(self, callback) end
+    return self
+  end
+  form(self, not self._trailerLines and (chunk and #chunk or 0) or nil)
+  if chunk then keep(self, chunk) end
+  self._state = ENDED
+  if callback then self:once("finish", callback) end
+  if self._connection then
+    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
+    nextTick(function() self:_sent() end)
+  end
+  return self
+end
+
+function ClientRequest:_sent()
+  if self._state == FINISHED or self.destroyed then return end
+  self._state = FINISHED
+  self:emit("finish")
+end
+
+--- Internal: the agent's answer: a socket, connected or about to be.
+---@param socket Socket
+function ClientRequest:_onSocket(socket)
+  if self.destroyed then
+    return nextTick(function() self.agent:_free(socket) end)
+  end
+  self.socket, self._assigned = socket, socket
+  local function ready()
+    if self._assigned ~= socket then return end
+    local connection = socket._connection or connect(socket, self._options.maxHeaderSize)
+    if not connection or connection.closed then return self:_lost(nil) end
+    self:_onConnection(connection)
+  end
+  if not socket._connection and socket.connecting then
+    self._onConnectError = function(err) if self._assigned == socket then self:_failed(err) end end
+    socket:once("error", self._onConnectError)
+    if self.timeout and self.timeout > 0 then
+      socket:setTimeout(self.timeout, function() if socket.connecting then self:emit("timeout") end end)
+    end
+    socket:once("connect", ready)
+    self:emit("socket", socket)
+  else
+    nextTick(function()
+      if self._assigned ~= socket then return end
+      self:emit("socket", socket)
+      ready()
+    end)
+  end
+end
+
+--- Internal: the connection stands: what was written so far goes out.
+function ClientRequest:_onConnection(connection)
+  local socket = connection.socket
+  if self._onConnectError then
+    socket:off("error", self._onConnectError)
+    self._onConnectError = nil
+  end
+  self._connection = connection
+  connection.request, connection.received = self, false
+  setTimeout(connection, self.timeout or 0)
+  if self._state < BEGUN then return end
+  beginOn(self, connection)
+  local queue = self._queue or {}
+  local last = self._state >= ENDED and #queue or 0
+  for i, chunk in ipairs(queue) do
+    if i ~= last or self._trailerLines then core.write(connection.c, self._id, chunk) end
+  end
+  if self._state >= ENDED then
+    core.finish(connection.c, self._id, not self._trailerLines and queue[last] or nil, self._trailerLines)
+    self:_sent()
+  else
+    core.flush(connection.c)
+    if self.writableNeedDrain then
+      self.writableNeedDrain = false
+      nextTick(function() self:emit("drain") end)
+    end
+  end
+end
+
+-- The end -------------------------------------------------------------------------------------------------------------
+
+local function emitClose(self)
+  if self.closed then return end
+  self.closed = true
+  self:emit("close")
+end
+
+-- Takes the request off its connection.
+local function part(self)
+  local connection = self._connection
+  self._assigned, self._connection = nil, nil
+  if connection and connection.request == self then connection.request = false end
+  return connection
+end
+
+--- Internal: ends with an error.
+function ClientRequest:_failed(err)
+  if self.destroyed then return end
+  self.destroyed = true
+  part(self)
+  if err ~= nil then
+    self.errored = err
+    nextTick(function() self:emit("error", err) end)
+  end
+  nextTick(emitClose, self)
+end
+
+--- Internal: the connection was closed before the response came. An idle connection that was closed by the server just
+--- then is no fault of the request: it goes out again on another one.
+function ClientRequest:_lost(err)
+  local response = self.res
+  if self.destroyed then return end
+  if not response and self.reusedSocket and not self._received and IDEMPOTENT[self.method]
+    and (self._queue or self._state < BEGUN) then
+    part(self)
+    self.reusedSocket = false
+    return self.agent:addRequest(self)
+  end
+  if response then
+    if not response.complete and not response.destroyed then
+      response:destroy(errors.coded("ECONNRESET", "aborted"))
+    end
+    part(self)
+    self.destroyed = true
+    return nextTick(emitClose, self)
+  end
+  self:_failed(err or errors.coded("ECONNRESET", "socket hang up"))
+end
+
+--- Gives the request up: closes its connection; `error` (ECONNRESET, "socket hang up", when none is given) and `close` follow.
+---@param err any?
+---@return self
+function ClientRequest:destroy(err)
+  if self.destroyed then return self end
+  local response, assigned = self.res, self._assigned
+  self.agent:_forget(self)
+  if response then
+    self.destroyed = true
+    local connection = part(self)
+    if not response.complete and not response.destroyed then
+      response:destroy(err or errors.coded("ECONNRESET", "aborted"))
+    end
+    if connection then core.close(connection.c) end
+    if err ~= nil then nextTick(function() self:emit("error", err) end) end
+    nextTick(emitClose, self)
+    return self
+  end
+  if assigned and self._onConnectError then
+    assigned:off("error", self._onConnectError)
+    assigned:on("error", function() end)
+  end
+  self:_failed(err or errors.coded("ECONNRESET", "socket hang up"))
+  if assigned then assigned:destroy() end
+  return self
+end
+
+--- The old name of `destroy`.
+function ClientRequest:abort()
+  if self.aborted then return end
+  self.aborted = true
+  nextTick(function() self:emit("abort") end)
+  self:destroy()
+end
+
+--- Emits `timeout` after `ms` without traffic; it is the listener who destroys.
+---@param ms integer
+---@param listener function?
+---@return self
+function ClientRequest:setTimeout(ms, listener)
+  validate.number(ms, "msecs", 0)
+  if listener then self:once("timeout", listener) end
+  self.timeout = ms
+  if self._connection then setTimeout(self._connection, ms)
+  elseif self.socket and self.socket.connecting then self.socket:setTimeout(ms) end
+  return self
+end
+
+---@return self
+function ClientRequest:setNoDelay(on)
+  if self.socket then self.socket:setNoDelay(on) else self:once("socket", function(socket) socket:setNoDelay(on) end) end
+  return self
+end
+
+---@return self
+function ClientRequest:setSocketKeepAlive(on, delay)
+  if self.socket then self.socket:setKeepAlive(on, delay)
+  else self:once("socket", function(socket) socket:setKeepAlive(on, delay) end) end
+  return self
+end
+
+--- Output is gathered anyway.
+function ClientRequest:cork() return self end
+function ClientRequest:uncork() return self end
+
+message.defineOutgoing(ClientRequest, { connection = function(self) return self.socket end })
+
+-- What the connection says --------------------------------------------------------------------------------------------
+
+local function interim(request, response)
+  if response.statusCode == 100 then request:emit("continue") end
+  request:emit("information", {
+    statusCode = response.statusCode, statusMessage = response.statusMessage, httpVersion = response.httpVersion,
+    headers = response.headers, rawHeaders = response.rawHeaders,
+  })
+end
+
+-- The protocol changes: the socket goes to the listener.
+local function handOver(connection, request, response, name)
+  part(request)
+  request.res = response
+  local socket, rest = sockets.takeOver(connection)
+  if request.agent then request.agent:_removeSocket(socket) end
+  request.destroyed = true
+  if not request:emit(name, response, socket, rest) then socket:destroy() end
+  nextTick(emitClose, request)
+end
+
+local function onResponse(connection, status, head, bits)
+  local request = connection.request
+  if not request then return core.close(connection.c) end -- nobody asked
+  local response = { _connection = false, _head = false, _flags = 0, statusCode = 0, req = false }
+  response._connection, response._head, response._flags, response.statusCode, response.req = connection, head, bits, status, request
+  setmetatable(response, IncomingMessage)
+  request._received = true
+  if status == 101 then return handOver(connection, request, response, "upgrade") end
+  if status < 200 then
+    connection.interim = true
+    return interim(request, response)
+  end
+  if request.method == "CONNECT" and status < 300 then return handOver(connection, request, response, "connect") end
+  connection.incoming, connection.last = response, response
+  connection.keepAlive = band(bits, flags.keepAlive) ~= 0
+  request.res = response
+  if request:listenerCount("response") == 0 then
+    response:resume()
+    return
+  end
+  request:emit("response", response)
+end
+
+-- How long the server says that it keeps idle connections; a second less is safe.
+local function idleLimit(connection, agent)
+  local hint = connection.last and connection.last.headers["keep-alive"]
+  local seconds = hint and tonumber(hint:match("timeout=(%d+)"))
+  local limit = agent.options.timeout or 0
+  if seconds then
+    local ms = math.max(seconds * 1000 - 1000, 500)
+    if limit == 0 or ms < limit then limit = ms end
+  end
+  return limit
+end
+
+function role.onEnd(connection, section)
+  if connection.interim then
+    connection.interim = nil
+    return
+  end
+  local request, response = connection.request, connection.incoming
+  if not request or not response then return end
+  local agent = request.agent
+  local reusable = connection.keepAlive and request._state >= ENDED and agent.keepAlive
+    and not tostring(request:getHeader("connection") or ""):lower():find("close", 1, true)
+  connection.request = false
+  request._assigned, request._connection = nil, nil
+  request.destroyed = true
+  nextTick(emitClose, request)
+  if reusable then
+    setTimeout(connection, idleLimit(connection, agent))
+    nextTick(function()
+      if not connection.closed then agent:_free(connection.socket) end
+    end)
+  end
+  message.onEnd(connection, section)
+  if not reusable then core.close(connection.c) end
+end
+
+function role.onDrain(connection)
+  local request = connection.request
+  if not request then return end
+  request.writableNeedDrain = false
+  request:emit("drain")
+end
+
+function role.onFault(connection, _, code, reason, packet)
+  local request = connection.request
+  if not request then return core.close(connection.c) end
+  local err = errors.coded(code, "Parse Error: " .. reason, { reason = reason, rawPacket = packet, bytesParsed = 0 })
+  if request.res then request:destroy(err) else request:_failed(err) end
+  core.close(connection.c)
+end
+
+function role.onTimeout(connection)
+  local request = connection.request
+  if not request then return core.close(connection.c) end -- idle long enough
+  if connection.socket then connection.socket:emit("timeout") end
+  request:emit("timeout")
+end
+
+function role.onClosed(connection, code)
+  connection.closed = true
+  local request, incoming = connection.request, connection.incoming
+  connection.request, connection.incoming = false, nil
+  if incoming and not incoming.complete and not incoming.destroyed then
+    incoming:destroy(errors.coded("ECONNRESET", "aborted"))
+  end
+  sockets.closed(connection)
+  if request then request:_lost(code < 0 and errors.system(code, "read") or nil) end
+end
+
+dispatch.take { onresponse = onResponse }
+
+return { ClientRequest = ClientRequest, globalAgent = globalAgent }
