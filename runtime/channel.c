@@ -16,6 +16,7 @@
 #include "errors.h"
 #include "modules.h"
 #include "outbox.h"
+#include "text.h"
 #include "vm.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -48,6 +49,7 @@ struct channel {
   int fd;
   frame_wire_t wire;
   frame_reader_t reader;
+  frame_t current; /* what channel_next gave last */
   outbox_t outbox;
   uv_poll_t poll;       /* these three are closed by channel_shut; the last one frees the channel */
   uv_prepare_t prepare; /* active while something waits for the end of the turn */
@@ -178,6 +180,7 @@ static const char *kind_of(int fd) {
 
 static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message) {
   bool handle = frame->kind == FRAME_DESCRIPTOR;
+  ch->current = *frame;
   *message = (channel_message_t){frame->body, frame->length, -1, handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE};
   if (!handle) return;
   message->fd = take_received(ch);
@@ -474,6 +477,37 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   return ch->outbox.queued < BACKLOG_MAX;
 }
 
+/* appendJson(message, fd or -1) → what channel_append returns; or nil and why the message cannot be carried
+ */
+static int l_append_json(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  const char *text;
+  size_t length;
+  if (!ch) return lua_pushinteger(L, UV_EPIPE), 1;
+  const char *error = text_encode(L, 2, &text, &length);
+  if (error) {
+    lua_pushnil(L);
+    lua_pushstring(L, error);
+    return 2;
+  }
+  lua_pushinteger(L, channel_append(ch, text, length, (int)lua_tointeger(L, 3)));
+  return 1;
+}
+
+/* decodeJson() → true and the message that channel_next gave last, or false */
+static int l_decode_json(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  const char *error = ch ? text_decode(L, ch->current.body, ch->current.length) : "closed";
+  lua_pushboolean(L, error == NULL);
+  if (error) return 1;
+  if (lua_type(L, -2) == LUA_TLIGHTUSERDATA) {
+    lua_pushnil(L); /* a message that is `null` */
+    lua_replace(L, -3);
+  }
+  lua_insert(L, -2);
+  return 2;
+}
+
 /* wait(callback): calls it once what was queued so far is written, or with the error. */
 static int l_wait(lua_State *L) {
   channel_t *ch = check_channel(L);
@@ -583,10 +617,20 @@ static void push_address(lua_State *L, const char *name, address_t address) {
 }
 
 int luaopen_lrun_channel(lua_State *L) {
-  static const luaL_Reg methods[] = {{"wait", l_wait},   {"take", l_take},       {"answered", l_answered},
-                                     {"close", l_close}, {"destroy", l_destroy}, {"ref", l_ref},
-                                     {"unref", l_unref}, {"pause", l_pause},     {"resume", l_resume},
-                                     {"fd", l_fd},       {"queued", l_queued},   {"received", l_received},
+  static const luaL_Reg methods[] = {{"wait", l_wait},
+                                     {"appendJson", l_append_json},
+                                     {"decodeJson", l_decode_json},
+                                     {"take", l_take},
+                                     {"answered", l_answered},
+                                     {"close", l_close},
+                                     {"destroy", l_destroy},
+                                     {"ref", l_ref},
+                                     {"unref", l_unref},
+                                     {"pause", l_pause},
+                                     {"resume", l_resume},
+                                     {"fd", l_fd},
+                                     {"queued", l_queued},
+                                     {"received", l_received},
                                      {NULL, NULL}};
   static const luaL_Reg functions[] = {
       {"open", l_open}, {"pair", l_pair}, {"closeFd", l_close_fd}, {"kindOf", l_kind_of}, {NULL, NULL}};

@@ -8,7 +8,7 @@
 local ffi = require("ffi")
 local uv = require("luv")
 local channels = require("lrun.channel")
-local codecs = require("lrun.codec")
+local codec = require("lrun.codec")
 local errors = require("errors")
 local process = require("process")
 local events = require("events")
@@ -141,13 +141,15 @@ end
 -- Takes what has arrived, message by message. A listener may throw or wait: then the host calls again, and a coroutine
 -- that went on later finds that its turn is over.
 local function batch(state)
-  local turn, decode, incoming = state.turn + 1, state.codec.decode, state.incoming
+  local turn, incoming = state.turn + 1, state.incoming
   state.turn = turn
   while state.turn == turn and state.address do
     nextMessage(state.address, incoming)
     local kind = incoming.kind
     if kind == NOTHING then return end
-    local ok, message = decode(incoming.body, incoming.length)
+    local ok, message
+    if state.wire == "lua" then ok, message = codec.decode(incoming.body, incoming.length)
+    else ok, message = state.channel:decodeJson() end
     if not ok then
       if incoming.fd >= 0 then channels.closeFd(incoming.fd) end
       return state.channel:destroy("not a message of this serialization")
@@ -183,13 +185,18 @@ end
 
 -- Sending -------------------------------------------------------------------------------------------------------------
 
+local null = require("cjson").null
 local SENDABLE = { string = true, table = true, number = true, boolean = true, cdata = true }
 
 local function checkMessage(message)
   if message == nil then error(errors.missing("message"), 0) end
-  if not SENDABLE[type(message)] and message ~= codecs.null then
+  if not SENDABLE[type(message)] and message ~= null then
     error(errors.argType("message", "string, table, number, or boolean", message), 0)
   end
+end
+
+local function unsendable(reason)
+  error(errors.coded("ERR_INVALID_ARG_VALUE", "The argument 'message' cannot be sent: " .. tostring(reason)), 0)
 end
 
 -- Why the message was not queued: the message's fault is thrown, the system's returned.
@@ -197,7 +204,7 @@ local function refused(code)
   if code == TOO_LONG then
     error(errors.coded("ERR_OUT_OF_RANGE", "The argument 'message' cannot be sent: it is longer than 512 MiB"), 0)
   elseif code == POINTER then
-    error(errors.coded("ERR_INVALID_ARG_VALUE", "The argument 'message' cannot be sent: cannot serialize 'lightuserdata'"), 0)
+    unsendable("cannot serialize 'lightuserdata'")
   end
   return false, errors.system(code, "write")
 end
@@ -207,9 +214,18 @@ end
 ---@return Error? err
 function ipc.append(state, message, fd, callback)
   checkMessage(message)
-  if not state.address then return false, errors.coded("ERR_IPC_CHANNEL_CLOSED", "Channel closed") end
-  local bytes, length = state.codec.encode(message)
-  local room = append(state.address, bytes, length, fd or -1)
+  local address = state.address
+  if not address then return false, errors.coded("ERR_IPC_CHANNEL_CLOSED", "Channel closed") end
+  local room
+  if state.wire == "lua" then
+    local bytes, length = codec.encode(message)
+    if not bytes then unsendable(length) end
+    room = append(address, bytes, length, fd or -1)
+  else
+    local reason
+    room, reason = state.channel:appendJson(message, fd or -1)
+    if not room then unsendable(reason) end
+  end
   if room < 0 then return refused(room) end
   if callback then state.channel:wait(callback) end
   return room == 1
@@ -283,7 +299,7 @@ end
 ---@param options { wire: "lua"|"json", onClosed: function? } onClosed is called after the `disconnect` event
 function ipc.setup(target, fd, options)
   local state = { target = target, wire = options.wire, onClosed = options.onClosed, refs = 0, turn = 0, sockets = { sent = {}, got = {} } }
-  state.codec, state.incoming = codecs[options.wire], ffi.new("lrun_channel_message_t")
+  state.incoming = ffi.new("lrun_channel_message_t")
   local channel, address = channels.open(fd, options.wire,
     function() return batch(state) end, function(reason) return onClose(state, reason) end)
   if not channel then error(address, 0) end
