@@ -3,8 +3,9 @@
  *
  * In: poll → recvmsg → one entry into Lua for a batch, which takes message after message by channel_next.
  * Descriptors wait in `received` for the frames that name them, which come with their first byte or after it.
- * Out: channel_append → outbox → written once each loop turn (prepare, before the loop blocks), after each
- * batch of reads, or when 64 KiB have gathered. What is left at exit is written by an exit hook.
+ * Out: channel_append → outbox → written at once when nothing was for a millisecond, else once each loop turn
+ * (prepare, before the loop blocks), after each batch of reads, or when 64 KiB have gathered. What is left at
+ * exit is written by an exit hook.
  *
  * Life: open → closing (no more sends; what is queued is written) → closed (socket gone, on_close has run,
  * memory is freed when libuv lets go of the handles). The poll handle keeps the loop alive while `refs` says
@@ -29,7 +30,8 @@
 #include <unistd.h>
 
 enum {
-  FLUSH_AT = 64 * 1024,     /* queued bytes that do not wait for the end of the turn */
+  FLUSH_AT = 64 * 1024, /* queued bytes that do not wait for the end of the turn */
+  GATHER_NS = 1000000,  /* nor does a message, when none was written for so long: a script may compute next */
   BACKLOG_MAX = 128 * 1024, /* `send` returns false from here on */
   READS_PER_TURN = 16,      /* before other handles get their turn */
   RECEIVED_MAX = 64,        /* descriptors that came and that no frame has named yet */
@@ -59,6 +61,7 @@ struct channel {
   int received[RECEIVED_MAX];
   int received_count;
   double bytes_received;
+  uint64_t wrote_at; /* when bytes last went to the socket, ns */
   callback_wait_t *waits, *last_wait;
   int on_batch, on_close, self; /* registry refs; self anchors the userdata while the channel is open */
   channel_t **box;              /* in the userdata */
@@ -100,6 +103,7 @@ static void run_callbacks(channel_t *ch) {
 /* Writes without entering Lua. A peer that is gone shows when the channel is read to its end. */
 static void write_out(channel_t *ch) {
   int rc = outbox_write(&ch->outbox, ch->fd, false);
+  ch->wrote_at = uv_hrtime();
   ch->writable = rc != UV_EAGAIN;
   if (rc < 0 && rc != UV_EAGAIN) {
     if (rc == -ETOOMANYREFS) schedule_flush(ch); /* too many descriptors under way in all: again next turn */
@@ -472,8 +476,9 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   bool done = json ? outbox_append(&ch->outbox, body, length, "\n", 1, fd)
                    : outbox_append(&ch->outbox, head, sizeof head, body, length, fd);
   if (!done) return UV_ENOMEM;
-  if (ch->outbox.queued >= FLUSH_AT && ch->writable) write_out(ch);
-  schedule_flush(ch);
+  if (ch->writable && (ch->outbox.queued >= FLUSH_AT || uv_hrtime() - ch->wrote_at > GATHER_NS))
+    write_out(ch);
+  if (ch->outbox.head || ch->waits) schedule_flush(ch);
   return ch->outbox.queued < BACKLOG_MAX;
 }
 
@@ -520,6 +525,7 @@ static int l_wait(lua_State *L) {
   if (ch->last_wait) ch->last_wait->next = wait;
   else ch->waits = wait;
   ch->last_wait = wait;
+  schedule_flush(ch);
   return 0;
 }
 

@@ -1,0 +1,277 @@
+local await = require("await")
+local child_process = require("child_process")
+local children = require("spec.support.children")
+local errors = require("errors")
+local once, ask = children.once, children.ask
+
+local MIB = 1024 * 1024
+
+local function goodbye(child)
+  child:disconnect()
+  once(child, "close")
+end
+
+-- What must hold on either wire.
+local function shared(wire)
+  local options = { serialization = wire }
+
+  describe("the channel on the " .. wire .. " wire", function()
+    it("carries values both ways", function()
+      local child = children.fork("echo", options)
+      assert.is_true(child.connected)
+      for _, value in ipairs{
+        "", "text", "üñí\1\r\n\"\\\127", 0, -1, 1.5, 2 ^ 53, 1e300, 0.1, true, false, { 1, 2, 3 }, { a = { b = { c = "d" } } }, {},
+        { list = { { x = 1 }, { x = 2 } }, flag = false }, ("x"):rep(70000),
+      } do
+        assert.same(value, ask(child, value))
+      end
+      goodbye(child)
+      assert.is_false(child.connected)
+      assert.is_nil(child.channel)
+    end)
+
+    it("keeps the order of a burst, and says when to wait", function()
+      local child = children.fork("echo", options)
+      local count, full, written, got = 5000, 0, 0, {}
+      for i = 1, count do
+        if not child:send({ i = i, pad = ("p"):rep(100) }, function(err)
+          assert.is_nil(err)
+          written = written + 1
+        end) then full = full + 1 end
+      end
+      assert.is_true(full > 0)
+      assert.equal(0, written)
+      await(function(done)
+        child:on("message", function(message)
+          got[#got + 1] = message.i
+          if #got == count then done() end
+        end)
+      end)
+      for i = 1, count do assert.equal(i, got[i]) end
+      assert.equal(count, written)
+      goodbye(child)
+    end)
+
+    it("carries 64 MiB", function()
+      local child = children.fork("echo", options)
+      local big = ("0123456789abcdef"):rep(4 * MIB)
+      assert.is_true(ask(child, big) == big)
+      assert.equal("small", ask(child, "small"))
+      goodbye(child)
+    end)
+
+    it("delivers what was sent just before process.exit", function()
+      local child = children.fork("goodbye", options, 200, 2000)
+      local count, codes = 0, nil
+      child:on("message", function(message)
+        count = count + 1
+        assert.equal(count, message.i)
+        assert.equal(2000, #message.text)
+      end)
+      child:on("exit", function(code) codes = code end)
+      once(child, "close")
+      assert.same({ 200, 3 }, { count, codes })
+    end)
+
+    it("sends what is queued before it disconnects", function()
+      local child = children.fork("slow", options, 3000)
+      local result
+      child:on("message", function(message) result = message end)
+      for i = 1, 3000 do child:send({ i = i, pad = ("p"):rep(200) }) end
+      child:disconnect()
+      assert.is_false(child.connected)
+      once(child, "close")
+      assert.equal(0, child.exitCode)
+      assert.is_nil(result)          -- what comes after a disconnect has nobody to hear it
+    end)
+
+    it("keeps memory flat on both sides when the receiver is slow and the sender waits", function()
+      local count = 100000
+      local child = children.fork("slow", options, count)
+      local sent = 0
+      local function pump()
+        while sent < count do
+          sent = sent + 1
+          if not child:send({ i = sent, pad = "0123456789" }, sent % 500 == 0 and pump or nil) and sent % 500 == 0 then return end
+        end
+      end
+      pump()
+      local result = once(child, "message")
+      assert.equal(count, result.received)
+      assert.is_true(result.rss < 64 * MIB)
+      assert.is_true(process.memoryUsage().rss < 600 * MIB)
+      goodbye(child)
+    end)
+
+    it("keeps messages for a listener that comes late", function()
+      local child = children.fork("late", options)
+      assert.equal("ready", once(child, "message"))
+      local got = {}
+      child:on("message", function(message) got[#got + 1] = message end)
+      for i = 1, 3 do child:send(i) end
+      children.eventually(function() return #got == 3 end)
+      assert.same({ 1, 2, 3 }, got)
+      goodbye(child)
+    end)
+
+    it("emits disconnect in the child when its parent ends or disconnects", function()
+      local child = children.fork("disconnects", { serialization = wire, silent = true })
+      once(child, "message")
+      child:disconnect()
+      assert.equal("disconnected", children.text(child.stdout))
+      local output = children.text(child_process.spawn(process.execPath, { "-e", ([[
+        local child = require("child_process").fork(%q, { "disconnects" }, { serialization = %q })
+        child:on("message", function() process.kill(process.pid, "SIGKILL") end)]]):format(children.fixture, wire) },
+        { stdio = { "ignore", "pipe", "inherit" } }).stdout)
+      assert.equal("disconnected", output)
+    end)
+
+    it("fails sends to a channel that is closed", function()
+      local child = children.fork("nothing", options)
+      once(child, "close")
+      local failures = {}
+      child:on("error", function(err) failures[#failures + 1] = err end)
+      assert.is_false(child:send("x"))
+      assert.is_false(child:send("x", function(err) failures[#failures + 1] = err end))
+      child:disconnect()
+      children.eventually(function() return #failures == 3 end)
+      assert.equal("ERR_IPC_DISCONNECTED", failures[1].code)
+      assert.equal("ERR_IPC_CHANNEL_CLOSED", failures[2].code)
+      assert.equal("ERR_IPC_CHANNEL_CLOSED", failures[3].code)
+    end)
+
+    it("tells the callbacks of a peer that was killed", function()
+      local child = children.fork("stuck", options)
+      once(child, "message")
+      local outcomes = {}
+      for _ = 1, 4 do
+        child:send(("x"):rep(MIB), function(err) outcomes[#outcomes + 1] = err and err.code or "written" end)
+      end
+      child:kill("SIGKILL")
+      once(child, "close")
+      children.eventually(function() return #outcomes == 4 end)
+      assert.equal("ERR_IPC_CHANNEL_CLOSED", outcomes[4])
+    end)
+
+    it("refuses what cannot be sent, and sends nothing", function()
+      local child = children.fork("echo", options)
+      local cyclic = {}
+      cyclic.cyclic = cyclic
+      local function code(...)
+        local ok, err = pcall(child.send, child, ...)
+        assert.is_false(ok)
+        return err.code
+      end
+      assert.equal("ERR_MISSING_ARGS", code(nil))
+      assert.equal("ERR_MISSING_ARGS", code())
+      assert.equal("ERR_INVALID_ARG_TYPE", code(print))
+      assert.equal("ERR_INVALID_ARG_TYPE", code(coroutine.create(print)))
+      assert.equal("ERR_INVALID_ARG_TYPE", code(io.stdout))
+      assert.equal("ERR_INVALID_ARG_VALUE", code({ f = print }))
+      assert.equal("ERR_INVALID_ARG_VALUE", code({ deep = { io.stdout } }))
+      assert.equal("ERR_INVALID_ARG_VALUE", code(cyclic))
+      assert.equal("ERR_INVALID_HANDLE_TYPE", code("x", {}))
+      assert.equal("ERR_INVALID_HANDLE_TYPE", code("x", "socket"))
+      assert.equal("ERR_INVALID_ARG_TYPE", code("x", nil, "options"))
+      assert.equal("after", ask(child, "after"))
+      goodbye(child)
+    end)
+
+    it("can be on descriptor 0", function()
+      local child = child_process.spawn(process.execPath, { children.fixture, "echo" },
+        { stdio = { "ipc", "inherit", "inherit" }, serialization = wire })
+      assert.same({ a = 1 }, ask(child, { a = 1 }))
+      goodbye(child)
+    end)
+
+    it("keeps internal messages to themselves", function()
+      local child = children.fork("echo", options)
+      local internal
+      child:on("internalMessage", function(message) internal = message end)
+      child:send{ cmd = "NODE_SECRET" }
+      assert.equal("plain", ask(child, "plain"))
+      assert.is_nil(internal)        -- the child did not hear it as a message, so did not send it back
+      goodbye(child)
+    end)
+
+    it("answers a listener that throws or waits, and goes on", function()
+      local child = children.fork("echo", options)
+      local got = {}
+      child:on("message", function(message)
+        if message == 2 then await.sleep(20) end
+        got[#got + 1] = message
+      end)
+      for i = 1, 4 do child:send(i) end
+      children.eventually(function() return #got == 4 end)
+      assert.same({ 1, 3, 4, 2 }, got)
+      goodbye(child)
+    end)
+  end)
+end
+
+shared("lua")
+shared("json")
+
+describe("the lua wire", function()
+  it("keeps tables as they are", function()
+    local child = children.fork("echo")
+    for _, value in ipairs{
+      { 1, nil, 3, name = "mixed" }, { [-1] = "a", [2.5] = "b", [true] = false }, { "\0\255\128" }, { [1e15] = 1 }, { { {} } },
+    } do
+      assert.same(value, ask(child, value))
+    end
+    local same = ask(child, errors.Error:new("message", { code = "CODE" }))
+    assert.same({ "message", "CODE" }, { same.message, same.code })
+    assert.is_nil(getmetatable(same))
+    assert.equal("1LL", tostring(ask(child, 1LL)))
+    goodbye(child)
+  end)
+end)
+
+describe("the json wire", function()
+  it("has Node's conventions", function()
+    local child = children.fork("echo", { serialization = "json" })
+    local null = require("cjson").null
+    assert.same({ 1, null, 3 }, ask(child, { 1, nil, 3 }))
+    assert.same({ ["1"] = "a", x = 1 }, ask(child, { "a", x = 1 }))
+    assert.same({ b = 1 }, ask(child, { a = null, b = 1 }))
+    assert.same({ null }, ask(child, { 0 / 0 }))
+    assert.equal(1 / 3, ask(child, 1 / 3))
+    assert.equal(9007199254740991, ask(child, 9007199254740991))
+    local ok, err = pcall(child.send, child, { [true] = 1 })
+    assert.is_false(ok)
+    assert.equal("ERR_INVALID_ARG_VALUE", err.code)
+    goodbye(child)
+  end)
+end)
+
+describe("fork", function()
+  it("hands env, execArgv and arguments on, and hides the channel", function()
+    local child = children.fork("environment", { env = { HOME = "x", PATH = process.env.PATH }, execArgv = { "-O2" } }, "HOME", "b")
+    local got = once(child, "message")
+    assert.equal("x", got.env)
+    assert.is_nil(got.channel)
+    assert.same({ "-O2" }, got.execArgv)
+    assert.same({ "environment", "HOME", "b" }, got.argv)
+    once(child, "close")
+  end)
+
+  it("keeps nobody alive by itself, but by a listener or by ref", function()
+    local output = children.text(child_process.spawn(process.execPath, { "-e", ([[
+      local child = require("child_process").fork(%q, { "idle" })
+      child:unref()
+      child:on("message", function() end)
+      child.channel:unref()
+      process:on("exit", function() io.write("ended") child:kill() end)]]):format(children.fixture) },
+      { stdio = { "ignore", "pipe", "inherit" } }).stdout)
+    assert.equal("ended", output)
+  end)
+
+  it("is not confused by a grandchild that inherits the environment", function()
+    local child = child_process.fork(children.fixture, { "echo" })
+    assert.equal("x", ask(child, "x"))
+    local grandchild = child_process.spawnSync(process.execPath, { "-e", "io.write(tostring(process.send))" })
+    assert.equal("nil", grandchild.stdout)
+    goodbye(child)
+  end)
+end)
