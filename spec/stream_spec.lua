@@ -182,6 +182,18 @@ describe("Writable", function()
     assert.equal("ERR_STREAM_DESTROYED", err.code)
   end)
 
+  it("calls finish's callbacks before the event, with the error when it failed", function()
+    local order = {}
+    local sink = stream.Writable:new{ write = function(_, _, callback) callback() end }
+    sink:on("finish", function() order[#order + 1] = "finish" end)
+    sink:finish("x", function() order[#order + 1] = "callback" end)
+    await(function(done) sink:on("close", done) end)
+    assert.same({ "callback", "finish" }, order)
+    local failing = stream.Writable:new{ final = function(_, callback) callback(errors.Error:new("final")) end }
+    failing:on("error", function() end)
+    assert.equal("final", tostring(await(function(done) failing:finish(done) end)))
+  end)
+
   it("throws for wrong arguments, naming them", function()
     local sink = stream.Writable:new{ write = function(_, _, callback) callback() end }
     local function message(f, ...) return tostring(select(2, pcall(f, ...))) end

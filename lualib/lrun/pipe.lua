@@ -49,8 +49,8 @@ local function listeners(source, destination, entry, finish)
     if destination:write(chunk) == false then wait(source, entry) end
   end
   function entry.onEnd()
-    remove(source, entry)
-    if finish then destination:finish() end
+    if not finish then return remove(source, entry) end
+    destination:finish()             -- its `finish` or `close` parts them
   end
   function entry.onDrain() release(source, entry) end
   function entry.onError(err)

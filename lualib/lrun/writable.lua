@@ -90,14 +90,20 @@ local function afterFinish(self)
 end
 
 local function emitFinish(self)
+  nextTick(afterFinish, self)
+  self:emit("finish")
+end
+
+-- The callbacks of `finish` come before its event, each in a tick of its own, because one of them may wait.
+local function finishNow(self)
   local ws = self._ws
   ws.finishing = false
   if not needsFinish(self, ws) then return end
   ws.finished = true
   self.writableFinished = true
+  if not ws.onFinish then return emitFinish(self) end
   callFinishers(ws)
-  nextTick(afterFinish, self)
-  self:emit("finish")
+  nextTick(emitFinish, self)
 end
 
 local function callFinal(self, ws)
@@ -113,7 +119,7 @@ local function callFinal(self, ws)
       destroy.withError(self, err)
     elseif needsFinish(self, ws) and not ws.finishing then
       ws.finishing = true
-      nextTick(emitFinish, self)
+      nextTick(finishNow, self)
     end
   end
   local ok, thrown = pcall(self._final, self, done)
@@ -127,7 +133,7 @@ local function finishMaybe(self, ws)
     if self._final then return callFinal(self, ws) end
   end
   ws.finishing = true
-  nextTick(emitFinish, self)
+  nextTick(finishNow, self)
 end
 
 -- Writing -------------------------------------------------------------------------------------------------------------
@@ -294,6 +300,8 @@ function Writable:finish(chunk, encoding, callback)
   if callback then
     if err or ws.finished then
       nextTick(callback, err)
+    elseif self.destroyed then
+      nextTick(callback, self.errored or destroyedError("finish"))
     else
       ws.onFinish = ws.onFinish or {}
       ws.onFinish[#ws.onFinish + 1] = callback
