@@ -8,6 +8,7 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,11 +91,23 @@ static const char *put_string(output_t *out, const char *text, size_t length) {
   return reason ? reason : put(out, "\"", 1);
 }
 
+static size_t format_integer(char *text, int64_t number) {
+  char digits[MAX_NUMBER];
+  size_t at = sizeof digits, length = 0;
+  uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
+  do {
+    digits[--at] = (char)('0' + left % 10);
+    left /= 10;
+  } while (left > 0);
+  if (number < 0) text[length++] = '-';
+  memcpy(text + length, digits + at, sizeof digits - at);
+  return length + sizeof digits - at;
+}
+
 /* The shortest digits that give the number back. Returns their count. */
 static size_t format_number(char *text, double number) {
   int length = 0;
-  if (number == floor(number) && fabs(number) <= EXACT)
-    return (size_t)snprintf(text, MAX_NUMBER, "%lld", (long long)number);
+  if (number == floor(number) && fabs(number) <= EXACT) return format_integer(text, (int64_t)number);
   for (int precision = 15; precision <= 17; precision++) {
     length = snprintf(text, MAX_NUMBER, "%.*g", precision, number);
     if (strtod(text, NULL) == number) break;
