@@ -75,7 +75,7 @@ function socket.takeOver(connection)
   for name in pairs(shared) do each[name] = nil end
   each._connection = nil
   each._rs.reading = false
-  if each._rs.flowing then each:read(0) end
+  if not each._rs.paused then each:read(0) end -- also to notice the peer's end
   return each, rest
 end
 
