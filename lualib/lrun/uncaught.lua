@@ -28,7 +28,7 @@ local function fields(err, colors)
     if not SHOWN_ELSEWHERE[key] and not (type(key) == "string" and key:find("^_")) then others[key] = value end
   end
   if next(others) == nil then return nil end
-  local ok, text = pcall(function() return require("inspect").inspect(others, { depth = 1, colors = colors }) end)
+  local ok, text = pcall(function() return require("inspect").inspect(others, { depth = 1, colors = colors, breakLength = 120 }) end)
   return ok and text or nil
 end
 
