@@ -49,21 +49,31 @@ static void on_signal(int number) {
   if (state.wake) uv_async_send(state.wake);
 }
 
-void interrupt_open(lua_State *L, uv_async_t *wake) {
+static void install(struct sigaction *before) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, before);
+}
+
+void interrupt_open(lua_State *L, uv_async_t *wake) {
   state.L = L;
   state.wake = wake;
-  sigaction(SIGINT, &action, &state.before);
+  install(&state.before);
+}
+
+void interrupt_renew(void) {
+  struct sigaction now;
+  if (state.wake && sigaction(SIGINT, NULL, &now) == 0 && now.sa_handler == SIG_DFL) install(NULL);
 }
 
 void interrupt_guard(lua_State *L) {
   state.L = L;
   state.pending = 0;
   state.guarded = 1;
+  interrupt_renew();
 }
 
 bool interrupt_unguard(lua_State *L) {

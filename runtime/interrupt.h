@@ -9,6 +9,9 @@
 /* From now on SIGINT sends `wake`, which the caller owns. One VM of a process may have it. */
 void interrupt_open(lua_State *L, uv_async_t *wake);
 
+/* Takes SIGINT again when a listener in Lua had it and gave it back. */
+void interrupt_renew(void);
+
 /* While a chunk runs, SIGINT makes it throw "interrupted!" again and again until the guard is taken off. Code
  * that LuaJIT has compiled does not notice: the caller sees to it that none runs. Returns whether it was
  * interrupted. */

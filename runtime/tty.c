@@ -47,21 +47,21 @@ typedef struct {
   uv_poll_t poll;  /* active while a line is edited */
   uv_async_t wake; /* the prompt was erased, SIGINT came, or input is left over */
   uv_signal_t resized;
-  uv_signal_t suspended; /* Ctrl-Z; active while a line is edited */
-  uv_prepare_t flush;    /* what was printed without a newline is shown before the loop waits */
-  int handler;           /* registry ref of the Lua function */
-  bool editing;          /* a prompt waits for its line */
-  const char *wish;      /* what a key of ours asked for: "complete" or "search" */
-  bool searching;        /* keys go to the handler, not to libedit */
-  bool feeding;          /* feed is on the stack */
-  bool closed;           /* close_tty was here */
-  bool ended;            /* the terminal is gone */
+  uv_prepare_t flush; /* what was printed without a newline is shown before the loop waits */
+  int handler;        /* registry ref of the Lua function */
+  bool editing;       /* a prompt waits for its line */
+  const char *wish;   /* what a key of ours asked for: an event of the handler, or SUSPEND */
+  bool searching;     /* keys go to the handler, not to libedit */
+  bool feeding;       /* feed is on the stack */
+  bool closed;        /* close_tty was here */
+  bool ended;         /* the terminal is gone */
   wchar_t prompt[PROMPT_SIZE];
   int prompt_width;
   size_t start, end; /* unread input */
   char input[INPUT_SIZE];
 } tty_t;
 
+static const char SUSPEND[] = "suspend";
 static const char tty_key = 't'; /* registry key of the only instance */
 
 /* Input
@@ -168,7 +168,6 @@ static void notify(tty_t *tty, const char *kind, int nargs) {
 static void stop_editing(tty_t *tty) {
   tty->editing = tty->searching = false;
   el_set(tty->editor, EL_UNBUFFERED, 0);
-  uv_signal_stop(&tty->suspended);
   tty_output_hidden(tty->output);
   uv_poll_stop(&tty->poll);
 }
@@ -212,6 +211,27 @@ static void notify_key(tty_t *tty) {
   notify(tty, "key", 1);
 }
 
+/* Ctrl-Z: the shell gets the terminal as it was, and gives it back when we are continued. Our children stop,
+ * too. */
+static void suspend(tty_t *tty) {
+  sigset_t stop, before;
+  enter_line(tty);
+  tty_output_erase(tty->output);
+  el_set(tty->editor, EL_PREP_TERM, 0);
+  leave_line(tty);
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTSTP);
+  sigprocmask(SIG_BLOCK, &stop, &before);
+  kill(0, SIGTSTP);
+  raise(SIGSTOP);
+  sigprocmask(SIG_SETMASK, &before, NULL);
+  tty_output_lock(tty->output);
+  el_set(tty->editor, EL_PREP_TERM, 1);
+  tty_output_take_erased(tty->output);
+  redraw(tty);
+  tty_output_unlock(tty->output);
+}
+
 /* Lets libedit take one command from the input. What it led to is told to Lua without the lock. */
 static void feed_one(tty_t *tty) {
   int count = 0;
@@ -226,6 +246,7 @@ static void feed_one(tty_t *tty) {
   leave_line(tty);
   if (line) notify_line(tty, text, (size_t)count - 1);
   else if (end) notify(tty, "eof", 0);
+  else if (tty->wish == SUSPEND) suspend(tty);
   else if (tty->wish) notify_wish(tty);
 }
 
@@ -273,22 +294,6 @@ static void on_resized(uv_signal_t *handle, int number) {
   tty_output_unlock(tty->output);
 }
 
-/* Ctrl-Z: the shell gets the terminal as it was, and gives it back when we are continued. */
-static void on_suspended(uv_signal_t *handle, int number) {
-  tty_t *tty = handle->data;
-  (void)number;
-  enter_line(tty);
-  tty_output_erase(tty->output);
-  el_set(tty->editor, EL_PREP_TERM, 0);
-  leave_line(tty);
-  raise(SIGSTOP);
-  tty_output_lock(tty->output);
-  el_set(tty->editor, EL_PREP_TERM, 1);
-  tty_output_take_erased(tty->output);
-  redraw(tty);
-  tty_output_unlock(tty->output);
-}
-
 /* Keys
  * --------------------------------------------------------------------------------------------------------------
  */
@@ -307,13 +312,16 @@ static unsigned char on_tab(EditLine *editor, int key) {
   return el_insertstr(editor, "  ") == 0 ? CC_REFRESH : CC_ERROR;
 }
 
-static unsigned char on_search(EditLine *editor, int key) {
+static unsigned char wish(EditLine *editor, const char *what) {
   tty_t *tty;
-  (void)key;
   el_get(editor, EL_CLIENTDATA, (void **)&tty);
-  tty->wish = "search";
+  tty->wish = what;
   return CC_NORM;
 }
+
+static unsigned char on_search(EditLine *editor, int key) { return (void)key, wish(editor, "search"); }
+static unsigned char on_cancel(EditLine *editor, int key) { return (void)key, wish(editor, "interrupt"); }
+static unsigned char on_stop(EditLine *editor, int key) { return (void)key, wish(editor, SUSPEND); }
 
 static void bind_key(EditLine *editor, const char *key, const char *command) {
   el_set(editor, EL_BIND, key, command, NULL);
@@ -331,6 +339,12 @@ static void bind_keys(EditLine *editor) {
   bind_key(editor, "^I", "lrun-complete");
   el_set(editor, EL_ADDFN, "lrun-search", "search the history", on_search);
   bind_key(editor, "^R", "lrun-search");
+  /* At the prompt these are keys, not signals: children are none of their business. */
+  el_set(editor, EL_SETTY, "-d", "-isig", NULL);
+  el_set(editor, EL_ADDFN, "lrun-cancel", "give the line up", on_cancel);
+  bind_key(editor, "^C", "lrun-cancel");
+  el_set(editor, EL_ADDFN, "lrun-stop", "stop the process", on_stop);
+  bind_key(editor, "^Z", "lrun-stop");
 }
 
 static void set_prompt(tty_t *tty, const char *text) {
@@ -403,8 +417,6 @@ static int open_handles(lua_State *L, tty_t *tty) {
   tty->poll.data = tty->wake.data = tty->resized.data = tty;
   uv_signal_start(&tty->resized, on_resized, SIGWINCH);
   uv_unref((uv_handle_t *)&tty->resized);
-  uv_signal_init(loop, &tty->suspended);
-  tty->suspended.data = tty;
   uv_prepare_init(loop, &tty->flush);
   uv_prepare_start(&tty->flush, on_flush);
   uv_unref((uv_handle_t *)&tty->flush);
@@ -452,7 +464,7 @@ static int l_prompt(lua_State *L) {
   note_position(tty);
   tty_output_unlock(tty->output);
   uv_poll_start(&tty->poll, UV_READABLE, on_readable);
-  uv_signal_start(&tty->suspended, on_suspended, SIGTSTP);
+  interrupt_renew();
   if (tty->start < tty->end) uv_async_send(&tty->wake);
   return 0;
 }
