@@ -242,7 +242,7 @@ end
 
 -- A socket that was used and closed may connect again.
 local function renew(self)
-  if self._handle or not (self.destroyed or self.writableEnded) then return end
+  if not self.destroyed then return end
   local options = { allowHalfOpen = self.allowHalfOpen, highWaterMark = self._rs.mark }
   require("stream").Duplex.initialize(self, options)
   self._rs.continuous = true

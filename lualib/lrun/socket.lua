@@ -89,7 +89,11 @@ end
 ---@return self
 function Socket:pause()
   Duplex.pause(self)
-  if self._kernelReads then self:_stopReading() end
+  if self._kernelReads then
+    self:_stopReading()
+  elseif self._wantsRead then        -- it was to read once connected
+    self._wantsRead, self._rs.reading = nil, false
+  end
   return self
 end
 
@@ -132,11 +136,11 @@ end
 function Socket:_writev(chunks, callback) return self:_write(table.concat(chunks), callback) end
 
 function Socket:_final(callback)
-  if self.connecting then
+  local handle = self._handle
+  if self.connecting or not handle and self._unused then
     self._heldFinal = callback
     return
   end
-  local handle = self._handle
   if not handle or uv.is_closing(handle) then return callback() end
   local function done(err)
     -- A peer that is gone, and pipes that have no other direction, need no shutdown.
@@ -454,14 +458,18 @@ end
 
 --- Internal: `connect` is through. Emits nothing; the caller does.
 function Socket:_onConnected()
-  self.connecting = false
+  self.connecting, self._unused = false, false
   self:_onHandle()
   if self._idleLimit then touch(self) end
   if self._heldWrite or self._heldFinal then nextTick(writeHeld, self) end
-  if self._wantsRead and not self.destroyed and not self._rs.paused then
-    self._wantsRead = nil
+  if self.destroyed then return end
+  local rs, wanted = self._rs, self._wantsRead
+  self._wantsRead = nil
+  if rs.paused then
+    if wanted then rs.reading = false end      -- resume asks again
+  elseif wanted then
     startReading(self)
-  elseif not self._rs.reading and not self._rs.paused and self._rs.readable then
+  elseif not rs.reading and rs.readable then
     self:read(0)
   end
 end
@@ -486,6 +494,7 @@ function Socket:initialize(options)
   if options.noDelay then self:setNoDelay(true) end
   if options.keepAlive then self:setKeepAlive(true, options.keepAliveInitialDelay) end
   if options.signal ~= nil then require("lrun.connect").abortable(self, options.signal) end
+  self._unused = not handle          -- until it connects
   if not handle then return end
   self._handle = handle
   self:_onHandle()

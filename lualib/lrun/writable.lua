@@ -234,10 +234,7 @@ end
 
 local function write(self, ws, chunk, callback)
   local objectMode = ws.objectMode
-  if not objectMode and type(chunk) ~= "string" then
-    if chunk == nil then error(errors.coded("ERR_STREAM_NULL_VALUES", "May not write nil values to stream"), 0) end
-    error(errors.argType("chunk", "string", chunk), 0)
-  end
+  if not objectMode and type(chunk) ~= "string" or chunk == nil then error(errors.argType("chunk", "string", chunk), 0) end
   if ws.ending then return refuse(self, callback, errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")) end
   if self.destroyed then return refuse(self, callback, destroyedError("write")) end
   local size = objectMode and 1 or #chunk
