@@ -268,12 +268,17 @@ void http_conn_feed(lua_State *L, http_conn_t *conn, const char *data, size_t le
   http_conn_resume(L, conn);
 }
 
+/* Bytes to parse, or the end of a message that was told up to its last byte. */
+static bool has_more(const http_conn_t *conn) {
+  return conn->in.len > 0 || (http_parser_complete(&conn->parser) && !http_parser_idle(&conn->parser));
+}
+
 void http_conn_resume(lua_State *L, http_conn_t *conn) {
   if (conn->parsing) return;
-  while (conn->stream != NULL && conn->in.len > 0 && may_parse(conn)) {
+  while (conn->stream != NULL && may_parse(conn) && has_more(conn)) {
     http_buffer_t in = conn->in;
     conn->in = (http_buffer_t){0};
-    parse(L, conn, in.data, in.len);
+    parse(L, conn, in.data ? in.data : "", in.len);
     http_buffer_free(&in);
     http_conn_flush(L, conn);
   }

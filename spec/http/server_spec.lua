@@ -53,6 +53,18 @@ describe("http.Server", function()
     assert.equal("abcdefg", (text:match("\r\n\r\n(.*)"):gsub("%x+\r\n(%a*)\r\n", "%1"):gsub("\r\n", "")))
   end)
 
+  it("tells the end of a body that was held up at its last byte", function()
+    local port = serve(nil, function(req, res)
+      local size = 0
+      await.sleep(20)         -- the body waits in the stream, past its high-water mark: the connection is paused
+      req:on("data", function(data) size = size + #data end)
+      req:on("end", function() res:finish(tostring(size)) end)
+    end)
+    local text = rawhttp.exchange(port, "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 20000\r\n\r\n"
+      .. ("x"):rep(20000))
+    assert.equal("20000", text:match("\r\n\r\n(.*)"))
+  end)
+
   it("takes no byte of the body for the head when both come in pieces", function()
     local port = serve(nil, function(req, res)
       req:body()
