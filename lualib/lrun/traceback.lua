@@ -6,7 +6,7 @@ local MAX_FRAMES = 50               -- shown; of a deep recursion the first and 
 local MAX_LEVELS = 200000           -- walked
 local MAX_COROUTINES = 20           -- joined
 
--- coroutine → the coroutine that waits for it, or the frames of the one that started it
+-- coroutine → the coroutine that waits for it, or the place that started it
 local origins = setmetatable({}, { __mode = "k" })
 
 local function isRuntime(info) return info.short_src:find("^lrun:") ~= nil or info.short_src == "(command line bootstrap)" end
@@ -51,6 +51,13 @@ local function walk(co, frames)
   while #frames > 0 and frames[#frames].folded do frames[#frames] = nil end
 end
 
+-- The frame that `here` noted.
+local function frameOf(place)
+  local info = debug.getinfo(place.func, "S")
+  info.currentline = place.currentline
+  return { text = describeFrame(info), source = info.source, path = info.short_src, line = place.currentline }
+end
+
 --- The frames of a coroutine and of those that wait for it, the innermost first.
 ---@param co thread? the running one by default
 ---@return { text: string, source: string?, path: string?, line: integer? }[]
@@ -62,7 +69,7 @@ function traceback.frames(co)
     local origin = co and origins[co]
     if not origin then break end
     local more = {}
-    if type(origin) == "thread" then walk(origin, more) else more = origin end
+    if type(origin) == "thread" then walk(origin, more) else more[1] = frameOf(origin) end
     if #more > 0 then
       frames[#frames + 1] = { text = "(awaited from)", folded = true }
       for _, frame in ipairs(more) do frames[#frames + 1] = frame end
@@ -138,20 +145,29 @@ function traceback.join(child, parent) origins[child] = parent end
 
 --- `child` was started by the code that runs now, which goes on: the line that started it is kept.
 ---@param child thread
----@param place table[]?
+---@param place { func: function, currentline: integer }?
 function traceback.started(child, place) origins[child] = place end
 
---- The nearest line of the user's that runs now, as frames for `started`; cheap.
----@return table[]
-function traceback.here()
-  for level = 2, 12 do
-    local info = debug.getinfo(level, "Snl")
-    if not info then break end
-    if info.what ~= "C" and not isRuntime(info) then
-      return { { text = describeFrame(info, debug.getinfo(level + 1, "S")), source = info.source, path = info.short_src, line = info.currentline } }
-    end
+local runtimeFunctions = setmetatable({}, { __mode = "k" })
+
+local function isRuntimeFunction(f)
+  local known = runtimeFunctions[f]
+  if known == nil then
+    local info = debug.getinfo(f, "S")
+    known = info.what == "C" or isRuntime(info)
+    runtimeFunctions[f] = known
   end
-  return {}
+  return known
+end
+
+--- The nearest line of the user's that runs now, for `started`. Called often: it is put into words when it is needed.
+---@return { func: function, currentline: integer }?
+function traceback.here()
+  for level = 3, 12 do
+    local info = debug.getinfo(level, "fl")
+    if not info then return nil end
+    if not isRuntimeFunction(info.func) then return info end
+  end
 end
 
 local kept                          -- the last error that was thrown on from one coroutine to another, and where it came from
