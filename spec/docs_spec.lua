@@ -1,0 +1,192 @@
+--- Runs the code of README.md and docs/: each Lua block is a program of its own, in a temporary directory, which must end
+--- with 0 and, where a block of `text` follows, print just that. 8000 in it becomes a free port. A comment before a block
+--- says otherwise: `<!-- fragment -->` is only parsed, `<!-- file NAME -->` is put beside the page's other blocks under that
+--- name, `<!-- answers TEXT -->` is a server that is ended when it has answered a request for / so, `<!-- prints TEXT -->`
+--- a program that is ended when it has printed that.
+local await = require("await")
+local child_process = require("child_process")
+local fs = require("fs")
+local net = require("net")
+local timers = require("timers")
+local markdown = require("spec.support.markdown")
+local program = require("spec.support.program")
+
+local LIMIT = 10000                 -- ms for one block
+local PAUSE = 10                    -- ms between two tries to reach a server
+
+local root = process.cwd()
+
+local function pages()
+  local list = { "README.md", "examples/README.md" }
+  for _, name in ipairs(fs.readdirSync("docs")) do
+    if name:find("%.md$") then list[#list + 1] = "docs/" .. name end
+  end
+  return list
+end
+
+-- The answer to a request on a connection of its own, or nil.
+local function request(port)
+  return await(function(callback)
+    local received = {}
+    local socket = net.connect(port, "127.0.0.1")
+    socket:setTimeout(500, function() socket:destroy() end)
+    socket:on("error", function() end)
+    socket:on("data", function(data) received[#received + 1] = data end)
+    socket:on("close", function() callback(received[1] and table.concat(received)) end)
+    socket:write("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+  end)
+end
+
+local Run = {}
+Run.__index = Run
+
+local function start(path, directory)
+  local env = {}
+  for name, value in pairs(process.env) do env[name] = value end
+  env.HOME, env.TMPDIR = directory, directory
+  local child = child_process.spawn(process.execPath, { path },
+    { cwd = directory, env = env, detached = true, stdio = { "ignore", "pipe", "pipe" } })
+  local run = setmetatable({ child = child, stdout = "", stderr = "", over = false }, Run)
+  for _, name in ipairs{ "stdout", "stderr" } do
+    child[name]:on("data", function(data)
+      run[name] = run[name] .. data
+      if run.look then run.look() end
+    end)
+  end
+  run.timer = timers.setTimeout(function()
+    run.late = true
+    run:kill()
+  end, LIMIT)
+  child:once("close", function()
+    run.over = true
+    timers.clearTimeout(run.timer)
+    if run.look then run.look() end
+  end)
+  return run
+end
+
+function Run:kill() pcall(process.kill, -self.child.pid, "SIGKILL") end
+
+-- Waits until `done()` or the end; returns whether it was done.
+function Run:wait(done)
+  await(function(callback)
+    function self.look()
+      if not self.over and not done() then return end
+      self.look = nil
+      callback()
+    end
+    self.look()
+  end)
+  return done()
+end
+
+function Run:output() return ("it printed:\n%s%s"):format(self.stdout, self.stderr) end
+
+local function ends(run, expected)
+  run:wait(function() return run.over end)
+  assert(not run.late, "it does not end; " .. run:output())
+  assert(run.child.exitCode == 0, ("it ended with %s; %s"):format(run.child.exitCode or run.child.signalCode, run:output()))
+  if expected then assert.equal(expected, run.stdout) end
+end
+
+local function prints(run, text)
+  assert(run:wait(function() return run.stdout:find(text, 1, true) ~= nil end), "no " .. text .. "; " .. run:output())
+end
+
+local function answers(run, text, port)
+  local answer
+  repeat
+    answer = request(port)
+    if not answer then await.sleep(PAUSE) end
+  until answer and answer:find(text, 1, true) or run.over
+  assert(not run.over, "it ended; " .. run:output())
+end
+
+local function writeBlock(page, path, block, port)
+  local text = block.text:gsub("%f[%d]8000%f[%D]", tostring(port))
+  -- So that the lines of its errors are the page's.
+  fs.writeFileSync(path, ("\n"):rep(block.line - 1) .. text)
+  assert(loadstring(text, "@" .. page))
+end
+
+local function check(page, block, directory, port)
+  local path = ("%s/%s_%d.lua"):format(directory, page:match("([^/]+)%.md$"), block.line)
+  writeBlock(page, path, block, port)
+  local kind, text = (block.note or ""):match("^(%w+) ?(.*)$")
+  if kind == "fragment" or kind == "file" then return end
+  local run = start(path, directory)
+  if kind == "prints" then prints(run, text)
+  elseif kind == "answers" then answers(run, text, port)
+  else ends(run, block.expected) end
+  run:kill()
+  run:wait(function() return run.over end)
+end
+
+local function luaBlocks(page)
+  local list = {}
+  local all = markdown.blocks(page)
+  for i, block in ipairs(all) do
+    if block.language == "lua" then
+      local following = all[i + 1]
+      -- Right behind it: one line for the end of the first, one for the start of the second.
+      local _, lines = block.text:gsub("\n", "")
+      if following and following.language == "text" and following.line == block.line + lines + 2 then
+        block.expected = following.text
+      end
+      list[#list + 1] = block
+    end
+  end
+  return list
+end
+
+for _, page in ipairs(pages()) do
+  describe(page, function()
+    local blocks = luaBlocks(page)
+    local directory, port
+
+    setup(function()
+      directory, port = fs.mkdtempSync("/tmp/lrun-docs-"), program.port()
+      for _, block in ipairs(blocks) do
+        local name = (block.note or ""):match("^file (.+)$")
+        if name then writeBlock(page, directory .. "/" .. name, block, port) end
+      end
+    end)
+
+    teardown(function() fs.rmSync(directory, { recursive = true, force = true }) end)
+
+    for _, block in ipairs(blocks) do
+      it("runs the block of line " .. block.line, function() check(page, block, directory, port) end)
+    end
+
+    it("has links that lead somewhere", function()
+      for _, link in ipairs(markdown.links(page)) do
+        local file, anchor = link:match("^([^#]*)#?(.*)$")
+        local target = file == "" and page or (page:match("^.*/") or "") .. file
+        assert(fs.existsSync(root .. "/" .. target), "no " .. link)
+        if anchor ~= "" then assert(markdown.anchors(target)[anchor], "no " .. link) end
+      end
+    end)
+  end)
+end
+
+describe("docs/README.md", function()
+  it("lists every page", function()
+    local listed = {}
+    for _, link in ipairs(markdown.links("docs/README.md")) do listed[link:match("^[^#]*")] = true end
+    for _, name in ipairs(fs.readdirSync("docs")) do
+      assert(name == "README.md" or listed[name], name .. " is not listed")
+    end
+  end)
+end)
+
+describe("docs/how-it-works.md", function()
+  it("names functions that are in the files it names", function()
+    for line in io.lines("docs/how-it-works.md") do
+      local names, file = line:match("^|[^|]*|([^|]*)|[^|]*%]%(%.%./([^)]*)%)[^|]*|$")
+      if file then
+        local source = fs.readFileSync(file)
+        for name in names:gmatch("`([^`]+)`") do assert(source:find(name, 1, true), name .. " is not in " .. file) end
+      end
+    end
+  end)
+end)
