@@ -1,0 +1,51 @@
+local await = require("await")
+local net = require("net")
+local program = require("spec.support.program")
+
+-- Body and status of one answer, or nil.
+local function get(port, path)
+  return await(function(callback)
+    local text = ""
+    local socket = net.connect(port, "127.0.0.1")
+    socket:on("data", function(data) text = text .. data end)
+    socket:on("error", function() end)
+    socket:on("close", function()
+      callback(text:match("\r\n\r\n(.*)$"), tonumber(text:match("^HTTP/1.1 (%d+)")))
+    end)
+    socket:write(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
+  end)
+end
+
+local function eventually(port, path, pattern)
+  for _ = 1, 300 do
+    local text = get(port, path)
+    if text and text:find(pattern) then return text end
+    await.sleep(10)
+  end
+  error("no " .. pattern .. " on port " .. port)
+end
+
+describe("examples/metrics.lua", function()
+  local server
+
+  after_each(function()
+    pcall(server.interrupt, server, "SIGKILL")
+    server:gone()
+  end)
+
+  it("tells Prometheus what the workers did", function()
+    local port, metricsPort = program.port(), program.port()
+    process.env.PORT, process.env.METRICS_PORT, process.env.WORKERS = port, metricsPort, 2
+    server = program.start("examples/metrics.lua")
+    process.env.PORT, process.env.METRICS_PORT, process.env.WORKERS = nil, nil, nil
+    eventually(port, "/", "hello world")
+    for _ = 1, 9 do get(port, "/") end
+    local text = eventually(metricsPort, "/metrics", "requests_total{")
+    local requests = 0
+    for count in text:gmatch("\nlrun_worker_requests_total{[^}]*} (%d+)") do requests = requests + count end
+    assert.equal(10, requests)
+    assert.matches("# TYPE lrun_worker_resident_memory_bytes gauge", text)
+    assert.matches('\nlrun_worker_cpu_seconds_total{worker="%d+",pid="%d+"} [%d.]+\n', text)
+    assert.equal(404, select(2, get(metricsPort, "/")))
+  end)
+end)
