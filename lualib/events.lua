@@ -13,6 +13,7 @@ EventEmitter.__index = EventEmitter
 --- Makes an instance and passes the arguments to `initialize`, the class's constructor.
 ---@return any instance
 function EventEmitter:new(...)
+  if type(self) ~= "table" or rawget(self, "__index") == nil then calls.needsColon("Class", "new") end
   local object = setmetatable({}, self)
   local initialize = self.initialize
   if initialize then initialize(object, ...) end
@@ -54,7 +55,7 @@ local function checkListener(listener)
 end
 
 local function checkName(name)
-  if name == nil then error(errors.argType("eventName", "string", name), 0) end
+  if name == nil or name ~= name then error(errors.argType("eventName", "string", name), 0) end
 end
 
 local function warnOfLeak(emitter, name, count)
@@ -181,6 +182,7 @@ EventEmitter.removeListener = EventEmitter.off
 ---@param name any?
 ---@return self
 function EventEmitter:removeAllListeners(name)
+  if name ~= nil then checkName(name) end
   local all = self._listeners
   if not all then return self end
   if all.removeListener then

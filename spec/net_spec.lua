@@ -18,7 +18,11 @@ end
 
 local function close(server) await(function(done) server:close(done) end) end
 
-local function tmpPath() return os.tmpname():gsub("lua_", "lrun-spec-") .. ".sock" end
+local paths = 0
+local function tmpPath()
+  paths = paths + 1
+  return ("/tmp/lrun-spec-%d-%d.sock"):format(process.pid, paths)
+end
 
 describe("net.Server", function()
   it("serves on both families by default, and tells its address", function()

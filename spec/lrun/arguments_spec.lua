@@ -1,0 +1,89 @@
+-- Whatever a function is called with, it either works or throws an error object that is worded for its user; it never
+-- fails somewhere inside.
+local dgram = require("dgram")
+local errors = require("errors")
+local net = require("net")
+local stream = require("stream")
+
+local NIL = {}
+local VALUES = {
+  NIL, true, 5, -1, 0 / 0, 1e300, "x", "\0", {}, { {} }, { port = 0, host = {} }, { fd = -1 }, function() end, io.stdout,
+}
+local SKIP = { new = true, extend = true, getter = true, initialize = true, emit = true }
+
+local function finish(object)
+  if type(object) ~= "table" then return end
+  if type(object.on) == "function" then object:on("error", function() end) end
+  if type(object.destroy) == "function" then pcall(object.destroy, object)
+  elseif type(object.close) == "function" then pcall(object.close, object) end
+end
+
+-- Calls `f` with all pairs of values, on a new object each time if `make` is given.
+local function tryAll(label, f, make)
+  for _, first in ipairs(VALUES) do
+    for _, second in ipairs(VALUES) do
+      local a, b = first, second
+      if a == NIL then a = nil end
+      if b == NIL then b = nil end
+      local object = make and make()
+      local ok, result
+      if object then ok, result = pcall(f, object, a, b) else ok, result = pcall(f, a, b) end
+      if object then finish(object) elseif ok then finish(result) end
+      if not ok and not errors.isError(result) then
+        error(("%s(%s, %s): %s"):format(label, tostring(a), tostring(b), tostring(result)), 0)
+      end
+    end
+  end
+end
+
+local function tryMethods(class, make)
+  local seen = {}
+  while class do
+    for name, method in pairs(class) do
+      if type(method) == "function" and not name:find("^_") and not SKIP[name] and not seen[name] then
+        seen[name] = true
+        tryAll(tostring(class.name) .. ":" .. name, method, make)
+      end
+    end
+    class = rawget(class, "super")
+  end
+end
+
+local function quiet(object)
+  object:on("error", function() end)
+  return object
+end
+
+describe("wrong arguments", function()
+  it("never break the functions of net, stream and dgram", function()
+    for label, module in pairs{ net = net, stream = stream, dgram = dgram } do
+      for name, f in pairs(module) do
+        if type(f) == "function" then tryAll(label .. "." .. name, f) end
+      end
+    end
+  end)
+
+  it("never break a constructor, called with a colon or a dot", function()
+    for _, class in ipairs{ net.Socket, net.Server, net.BlockList, dgram.Socket, stream.Readable, stream.Writable, stream.Duplex } do
+      tryAll(class.name .. ":new", function(a, b) return class:new(a, b) end)
+      tryAll(class.name .. ".new", class.new)
+    end
+  end)
+
+  it("never break a method of a socket, a server, a block list or a UDP socket", function()
+    tryMethods(net.Socket, function() return quiet(net.Socket:new()) end)
+    tryMethods(net.Server, function() return quiet(net.Server:new()) end)
+    tryMethods(net.BlockList, function() return net.BlockList:new() end)
+    tryMethods(dgram.Socket, function() return quiet(dgram.createSocket("udp4")) end)
+  end)
+
+  it("never break a method of a stream", function()
+    local options = {
+      read = function() end, write = function(_, _, callback) callback() end,
+      transform = function(_, chunk, callback) callback(nil, chunk) end,
+    }
+    for _, name in ipairs{ "Readable", "Writable", "Duplex", "Transform" } do
+      tryMethods(stream[name], function() return quiet(stream[name]:new(options)) end)
+    end
+  end)
+end)
