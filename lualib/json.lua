@@ -17,7 +17,7 @@ cjson.decode_invalid_numbers(false)
 cjson.decode_max_depth(MAX_DEPTH)
 
 local json = {
-  null = cjson.null,                -- stands for null, where nil would leave a hole
+  null = cjson.null,                -- null in an array, where nil would leave a hole; a truthy value
 }
 
 local function lineAndColumn(text, offset)
@@ -32,7 +32,19 @@ local function decodeError(text, offset, reason)
     { line = line, column = column, offset = offset })
 end
 
---- Reads JSON text. null becomes `json.null`, which is not nil. Objects with a key twice keep the last. Up to 1000 levels.
+-- An object's keys are strings, an array's are numbers.
+local function dropNulls(value)
+  for key, each in pairs(value) do
+    if type(each) == "table" then
+      dropNulls(each)
+    elseif each == json.null and type(key) == "string" then
+      value[key] = nil
+    end
+  end
+end
+
+--- Reads JSON text. null is nil; in an array, where it would be a hole, it is `json.null`. Objects with a key twice keep
+--- the last. Up to 1000 levels.
 ---@param text string
 ---@return any value
 --- Throws an error object with `code` "ERR_INVALID_JSON", `line`, `column`, `offset` (bytes, from 1).
@@ -40,7 +52,11 @@ function json.decode(text)
   if type(text) ~= "string" then error(errors.argType("text", "string", text), 0) end
   local offset, reason = native.check(text)
   if offset then error(decodeError(text, offset, reason), 0) end
-  return cjson.decode(text)
+  local value = cjson.decode(text)
+  if not text:find("null", 1, true) then return value end
+  if value == json.null then return nil end
+  if type(value) == "table" then dropNulls(value) end
+  return value
 end
 
 local function describe(key)
