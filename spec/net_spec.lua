@@ -225,6 +225,49 @@ describe("net.Server", function()
     assert.equal(0, code)
   end)
 
+  it("survives being out of descriptors, without a busy loop, and accepts again when some are free", function()
+    local script = [[
+      local net, files = require("net"), {}
+      local server = net.createServer(function(socket) socket:finish("served") end)
+      server:listen(0, "127.0.0.1", function()
+        process.stdin:on("data", function()
+          for _, file in ipairs(files) do file:close() end
+          files = {}
+          process.stdout:write(("cpu %d\n"):format(process.cpuUsage().user + process.cpuUsage().system))
+        end)
+        process.stdin:on("end", function() process.exit() end)
+        local file = io.open("/dev/null")
+        while file do
+          files[#files + 1] = file
+          file = io.open("/dev/null")
+        end
+        process.stdout:write(server:address().port .. "\n")
+      end)]]
+    local child = require("child_process").spawn("/bin/sh", { "-c", 'ulimit -n 64; exec "$0" -e "$1"', process.execPath, script },
+      { stdio = { "pipe", "pipe", "inherit" } })
+    local port = tonumber((await(function(done) child.stdout:once("data", done) end)))
+    local function ask()
+      return await(function(done)
+        local socket, text = net.connect(port, "127.0.0.1"), ""
+        socket:on("error", function() end)
+        socket:on("data", function(chunk) text = text .. chunk end)
+        socket:on("close", function() done(text) end)
+      end)
+    end
+    for _ = 1, 3 do assert.equal("", ask()) end
+    local cpu = await(function(done)
+      child.stdout:once("data", done)
+      child.stdin:write("free")
+    end)
+    assert.is_true(tonumber(cpu:match("cpu (%d+)")) < 500000)
+    assert.equal("served", ask())
+    local code = await(function(done)
+      child:on("close", done)
+      child.stdin:finish()
+    end)
+    assert.equal(0, code)
+  end)
+
   it("throws for wrong arguments, naming them", function()
     local server = net.createServer()
     assert.matches("call server:listen%(%.%.%.%) with a colon", message(server.listen, 80))
