@@ -75,8 +75,9 @@ local function primary()
     if not next(listened) then print(("Chat on http://localhost:%d"):format(address.port)) end
     listened[worker.id] = true
   end)
-  cluster:on("exit", function(worker)
-    if not listened[worker.id] then process.exit(1) end      -- it could not listen: neither could the next one
+  cluster:on("exit", function(worker, _, signal)
+    -- It could not listen: neither could the next one.
+    if not listened[worker.id] and not signal then process.exit(1) end
     cluster.fork()
   end)
   for _ = 1, WORKERS do cluster.fork() end
