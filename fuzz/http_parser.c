@@ -2,6 +2,7 @@
  * allow. The first byte chooses the role and how the rest is cut. */
 #include "http_parser.h"
 
+#include <llhttp.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,27 @@ static void mix(outcome_t *o, const char *data, size_t len) {
 
 static void check(int good) {
   if (!good) abort();
+}
+
+static int on_headers_complete(llhttp_t *ll) {
+  *(int *)ll->data = (ll->flags & F_CONNECTION_CLOSE) != 0        ? 1
+                     : (ll->flags & F_CONNECTION_KEEP_ALIVE) != 0 ? 2
+                                                                  : 3;
+  return 0;
+}
+
+/* llhttp takes every head that we take, and reads the same out of it. */
+static void agree(const http_parser_t *p, const char *head, size_t len) {
+  static const llhttp_settings_t settings = {.on_headers_complete = on_headers_complete};
+  llhttp_t ll;
+  int connection = 0;
+  llhttp_init(&ll, p->role == HTTP_PARSE_REQUESTS ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+  ll.data = &connection;
+  llhttp_errno_t err = llhttp_execute(&ll, head, len);
+  check((err == HPE_OK || err == HPE_PAUSED_UPGRADE) && connection != 0);
+  check(ll.http_major == 1 && ll.http_minor == p->minor);
+  if (p->role == HTTP_PARSE_RESPONSES) return;
+  check(ll.method == p->method && p->keep_alive == (connection != 1 && (p->minor == 1 || connection == 2)));
 }
 
 /* false when the parser takes nothing more. */
@@ -45,6 +67,7 @@ static int feed(http_parser_t *p, const char *data, size_t len, outcome_t *o) {
     if (kind == HTTP_EV_BODY) continue;
     o->events++;
     mix(o, kind == HTTP_EV_HEAD ? "H" : "E", 1);
+    if (kind == HTTP_EV_HEAD) agree(p, ev.data, ev.len);
     if (kind == HTTP_EV_HEAD) check(ev.len <= MAX_HEAD && memchr(ev.data, 0, ev.len) == NULL);
   }
 }

@@ -129,10 +129,9 @@ static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t
     http_conn_close(L, conn, UV_ENOMEM);
     return;
   }
-  size_t method = (size_t)((const char *)memchr(head, ' ', len) - head);
   int flags = head_flags(p);
   e->minor = p->minor;
-  e->head = method == 4 && memcmp(head, "HEAD", 4) == 0;
+  e->head = len > 5 && memcmp(head, "HEAD ", 5) == 0;
   e->keep_alive = p->keep_alive && !server->closing;
   if (server->max_requests > 0 && conn->ids >= server->max_requests) {
     e->keep_alive = false;
@@ -144,11 +143,9 @@ static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t
   conn->shared->stats->requests++;
   lua_State *co = http_conn_call(conn, HTTP_ON_REQUEST);
   lua_pushinteger(co, (lua_Integer)e->id);
-  lua_pushlstring(co, head, method);
-  lua_pushlstring(co, head + p->target, p->target_len);
   lua_pushlstring(co, head, len);
   lua_pushinteger(co, flags);
-  callback_run(co, 6);
+  callback_run(co, 4);
 }
 
 static void on_response(http_conn_t *conn, const char *head, size_t len) {

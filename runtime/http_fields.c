@@ -167,6 +167,24 @@ int http_fields_raw(lua_State *L) {
   return 1;
 }
 
+int http_fields_method(lua_State *L) {
+  size_t len;
+  const char *head = luaL_checklstring(L, 1, &len);
+  const char *space = memchr(head, ' ', len);
+  lua_pushlstring(L, head, space != NULL ? (size_t)(space - head) : 0);
+  return 1;
+}
+
+int http_fields_target(lua_State *L) {
+  size_t len;
+  const char *head = luaL_checklstring(L, 1, &len);
+  const char *end = head + len;
+  const char *from = memchr(head, ' ', len);
+  const char *to = from != NULL ? memchr(from + 1, ' ', (size_t)(end - from - 1)) : NULL;
+  lua_pushlstring(L, to != NULL ? from + 1 : "", to != NULL ? (size_t)(to - from - 1) : 0);
+  return 1;
+}
+
 int http_fields_is_token(lua_State *L) {
   size_t len;
   const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;

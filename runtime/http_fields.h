@@ -11,6 +11,10 @@ int http_fields_headers(lua_State *L);
 int http_fields_distinct(lua_State *L);
 int http_fields_raw(lua_State *L);
 
+/* method(head) and target(head) of a request. */
+int http_fields_method(lua_State *L);
+int http_fields_target(lua_State *L);
+
 /* token(name): whether it may name a field or method. text(value): whether it may be a field's value. */
 int http_fields_is_token(lua_State *L);
 int http_fields_is_text(lua_State *L);

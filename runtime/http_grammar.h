@@ -22,7 +22,7 @@ enum {
   HTTP_STATE_DEAD
 };
 
-enum { HTTP_TOKEN = 1, HTTP_TEXT = 2, HTTP_HOST = 4 };
+enum { HTTP_TOKEN = 1, HTTP_TEXT = 2, HTTP_HOST = 4, HTTP_PLAIN = 8 };
 extern const unsigned char http_classes[256];
 /* RFC 9110 tchar */
 static inline bool http_is_token(unsigned char c) { return (http_classes[c] & HTTP_TOKEN) != 0; }
@@ -30,6 +30,8 @@ static inline bool http_is_token(unsigned char c) { return (http_classes[c] & HT
 static inline bool http_is_text(unsigned char c) { return (http_classes[c] & HTTP_TEXT) != 0; }
 /* may stand in a Host value */
 static inline bool http_is_host(unsigned char c) { return (http_classes[c] & HTTP_HOST) != 0; }
+/* may stand in a path or query without a second look */
+static inline bool http_is_plain(unsigned char c) { return (http_classes[c] & HTTP_PLAIN) != 0; }
 static inline bool http_is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /* Ends the parser with a fault; returns HTTP_EV_FAULT. */

@@ -404,6 +404,8 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"headers", http_fields_headers},
                                        {"headersDistinct", http_fields_distinct},
                                        {"rawHeaders", http_fields_raw},
+                                       {"method", http_fields_method},
+                                       {"target", http_fields_target},
                                        {"isToken", http_fields_is_token},
                                        {"isText", http_fields_is_text},
                                        {NULL, NULL}};

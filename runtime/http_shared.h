@@ -13,7 +13,7 @@
 
 /* The Lua functions that connections call (lualib/http/server.lua and client.lua). */
 typedef enum {
-  HTTP_ON_REQUEST,  /* (connection, id, method, target, head, flags) */
+  HTTP_ON_REQUEST,  /* (connection, id, head, flags) */
   HTTP_ON_RESPONSE, /* (connection, status, head, flags) */
   HTTP_ON_DATA,     /* (connection, bytes) */
   HTTP_ON_END,      /* (connection, trailer section or nil) */

@@ -64,6 +64,16 @@ cached("headers", function(self) return core.headers(self._head) end)
 cached("headersDistinct", function(self) return core.headersDistinct(self._head) end)
 cached("rawHeaders", function(self) return core.rawHeaders(self._head) end)
 
+-- Of a request only. Not kept: taking them out of the head again costs less than a larger table.
+local function ofRequest(name, read)
+  IncomingMessage:getter(name, function(self)
+    if rawget(self, "statusCode") then return nil end
+    return read(self._head)
+  end)
+end
+ofRequest("method", core.method)
+ofRequest("url", core.target)
+
 -- Trailers are known at the end only: not kept before.
 local function trailers(name, read)
   IncomingMessage:getter(name, function(self)

@@ -445,10 +445,10 @@ end
 
 local SPECIAL = flags.upgrade + flags.expect + flags.last
 
-local function onRequest(connection, id, method, url, head, bits)
+local function onRequest(connection, id, head, bits)
   -- Constants first: a constructor with only constants is one copy of a table of the right size.
-  local req = { _connection = false, _head = false, _flags = 0, method = false, url = false }
-  req._connection, req._head, req._flags, req.method, req.url = connection, head, bits, method, url
+  local req = { _connection = false, _head = false, _flags = 0 }
+  req._connection, req._head, req._flags = connection, head, bits
   setmetatable(req, IncomingMessage)
   local res = { _connection = false, _id = 0, req = false, _state = 0, statusCode = 200 }
   res._connection, res._id, res.req = connection, id, req
