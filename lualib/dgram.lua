@@ -14,6 +14,14 @@ local nextTick = process.nextTick
 
 ---@class DgramSocket: EventEmitter
 ---@field type string "udp4" or "udp6"
+---@field addMembership fun(self: DgramSocket, multicastAddress: string, multicastInterface: string?)
+---@field dropMembership fun(self: DgramSocket, multicastAddress: string, multicastInterface: string?)
+---@field addSourceSpecificMembership fun(self: DgramSocket, source: string, group: string, interface: string?)
+---@field dropSourceSpecificMembership fun(self: DgramSocket, source: string, group: string, interface: string?)
+---@field getRecvBufferSize fun(self: DgramSocket): integer bytes
+---@field setRecvBufferSize fun(self: DgramSocket, size: integer)
+---@field getSendBufferSize fun(self: DgramSocket): integer bytes
+---@field setSendBufferSize fun(self: DgramSocket, size: integer)
 local Socket = events.EventEmitter:extend("DgramSocket")
 
 local UNBOUND, BINDING, BOUND = 0, 1, 2

@@ -38,10 +38,14 @@ function os.availableParallelism()
   return math.min(available, quota() or available)
 end
 
+---@return string
 function os.hostname() return check("uv_os_gethostname", uv.os_gethostname()) end
 
 --- Bytes.
+---@return number
 function os.totalmem() return uv.get_total_memory() end
+--- Bytes.
+---@return number
 function os.freemem() return uv.get_free_memory() end
 
 ---@return number[] averages over 1, 5 and 15 minutes
@@ -67,17 +71,27 @@ function os.networkInterfaces()
   return interfaces
 end
 
+---@return string name "linux"
 function os.platform() return jit.os:lower() end
+---@return string name "Linux"
 function os.type() return uv.os_uname().sysname end
+---@return string version of the kernel
 function os.release() return uv.os_uname().release end
+---@return string what the kernel says of its build
 function os.version() return uv.os_uname().version end
+---@return string name as uname(2): "x86_64"
 function os.machine() return uv.os_uname().machine end
+---@return string name "x64", "arm64", …
 function os.arch() return jit.arch end
+---@return string order "LE" or "BE"
 function os.endianness() return require("ffi").abi("le") and "LE" or "BE" end
+--- Where temporary files go: `TMPDIR`, `TMP`, `TEMP`, or /tmp.
+---@return string
 function os.tmpdir()
   local dir = uv.os_getenv("TMPDIR") or uv.os_getenv("TMP") or uv.os_getenv("TEMP") or "/tmp"
   return #dir > 1 and dir:gsub("/$", "") or dir
 end
+---@return string
 function os.homedir() return check("uv_os_homedir", uv.os_homedir()) end
 
 --- `{ username, uid, gid, shell, homedir }` of the effective user.

@@ -173,7 +173,9 @@ end
 
 --- Forgets a timer; nil, or one that has fired, is fine.
 timers.clearTimeout = function(timer) return clear(timer) end
+--- The same.
 timers.clearInterval = function(timer) return clear(timer) end
+--- The same.
 timers.clearImmediate = function(immediate) return clear(immediate) end
 
 calls.methods(Timeout, "timer")

@@ -132,6 +132,7 @@ function cluster.setupPrimary(settings)
   process.nextTick(function() cluster:emit("setup", merged) end)
 end
 
+--- The older name of `setupPrimary`.
 cluster.setupMaster = cluster.setupPrimary
 
 -- Listening ----------------------------------------------------------------------------------------------------------

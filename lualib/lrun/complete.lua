@@ -7,7 +7,7 @@ local complete = {}
 local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",
   "not", "or", "repeat", "return", "then", "true", "until", "while" }
 local COMMANDS = { ".editor", ".exit", ".help", ".load ", ".save " }
-local NOT_FOR_USERS = { luv = true, cjson = true, process = true, os = true }
+local NOT_FOR_USERS = { ffi = true, luv = true, cjson = true, process = true, os = true }
 local CHAIN_LIMIT = 20              -- classes above a class; a chain may be a ring
 
 --- The names of the built-in modules, sorted.
