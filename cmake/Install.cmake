@@ -6,7 +6,7 @@ install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 # For lua-language-server: the modules are compiled into lrun, their annotated sources serve as its library.
 install(DIRECTORY lualib/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types
-  PATTERN lrun EXCLUDE PATTERN process.lua EXCLUDE PATTERN repl.lua EXCLUDE)
+  PATTERN process.lua EXCLUDE PATTERN repl.lua EXCLUDE)
 install(DIRECTORY docs/types/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types)
 
 set(CPACK_GENERATOR DEB)
