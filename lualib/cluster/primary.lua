@@ -234,6 +234,7 @@ local function closeLane(worker)
   local place = places[worker]
   if not place then return end
   places[worker] = nil
+  if not place.lane then return end
   place.lane:close()
   redistribute()
 end
@@ -334,19 +335,33 @@ local function startProcess(id, laneEnd, env)
   })
 end
 
+-- What stands for a process that could not even be tried: it fails as one that could not be started.
+local function neverStarted(err)
+  local child = EventEmitter:new()
+  child.connected, child.killed, child.stdio, child.exitCode = false, false, {}, err.errno
+  function child:send() return false end
+  function child:kill() return false end
+  function child:disconnect() end
+  process.nextTick(function() child:emit("error", err) end)
+  return child
+end
+
+local function startWithLane(id, env)
+  local lane, laneEnd = hub:lane()
+  if not lane then return neverStarted(laneEnd) end
+  local ok, child = pcall(startProcess, id, laneEnd, env)
+  handoff.closeDescriptor(laneEnd)
+  if ok then return child, lane end
+  lane:close()
+  error(child, 0)
+end
+
 local function forkWorker(env, replaces)
   if env ~= nil then validate.table(env, "env") end
   cluster.setupPrimary()
   hub = hub or handoff.hub(assignWaiting)
-  local lane, laneEnd = hub:lane()
-  if not lane then error(laneEnd, 0) end
   local id = lastId + 1
-  local ok, child = pcall(startProcess, id, laneEnd, env)
-  handoff.closeDescriptor(laneEnd)
-  if not ok then
-    lane:close()
-    error(child, 0)
-  end
+  local child, lane = startWithLane(id, env)
   lastId = id
   local worker = Worker:new{ id = id, process = child }
   local place = {
