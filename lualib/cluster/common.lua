@@ -43,7 +43,7 @@ calls.methods(Worker, "worker")
 common.Worker = Worker
 
 local seq = 0
-local waiting = setmetatable({}, { __mode = "k" })   -- target → seq → callback
+local waiting = {}      -- seq → callback; no answer can come after the channel's end
 
 --- Sends a control message.
 ---@param target any a ChildProcess, or process
@@ -55,14 +55,7 @@ function common.send(target, fields, handle, callback)
   if not target.connected then return false end
   seq = seq + 1
   fields.cmd, fields.seq = "NODE_CLUSTER", seq
-  if callback then
-    local callbacks = waiting[target]
-    if not callbacks then
-      callbacks = {}
-      waiting[target] = callbacks
-    end
-    callbacks[seq] = callback
-  end
+  if callback then waiting[seq] = callback end
   target:send(fields, handle, nil, function() end)   -- a failed write shows as the channel's end
   return true
 end
@@ -71,10 +64,9 @@ end
 function common.receive(target, onMessage)
   target:on("internalMessage", function(message, handle)
     if type(message) ~= "table" or message.cmd ~= "NODE_CLUSTER" then return end
-    local callbacks = waiting[target]
-    local callback = message.ack ~= nil and callbacks and callbacks[message.ack]
+    local callback = message.ack ~= nil and waiting[message.ack]
     if callback then
-      callbacks[message.ack] = nil
+      waiting[message.ack] = nil
       return callback(message, handle)
     end
     if message.act then onMessage(message, handle) end

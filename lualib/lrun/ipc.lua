@@ -32,8 +32,6 @@ local TOO_LONG, POINTER = -100001, -100002
 -- Bytes that messages without a listener may take; then the channel is read no further until there is one.
 local PENDING_MAX = 16 * 1024 * 1024
 
-local states = setmetatable({}, { __mode = "k" })   -- target → state
-
 -- What keeps the loop alive -------------------------------------------------------------------------------------------
 
 --- What users see as `channel`.
@@ -304,7 +302,7 @@ function ipc.setup(target, fd, options)
     function() return batch(state) end, function(reason) return onClose(state, reason) end)
   if not channel then error(address, 0) end
   state.channel, state.address = channel, ffi.cast("void *", address)
-  states[target] = state
+  target._ipc = state       -- not in a weak table: the state refers to its key
   local control = setmetatable({ _state = state, fd = fd }, Control)
   target.connected = true
   target.channel = control
@@ -320,7 +318,7 @@ end
 --- Keeps the loop alive until the channel has closed: when the other process has exited, what it sent is still there.
 ---@param target EventEmitter
 function ipc.holdUntilClosed(target)
-  local state = states[target]
+  local state = target._ipc
   if state and state.channel then count(state, 1) end
 end
 
