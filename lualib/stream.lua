@@ -79,6 +79,29 @@ end
 local PassThrough = Transform:extend("PassThrough")
 function PassThrough:_transform(chunk, callback) callback(nil, chunk) end
 
+--- Makes a readable stream of what a sequence holds, or an iterator function returns until nil; a string is one chunk.
+--- Source: Node 20; chunks that are no strings need `objectMode = true`.
+---@param source string|any[]|fun(): any
+---@param options table? as `Readable:new`
+---@return Readable
+function Readable.from(source, options)
+  if type(source) == "string" then source = { source } end
+  if type(source) ~= "table" and type(source) ~= "function" then
+    error(errors.argType("source", "string, table or function", source), 0)
+  end
+  options = readable.checkOptions(options)
+  local at = 0
+  local function nextOf()
+    at = at + 1
+    return source[at]
+  end
+  local take = type(source) == "function" and source or nextOf
+  return Readable:new{
+    objectMode = options.objectMode, highWaterMark = options.highWaterMark, destroy = options.destroy,
+    read = function(self) self:push(take()) end,
+  }
+end
+
 local stream = { Readable = Readable, Writable = Writable, Duplex = Duplex, Transform = Transform, PassThrough = PassThrough }
 
 -- Which sides it has; nil when it is no stream. A response of http is a stream without being a Writable.
@@ -130,6 +153,27 @@ function stream.finished(each, options, callback)
   each:on("end", onEnd):on("finish", onFinish):on("error", onError):on("close", onClose)
   if each.closed or not waitsRead and not waitsWrite then require("process").nextTick(onClose) end
   return cleanup
+end
+
+--- Destroys the stream with an ABORT_ERR when the signal is aborted.
+---@param signal AbortSignal
+---@param each Readable|Writable
+---@return Readable|Writable each
+function stream.addAbortSignal(signal, each)
+  if type(signal) ~= "table" or signal.aborted == nil then
+    error(errors.argType("signal", "an instance of AbortSignal", signal), 0)
+  end
+  if sides(each) == nil then error(errors.argType("stream", "an instance of Stream", each), 0) end
+  local function abort()
+    each:destroy(errors.coded("ABORT_ERR", "The operation was aborted", { cause = signal.reason }))
+  end
+  if signal.aborted then
+    abort()
+  else
+    signal:once("abort", abort)
+    each:once("close", function() signal:off("abort", abort) end)
+  end
+  return each
 end
 
 --- Pipes the streams one into the next; when one fails all are destroyed. The last argument may be a callback.

@@ -109,6 +109,34 @@ describe("Readable", function()
   end)
 end)
 
+describe("Readable.from", function()
+  it("takes a string, a sequence or an iterator", function()
+    local n = 0
+    local function count()
+      n = n + 1
+      if n <= 3 then return tostring(n) end
+    end
+    for source, expected in pairs{ text = "text", [{ "a", "b" }] = "ab", [count] = "123" } do
+      local parts = await(function(done) collect(stream.Readable.from(source), done) end)
+      assert.equal(expected, table.concat(parts))
+    end
+    local values = await(function(done) collect(stream.Readable.from({ 1, { 2 } }, { objectMode = true }), done) end)
+    assert.same({ 1, { 2 } }, values)
+  end)
+end)
+
+describe("addAbortSignal", function()
+  it("destroys the stream with the reason as cause", function()
+    local controller = require("abort").AbortController:new()
+    local source = stream.addAbortSignal(controller.signal, stream.Readable:new{ read = function() end })
+    local err = await(function(done)
+      source:on("error", done)
+      controller:abort("enough")
+    end)
+    assert.same({ "ABORT_ERR", "enough" }, { err.code, err.cause })
+  end)
+end)
+
 describe("Writable", function()
   it("writes one at a time, drains, finishes, closes", function()
     local seen, atOnce = {}, 0
