@@ -5,7 +5,6 @@
 --- when Ctrl-C gives it up.
 local vm = require("lrun.vm")
 local tty = require("lrun.tty")
-local inspect = require("inspect")
 local complete = require("lrun.complete")
 local histories = require("lrun.history")
 local consoles = require("lrun.console")
@@ -67,7 +66,7 @@ local function remember(value)
 end
 
 local function show(value)
-  local ok, text = pcall(inspect.inspect, value, { colors = colors, breakLength = console.columns() })
+  local ok, text = pcall(require("inspect").inspect, value, { colors = colors, breakLength = console.columns() })
   return ok and text or "(cannot be shown: " .. tostring(text) .. ")"
 end
 

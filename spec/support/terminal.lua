@@ -4,7 +4,7 @@ local ffi = require("ffi")
 local uv = require("luv")
 local await = require("await")
 local timers = require("timers")
-local screens = require("spec.support.screen")
+local screens = require("./screen")
 
 ffi.cdef[[
 int posix_openpt(int flags);
