@@ -34,22 +34,18 @@ struct callbacks {
   entry_t pool[POOL_SIZE]; /* coroutines at rest */
 };
 
-static const char callbacks_key = 'c'; /* its address is the registry key */
-
 static callbacks_t *callbacks_of(lua_State *L) {
-  lua_pushlightuserdata(L, (void *)&callbacks_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
   callbacks_t *callbacks = lua_touserdata(L, -1);
   lua_pop(L, 1);
   return callbacks;
 }
 
 void callback_init(lua_State *L) {
-  lua_pushlightuserdata(L, (void *)&callbacks_key);
   callbacks_t *callbacks = lua_newuserdata(L, sizeof *callbacks);
   *callbacks = (callbacks_t){.L = L};
   for (int i = 0; i < HOOK_COUNT; i++) callbacks->hooks[i] = LUA_NOREF;
-  lua_rawset(L, LUA_REGISTRYINDEX);
+  lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
 }
 
 void callback_set_hook(lua_State *L, hook_t hook) {

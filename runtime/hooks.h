@@ -14,6 +14,10 @@ typedef enum {
   HOOK_COUNT
 } hook_t;
 
+/* Where the host keeps what belongs to a Lua state: the first entries of the registry, taken before luaL_ref
+ * hands any out. Every entry into Lua looks there. */
+enum { SLOT_VM = 1, SLOT_CALLBACKS = 2 };
+
 /* Makes the state behind callback.h; once for each main Lua state, before luv is opened. */
 void callback_init(lua_State *L);
 

@@ -29,11 +29,8 @@ struct vm {
   exit_hook_t *exit_hooks; /* newest first */
 };
 
-static const char vm_key = 'v'; /* its address is the registry key */
-
 vm_t *vm_of(lua_State *L) {
-  lua_pushlightuserdata(L, (void *)&vm_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, SLOT_VM);
   vm_t *vm = lua_touserdata(L, -1);
   lua_pop(L, 1);
   return vm;
@@ -109,11 +106,10 @@ vm_t *vm_new(void) {
   vm->loop.data = vm;
   lua_State *L = vm->L;
   lua_atpanic(L, panic);
-  luaL_openlibs(L);
-  lua_pushlightuserdata(L, (void *)&vm_key);
   lua_pushlightuserdata(L, vm);
-  lua_rawset(L, LUA_REGISTRYINDEX);
+  lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_VM);
   callback_init(L);
+  luaL_openlibs(L);
   luv_set_loop(L, &vm->loop);
   luv_set_callback(L, callback_luv);
   bundle_register(L);
