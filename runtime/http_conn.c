@@ -133,11 +133,11 @@ static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t
   e->minor = p->minor;
   e->head = len > 5 && memcmp(head, "HEAD ", 5) == 0;
   e->keep_alive = p->keep_alive && !server->closing;
+  conn->final = !e->keep_alive;
   if (server->max_requests > 0 && conn->ids >= server->max_requests) {
-    e->keep_alive = false;
+    e->last = true;
     if (conn->ids > server->max_requests) flags |= FLAG_LAST;
   }
-  conn->final = !e->keep_alive;
   conn->body_id = e->id;
   conn->dump = false;
   conn->shared->stats->requests++;

@@ -23,6 +23,7 @@ struct http_exchange {
   uint8_t minor;
   bool head;       /* HEAD: the response has no body */
   bool keep_alive; /* asked for by the client, until the response says otherwise */
+  bool last;       /* maxRequestsPerSocket: the response says close, what is here already is still taken */
   bool started;    /* its head was written */
   bool finished;
   bool chunked;
@@ -72,6 +73,8 @@ struct http_conn {
   bool dump;      /* the rest of the body interests nobody */
   bool muted;     /* nothing more is parsed: a fault, the last request, an upgrade */
   bool final;     /* the message under way is the last that we take */
+  bool full;      /* maxRequestsPerSocket was reached: ends when all is answered */
+  bool nodelay;   /* was set, or needs not be */
   bool ending;    /* close when all is written */
   bool lingering; /* our side is shut, input is thrown away */
   bool eof;

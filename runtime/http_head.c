@@ -105,19 +105,17 @@ static int put_framing(http_exchange_t *e, http_buffer_t *out, const said_t *sai
 static int put_connection(const http_conn_t *conn, const http_exchange_t *e, http_buffer_t *out) {
   static const char close[] = "Connection: close\r\n";
   static const char keep[] = "Connection: keep-alive\r\nKeep-Alive: timeout=";
-  if (!e->keep_alive) return http_buffer_add(out, close, sizeof close - 1);
+  if (!e->keep_alive || e->last) return http_buffer_add(out, close, sizeof close - 1);
   uint64_t seconds = conn->server->keep_alive_timeout / 1000;
   if (seconds == 0) return http_buffer_add(out, keep, 24);
   int rc = http_buffer_add(out, keep, sizeof keep - 1);
-  char *to = rc < 0 ? NULL : http_buffer_room(out, 24);
-  if (to == NULL) return UV_ENOMEM;
-  char digits[20];
-  size_t n = 0, len = 0;
-  for (; seconds > 0; seconds /= 10) digits[n++] = (char)('0' + seconds % 10);
-  while (n > 0) to[len++] = digits[--n];
-  memcpy(to + len, "\r\n", 2);
-  out->len += len + 2;
-  return 0;
+  if (rc == 0) rc = http_response_number(out, seconds);
+  uint32_t max = conn->server->max_requests;
+  if (rc == 0 && max > 0) {
+    rc = http_buffer_add(out, ", max=", 6);
+    if (rc == 0) rc = http_response_number(out, max);
+  }
+  return rc < 0 ? rc : http_buffer_add(out, "\r\n", 2);
 }
 
 int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, int status,

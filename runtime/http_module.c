@@ -74,7 +74,7 @@ static int l_attach(lua_State *L) {
   http_conn_t *conn = lua_newuserdata(L, sizeof *conn);
   lua_pushvalue(L, 3);
   http_conn_attach(L, conn, server, *handle);
-  conn->client = client;
+  conn->client = conn->nodelay = client;
   conn->timeout = server->timeout;
   http_parser_init(&conn->parser, conn->client ? HTTP_PARSE_RESPONSES : HTTP_PARSE_REQUESTS, server->max_head,
                    server->max_fields);
@@ -284,6 +284,22 @@ static int l_set_timeout(lua_State *L) {
   return 0;
 }
 
+/* pending(conn, id): bytes written and not yet taken by the system. */
+static int l_pending(lua_State *L) {
+  http_conn_t *conn;
+  const http_exchange_t *e = exchange_at(L, &conn);
+  size_t held = e != NULL && e != conn->first ? e->held.len : 0;
+  size_t out = conn->stream != NULL && held == 0 ? http_conn_pending(conn) : 0;
+  lua_pushnumber(L, (lua_Number)(held + out));
+  return 1;
+}
+
+/* delay(conn): the program wants small writes to be gathered. */
+static int l_delay(lua_State *L) {
+  conn_at(L, 1)->nodelay = true;
+  return 0;
+}
+
 static int l_pause(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   conn->paused = true;
@@ -390,6 +406,8 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"rawWrite", l_raw_write},
                                        {"finishAll", l_finish_all},
                                        {"setTimeout", l_set_timeout},
+                                       {"pending", l_pending},
+                                       {"delay", l_delay},
                                        {"pause", l_pause},
                                        {"resume", l_resume},
                                        {"dump", l_dump},

@@ -64,6 +64,7 @@ void http_exchange_end(http_conn_t *conn, http_exchange_t *e) {
   e->finished = true;
   while (conn->first != NULL && conn->first->finished) {
     bool keep_alive = conn->first->keep_alive;
+    if (conn->first->last) conn->full = true;
     drop_first(conn);
     if (!keep_alive) {
       conn->ending = conn->muted = true;
@@ -143,8 +144,18 @@ static int write_later(http_conn_t *conn, size_t done, const char *more, size_t 
   return 0;
 }
 
+/* A response behind another must not wait for the first one's acknowledgement. A connection of one request is
+ * spared the system call. */
+static void stop_delay(http_conn_t *conn) {
+  const http_exchange_t *e = conn->first;
+  if (conn->ids < 2 && (e == NULL || !e->started)) return;
+  conn->nodelay = true;
+  if (conn->stream->type == UV_TCP) uv_tcp_nodelay((uv_tcp_t *)conn->stream, 1);
+}
+
 static int write_out(http_conn_t *conn) {
   if (conn->out.len == 0 || conn->writing != NULL) return 0;
+  if (!conn->nodelay) stop_delay(conn);
   uv_buf_t buf = uv_buf_init(conn->out.data, (unsigned)conn->out.len);
   int n = uv_try_write(conn->stream, &buf, 1);
   if (n == UV_EAGAIN) n = 0;
@@ -213,6 +224,7 @@ void http_conn_flush(lua_State *L, http_conn_t *conn) {
     return;
   }
   if (conn->writing != NULL) return;
+  if (conn->full && conn->first == NULL) conn->ending = conn->muted = true;
   if (conn->ending) end(L, conn);
   else drained(conn);
 }

@@ -135,6 +135,13 @@ int http_response_length(http_buffer_t *out, uint64_t length) {
   return 0;
 }
 
+int http_response_number(http_buffer_t *out, uint64_t n) {
+  char *to = http_buffer_room(out, 20);
+  if (to == NULL) return UV_ENOMEM;
+  out->len += digits(to, n);
+  return 0;
+}
+
 int http_response_chunk(http_buffer_t *out, const char *data, size_t len) {
   if (len == 0) return 0;
   char *to = http_buffer_room(out, len + 22);

@@ -18,6 +18,8 @@ int http_response_status(http_buffer_t *out, int status, const char *message, si
 int http_response_field(http_buffer_t *out, const char *name, size_t nlen, const char *value, size_t vlen);
 /* "Content-Length: n" CRLF */
 int http_response_length(http_buffer_t *out, uint64_t length);
+/* n in decimal */
+int http_response_number(http_buffer_t *out, uint64_t n);
 /* One chunk around `len` bytes; nothing for none, which would end the body. */
 int http_response_chunk(http_buffer_t *out, const char *data, size_t len);
 /* The last chunk; `trailers` are whole lines with their CRLF, or NULL. */

@@ -227,7 +227,10 @@ message.outgoingGetters = {
   finished = function(self) return self._state >= states.ended end,
   writableFinished = function(self) return self._state >= states.finished end,
   writable = function(self) return self._state < states.ended and not self.destroyed end,
-  writableLength = function() return 0 end,
+  writableLength = function(self)
+    local connection = self._connection
+    return connection and core.pending(connection.c, self._id) or 0
+  end,
   writableCorked = function() return 0 end,
 }
 

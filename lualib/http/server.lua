@@ -8,6 +8,7 @@ local core = require("lrun.http")
 local errors = require("errors")
 local net = require("net")
 local process = require("process")
+local uv = require("luv")
 local validate = require("lrun.validate")
 local dispatch = require("http.dispatch")
 local message = require("http.message")
@@ -328,6 +329,11 @@ local function attach(self, handle, counted)
   local c = core.attach(self._http, handle, connection)
   if not c then return nil end
   connection.c = c
+  local options = self._options
+  if options.noDelay == false then core.delay(c) end
+  if options.keepAlive and uv.handle_get_type(handle) == "tcp" then
+    uv.tcp_keepalive(handle, true, math.max(1, math.floor((options.keepAliveInitialDelay or 0) / 1000)))
+  end
   startSweep(self)
   return connection
 end
@@ -421,10 +427,8 @@ end
 local function special(server, connection, req, res, bits)
   if band(bits, flags.last) ~= 0 then
     res._lastOne = true
-    if not server:emit("dropRequest", req, connection.socket or sockets.of(connection)) then
-      res:writeHead(503)
-      return res:finish()
-    end
+    server:emit("dropRequest", req, sockets.of(connection))
+    res:writeHead(503)
     return res:finish()
   end
   if band(bits, flags.upgrade) ~= 0 then
@@ -545,6 +549,16 @@ end
 role.onEnd, role.onDrain, role.onFault, role.onTimeout, role.onClosed = message.onEnd, onDrain, onFault, onTimeout, closed
 
 dispatch.take { onrequest = onRequest }
+
+--- Closes connections after `ms` without traffic, or emits `timeout` for them when that has a listener; 0 for never.
+---@param ms integer?
+---@param listener fun(socket: Socket)?
+---@return self
+function Server:setTimeout(ms, listener)
+  self.timeout = validate.integer(ms or 0, "msecs", 0)
+  if listener then self:on("timeout", validate.func(listener, "callback")) end
+  return self
+end
 
 -- Closing -------------------------------------------------------------------------------------------------------------
 
