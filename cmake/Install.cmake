@@ -1,9 +1,10 @@
 # What `cmake --install` (./dev install) and cpack (./dev package) put where.
 install(TARGETS lrun RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES docs/lrun.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md" PATTERN types EXCLUDE)
 # For lua-language-server: the modules are compiled into lrun, their annotated sources serve as its library.
 install(DIRECTORY lualib/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types
   PATTERN process.lua EXCLUDE PATTERN repl.lua EXCLUDE)
@@ -21,5 +22,7 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION interpreters)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+# The modules behind `lrun -j`; LuaJIT itself is in the binary.
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libluajit-5.1-common")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "lua-busted")
 include(CPack)
