@@ -182,6 +182,7 @@ function Socket:_destroy(err, callback)
   self._heldWrite, self._heldFinal = nil, nil
   local handle = self._handle
   if handle then
+    if self._listeners and self._listeners.close then self:_rememberAddresses() end
     self._handle, self._kernelReads = nil, false
     closeHandle(self, handle, err ~= nil)
   else
@@ -388,6 +389,12 @@ local function own(self)
     if not self.connecting then self._own = found end
   end
   return found
+end
+
+-- Those who listen for `close` can still ask who it was.
+function Socket:_rememberAddresses()
+  peer(self)
+  own(self)
 end
 
 --- The local end: `{ address, family, port }`, or an empty table.
