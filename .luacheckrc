@@ -3,7 +3,7 @@ std = "luajit"
 globals = { "process" }
 max_line_length = 150
 cache = false
-exclude_files = { "build*", "docs/types" }
+exclude_files = { "build*" }
 
 -- Callbacks name the arguments that they get, used or not; `self` comes with the colon.
 ignore = { "212", "213" }

@@ -4,11 +4,15 @@ install(FILES docs/lrun.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md" PATTERN types EXCLUDE)
-# For lua-language-server: the modules are compiled into lrun, their annotated sources serve as its library.
-install(DIRECTORY lualib/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types
-  PATTERN process.lua EXCLUDE PATTERN repl.lua EXCLUDE)
-install(DIRECTORY docs/types/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types)
+install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
+# For lua-language-server: the modules are compiled into lrun, so an editor gets their annotations as files of types.
+add_custom_command(
+  OUTPUT ${CMAKE_BINARY_DIR}/types/events.lua
+  COMMAND lrun ${CMAKE_SOURCE_DIR}/cmake/types.lua ${CMAKE_SOURCE_DIR}/lualib ${CMAKE_BINARY_DIR}/types
+  DEPENDS lrun ${CMAKE_SOURCE_DIR}/cmake/types.lua ${lua_sources}
+  COMMENT "Writing type files" VERBATIM)
+add_custom_target(types ALL DEPENDS ${CMAKE_BINARY_DIR}/types/events.lua)
+install(DIRECTORY ${CMAKE_BINARY_DIR}/types/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME lrun)

@@ -34,6 +34,7 @@ end
 function AbortController:abort(reason) abort(self.signal, reason) end
 
 --- A signal that is aborted already.
+---@param reason any?
 ---@return AbortSignal
 function AbortSignal.abort(reason)
   local signal = AbortSignal:new()
@@ -42,6 +43,7 @@ function AbortSignal.abort(reason)
 end
 
 --- A signal that aborts after `ms` milliseconds; the wait keeps nothing alive.
+---@param ms integer
 ---@return AbortSignal
 function AbortSignal.timeout(ms)
   local signal = AbortSignal:new()
@@ -54,4 +56,9 @@ end
 calls.methods(AbortController, "controller")
 calls.methods(AbortSignal, "signal", { abort = true, timeout = true })
 
-return { AbortController = AbortController, AbortSignal = AbortSignal }
+---@class abort
+---@field AbortController AbortController the class
+---@field AbortSignal AbortSignal the class
+local module = { AbortController = AbortController, AbortSignal = AbortSignal }
+
+return module

@@ -32,6 +32,8 @@ local function suspend(begin)
   return coroutine.yield()
 end
 
+---@class await
+---@overload fun(f: function, ...: any): ...any
 local await = {}
 
 --- Calls `f(..., callback)` and returns what the callback gets.

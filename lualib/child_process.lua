@@ -11,6 +11,8 @@ local stdio = require("lrun.child_stdio")
 local validate = require("lrun.validate")
 local ChildProcess = require("lrun.child")
 
+---@class child_process
+---@field ChildProcess ChildProcess the class
 local child_process = { ChildProcess = ChildProcess }
 
 local MAX_BUFFER = 1024 * 1024

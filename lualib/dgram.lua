@@ -14,13 +14,13 @@ local nextTick = process.nextTick
 
 ---@class DgramSocket: EventEmitter
 ---@field type string "udp4" or "udp6"
----@field addMembership fun(self: DgramSocket, multicastAddress: string, multicastInterface: string?)
----@field dropMembership fun(self: DgramSocket, multicastAddress: string, multicastInterface: string?)
+---@field addMembership fun(self: DgramSocket, group: string, interface: string?)
+---@field dropMembership fun(self: DgramSocket, group: string, interface: string?)
 ---@field addSourceSpecificMembership fun(self: DgramSocket, source: string, group: string, interface: string?)
 ---@field dropSourceSpecificMembership fun(self: DgramSocket, source: string, group: string, interface: string?)
----@field getRecvBufferSize fun(self: DgramSocket): integer bytes
+---@field getRecvBufferSize fun(self: DgramSocket): integer bytes, as the next three
 ---@field setRecvBufferSize fun(self: DgramSocket, size: integer)
----@field getSendBufferSize fun(self: DgramSocket): integer bytes
+---@field getSendBufferSize fun(self: DgramSocket): integer
 ---@field setSendBufferSize fun(self: DgramSocket, size: integer)
 local Socket = events.EventEmitter:extend("DgramSocket")
 
@@ -347,6 +347,7 @@ function Socket:disconnect()
 end
 
 --- The peer that `connect` fixed: `{ address, family, port }`.
+---@return { address: string, family: string, port: integer }
 function Socket:remoteAddress()
   checkRunning(self)
   if self._connected ~= true then error(errors.coded("ERR_SOCKET_DGRAM_NOT_CONNECTED", "Not connected"), 0) end
@@ -384,6 +385,7 @@ end
 -- Settings -------------------------------------------------------------------------------------------------------------
 
 --- The address bound: `{ address, family, port }`. Throws EBADF when there is none.
+---@return { address: string, family: string, port: integer }
 function Socket:address()
   checkRunning(self)
   if not self._handle then error(errors.system("EBADF", "getsockname"), 0) end
@@ -401,28 +403,36 @@ local function set(self, name, f, ...)
   if not ok then error(errors.system(code, name), 0) end
 end
 
+--- Whether datagrams may go to a network's broadcast address.
 ---@param on boolean
 function Socket:setBroadcast(on) set(self, "setBroadcast", uv.udp_set_broadcast, not not on) end
 
+--- How many routers a datagram may pass.
 ---@param ttl integer 1 to 255
+---@return integer ttl
 function Socket:setTTL(ttl)
   set(self, "setTTL", uv.udp_set_ttl, validate.integer(ttl, "ttl", 1, 255))
   return ttl
 end
 
+--- The same for multicast datagrams.
 ---@param ttl integer 0 to 255
+---@return integer ttl
 function Socket:setMulticastTTL(ttl)
   set(self, "setMulticastTTL", uv.udp_set_multicast_ttl, validate.integer(ttl, "ttl", 0, 255))
   return ttl
 end
 
----@param on boolean whether own multicast datagrams come back
+--- Whether this machine's own multicast datagrams come back.
+---@param on boolean
+---@return boolean on
 function Socket:setMulticastLoopback(on)
   set(self, "setMulticastLoopback", uv.udp_set_multicast_loop, not not on)
   return on
 end
 
----@param interface string address of the interface that multicast leaves by
+--- Which interface multicast datagrams leave by.
+---@param interface string its address
 function Socket:setMulticastInterface(interface)
   set(self, "setMulticastInterface", uv.udp_set_multicast_interface, validate.string(interface, "multicastInterface"))
 end
@@ -495,9 +505,13 @@ end
 
 calls.methods(Socket, "socket")
 
+---@class dgram
+---@field Socket DgramSocket the class
 local dgram = { Socket = Socket }
 
 --- Makes a socket: `createSocket("udp4"[, onMessage])`, `createSocket(options[, onMessage])`.
+---@param options string|table as `Socket:new`
+---@param onMessage fun(data: string, rinfo: table)?
 ---@return DgramSocket
 function dgram.createSocket(options, onMessage) return Socket:new(options, onMessage) end
 

@@ -36,15 +36,19 @@ function Error:new(message, fields)
   return object                     -- no tail call: the stack must start at the caller
 end
 
+---@class errors
+---@field Error Error the class
 local errors = { Error = Error }
 
 --- Whether `value` is an error object of the runtime.
+---@param value any
 ---@return boolean
 function errors.isError(value)
   return type(value) == "table" and getmetatable(value) == Error
 end
 
 --- An error with a code of ours or Node's.
+---@package
 ---@param code string such as "ERR_IPC_CHANNEL_CLOSED"
 ---@param message string
 ---@param fields table?
@@ -64,6 +68,7 @@ end
 
 --- A system error, as Node words it: `connect ECONNREFUSED 127.0.0.1:80`, `listen EADDRINUSE: address already in use :::80`,
 --- `spawn nosuch ENOENT`, `ENOENT: no such file or directory, open 'x'` (when `fields.path` is given).
+---@package
 ---@param code integer|string negative errno, or its name
 ---@param syscall string
 ---@param fields table? `address`, `port`, `path`, `dest`, and any other field of the error
@@ -107,6 +112,7 @@ local function subject(name)
 end
 
 --- `The "file" argument must be of type string. Received nil` (ERR_INVALID_ARG_TYPE).
+---@package
 ---@param name string argument, or `options.field`
 ---@param expected string a Lua type, several ("string or table"), or a phrase ("an instance of Socket")
 ---@return Error
@@ -117,6 +123,7 @@ function errors.argType(name, expected, value)
 end
 
 --- `The property 'options.x' is invalid. Received 'y'` (ERR_INVALID_ARG_VALUE); `reason` replaces "is invalid".
+---@package
 ---@return Error
 function errors.argValue(name, value, reason)
   local shown = type(value) == "string" and ("'%s'"):format(value) or type(value) == "table" and "a table" or tostring(value)
@@ -125,6 +132,7 @@ function errors.argValue(name, value, reason)
 end
 
 --- `The value of "port" is out of range. It must be >= 0 and < 65536. Received 70000` (ERR_OUT_OF_RANGE).
+---@package
 ---@param range string such as ">= 0 and < 65536"
 ---@return Error
 function errors.outOfRange(name, range, value)
@@ -133,6 +141,7 @@ function errors.outOfRange(name, range, value)
 end
 
 --- `The "message" argument must be specified` (ERR_MISSING_ARGS).
+---@package
 ---@return Error
 function errors.missing(name)
   return errors.coded("ERR_MISSING_ARGS", ('The "%s" argument must be specified'):format(name))

@@ -156,18 +156,26 @@ function EventEmitter:on(name, listener) return add(self, name, listener, false)
 EventEmitter.addListener = EventEmitter.on
 
 --- Adds a listener that is removed before its first call.
+---@param name any
+---@param listener function
 ---@return self
 function EventEmitter:once(name, listener) return add(self, name, onceWrapper(self, name, listener), false) end
 
 --- Adds a listener before those that are there.
+---@param name any
+---@param listener function
 ---@return self
 function EventEmitter:prependListener(name, listener) return add(self, name, listener, true) end
 
 --- `once`, but before those that are there.
+---@param name any
+---@param listener function
 ---@return self
 function EventEmitter:prependOnceListener(name, listener) return add(self, name, onceWrapper(self, name, listener), true) end
 
 --- Removes the listener that was added last of those that are `listener`.
+---@param name any
+---@param listener function
 ---@return self
 function EventEmitter:off(name, listener)
   checkName(name)
@@ -221,6 +229,8 @@ function EventEmitter:emit(name, ...)
   return true
 end
 
+--- How many listeners an event has.
+---@param name any
 ---@return integer
 function EventEmitter:listenerCount(name)
   local all = self._listeners
@@ -230,6 +240,7 @@ function EventEmitter:listenerCount(name)
 end
 
 --- A copy of the event's listeners; those added by `once` as they were given.
+---@param name any
 ---@return function[]
 function EventEmitter:listeners(name)
   local all = self._listeners
@@ -240,6 +251,7 @@ function EventEmitter:listeners(name)
   return list
 end
 
+--- The events that have listeners, in no order.
 ---@return any[]
 function EventEmitter:eventNames()
   local names = {}
@@ -260,4 +272,8 @@ end
 
 calls.methods(EventEmitter, "emitter", { new = true, extend = true, getter = true, emit = true })
 
-return { EventEmitter = EventEmitter }
+---@class events
+---@field EventEmitter EventEmitter the class
+local module = { EventEmitter = EventEmitter }
+
+return module

@@ -17,6 +17,13 @@ local watcher = require("lrun.fs_watch")
 
 local O = uv.constants
 
+---@class fs
+---@field Stats Stats the class, as the next four
+---@field Dirent Dirent
+---@field ReadStream ReadStream
+---@field WriteStream WriteStream
+---@field FSWatcher FSWatcher
+---@field constants table<string, integer>
 local fs = {
   Stats = stats.Stats, Dirent = stats.Dirent,
   ReadStream = streams.ReadStream, WriteStream = streams.WriteStream, FSWatcher = watcher.FSWatcher,

@@ -3,6 +3,9 @@
 ---
 --- A value becomes text from the inside out: each table first asks for the text of its entries, then chooses the
 --- narrowest layout that holds them: one line, columns of short items, one entry a line.
+
+---@class inspect
+---@overload fun(value: any, options: InspectOptions?): string
 local inspect = {}
 
 ---@class InspectOptions

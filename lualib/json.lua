@@ -16,6 +16,8 @@ local MAX_PATH = 200                -- characters of a path in a message
 cjson.decode_invalid_numbers(false)
 cjson.decode_max_depth(MAX_DEPTH)
 
+---@class json
+---@field null any stands for null, where nil would leave a hole
 local json = {
   null = cjson.null,                -- null in an array, where nil would leave a hole; a truthy value
 }

@@ -10,6 +10,11 @@ local BlockList = require("lrun.blocklist")
 local Server = require("lrun.server")
 local Socket = require("lrun.socket")
 
+---@class net
+---@field Server Server the class, as the others
+---@field Socket Socket
+---@field Stream Socket
+---@field BlockList BlockList
 local net = { Server = Server, Socket = Socket, Stream = Socket, BlockList = BlockList }
 
 --- Makes a server.
@@ -45,12 +50,17 @@ function net.createServerHandle(address, port)
 end
 
 --- 4, 6, or 0 when it is no address.
+---@param text any
 ---@return integer
 function net.isIP(text) return (ip.parse(text)) end
 
+--- Whether it is an IPv4 address.
+---@param text any
 ---@return boolean
 function net.isIPv4(text) return ip.parse(text) == 4 end
 
+--- Whether it is an IPv6 address.
+---@param text any
 ---@return boolean
 function net.isIPv6(text) return ip.parse(text) == 6 end
 

@@ -3,6 +3,9 @@ local uv = require("luv")
 local errors = require("errors")
 local signals = require("lrun.signals")
 
+---@class os: oslib
+---@field EOL string "\n"
+---@field constants { signals: table<string, integer>, priority: table<string, integer> }
 local os = setmetatable(_G.os, nil)
 
 local function check(syscall, value, _, code)
@@ -11,6 +14,7 @@ local function check(syscall, value, _, code)
 end
 
 --- One table a processor: `model`, `speed` (MHz), `times` (ms: user, nice, sys, idle, irq).
+---@return { model: string, speed: integer, times: table<string, integer> }[]
 function os.cpus() return uv.cpu_info() or {} end
 
 local function readNumbers(path)
@@ -38,23 +42,28 @@ function os.availableParallelism()
   return math.min(available, quota() or available)
 end
 
+--- The machine's name.
 ---@return string
 function os.hostname() return check("uv_os_gethostname", uv.os_gethostname()) end
 
---- Bytes.
----@return number
+--- Bytes of memory that the machine has.
+---@return integer
 function os.totalmem() return uv.get_total_memory() end
---- Bytes.
----@return number
+
+--- Bytes of memory that are free.
+---@return integer
 function os.freemem() return uv.get_free_memory() end
 
+--- How many processes ran or waited to.
 ---@return number[] averages over 1, 5 and 15 minutes
 function os.loadavg() return { uv.loadavg() } end
 
 --- Seconds since the system started.
+---@return number
 function os.uptime() return check("uv_uptime", uv.uptime()) end
 
 --- Interface name → list of `{ address, family, netmask, mac, internal }`.
+---@return table<string, table[]>
 function os.networkInterfaces()
   local interfaces = {}
   for name, addresses in pairs(check("uv_interface_addresses", uv.interface_addresses())) do
@@ -71,30 +80,47 @@ function os.networkInterfaces()
   return interfaces
 end
 
----@return string name "linux"
+--- "linux".
+---@return string
 function os.platform() return jit.os:lower() end
----@return string name "Linux"
+
+--- "Linux": uname's name of the system.
+---@return string
 function os.type() return uv.os_uname().sysname end
----@return string version of the kernel
+
+--- The kernel's release.
+---@return string
 function os.release() return uv.os_uname().release end
----@return string what the kernel says of its build
+
+--- The kernel's version.
+---@return string
 function os.version() return uv.os_uname().version end
----@return string name as uname(2): "x86_64"
+
+--- "x86_64": uname's name of the machine.
+---@return string
 function os.machine() return uv.os_uname().machine end
----@return string name "x64", "arm64", …
+
+--- "x64".
+---@return string
 function os.arch() return jit.arch end
----@return string order "LE" or "BE"
+
+--- "LE" or "BE".
+---@return string
 function os.endianness() return require("ffi").abi("le") and "LE" or "BE" end
---- Where temporary files go: `TMPDIR`, `TMP`, `TEMP`, or /tmp.
+
+--- Where temporary files go: TMPDIR, TMP, TEMP, else "/tmp".
 ---@return string
 function os.tmpdir()
   local dir = uv.os_getenv("TMPDIR") or uv.os_getenv("TMP") or uv.os_getenv("TEMP") or "/tmp"
   return #dir > 1 and dir:gsub("/$", "") or dir
 end
+
+--- HOME, else as the system knows it.
 ---@return string
 function os.homedir() return check("uv_os_homedir", uv.os_homedir()) end
 
 --- `{ username, uid, gid, shell, homedir }` of the effective user.
+---@return { username: string, uid: integer, gid: integer, shell: string?, homedir: string }
 function os.userInfo()
   local user = check("uv_os_get_passwd", uv.os_get_passwd())
   return { username = user.username, uid = user.uid, gid = user.gid, shell = user.shell, homedir = user.homedir }
@@ -102,9 +128,12 @@ end
 
 --- The scheduling priority of a process, −20 to 19. Throws ESRCH.
 ---@param pid integer? default this process
+---@return integer
 function os.getPriority(pid) return check("uv_os_getpriority", uv.os_getpriority(pid or 0)) end
 
---- setPriority(priority) or setPriority(pid, priority).
+--- setPriority(priority) or setPriority(pid, priority), −20 to 19. Throws ESRCH, EACCES, EPERM.
+---@param pid integer
+---@param priority integer?
 function os.setPriority(pid, priority)
   if priority == nil then pid, priority = 0, pid end
   if type(priority) ~= "number" then error(errors.argType("priority", "number", priority), 0) end

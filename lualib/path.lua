@@ -12,6 +12,9 @@ local calls = require("lrun.calls")
 ---@field ext string from its last dot on
 ---@field name string `base` without `ext`
 
+---@class path
+---@field sep string "/"
+---@field delimiter string ":"
 local path = {
   sep = "/",                        -- between the parts of a path
   delimiter = ":",                  -- between the paths of a list, such as PATH

@@ -10,6 +10,38 @@ local errors = require("errors")
 local events = require("events")
 local EventEmitter = events.EventEmitter
 
+---@class process: EventEmitter
+---@field pid integer
+---@field ppid integer
+---@field argv table<integer, string> [0] the path of lrun, [1] the script, [2]… its arguments
+---@field argv0 string how lrun was called
+---@field execPath string the path of lrun
+---@field execArgv string[] lrun's own options
+---@field env table<string, string> the real environment: reads, writes, `pairs`
+---@field title string shows in `ps`
+---@field platform string "linux"
+---@field arch string "x64"
+---@field version string
+---@field versions table<string, string>
+---@field features table<string, boolean>
+---@field exitCode integer? what the process will end with
+---@field stdin Readable `fd`, `isTTY`, `setRawMode(on)`
+---@field stdout StandardOutput
+---@field stderr StandardOutput
+---@field connected boolean? only with an IPC channel, as the next three
+---@field channel { fd: integer, ref: fun(self), unref: fun(self) }?
+---@field send (fun(message: any, handle: any, options: table?, callback: fun(err: Error?)?): boolean)?
+---@field disconnect fun()?
+---@field getuid fun(): integer
+---@field geteuid fun(): integer
+---@field getgid fun(): integer
+---@field getegid fun(): integer
+---@field setuid fun(id: integer|string) throws EPERM, ERR_UNKNOWN_CREDENTIAL, as the next five
+---@field seteuid fun(id: integer|string)
+---@field setgid fun(id: integer|string)
+---@field setegid fun(id: integer|string)
+---@field setgroups fun(groups: (integer|string)[])
+---@field initgroups fun(user: integer|string, group: integer|string)
 local process = EventEmitter:new()
 local api = {}                      -- functions without self; wrapped below to work with dot and colon
 
@@ -127,11 +159,14 @@ end
 local started = uv.hrtime()
 
 --- Seconds since this process started.
+---@return number
 function api.uptime() return (uv.hrtime() - started) / 1e9 end
 
 --- A monotonic clock in nanoseconds.
+---@return number
 function api.hrtime() return tonumber(uv.hrtime()) end
 
+--- The working directory.
 ---@return string
 function api.cwd()
   local dir, _, code = uv.cwd()
@@ -140,6 +175,7 @@ function api.cwd()
 end
 
 --- Changes the working directory. Throws `ENOENT: …, chdir 'a' -> 'b'`.
+---@param dir string
 function api.chdir(dir)
   if type(dir) ~= "string" then error(errors.argType("directory", "string", dir), 0) end
   local ok, _, code = uv.chdir(dir)
@@ -147,6 +183,7 @@ function api.chdir(dir)
 end
 
 --- Bytes: `rss` the resident set, `heapUsed` and `heapTotal` Lua's heap, `external` what is resident beside it.
+---@return { rss: integer, heapUsed: number, heapTotal: number, external: number }
 function api.memoryUsage()
   local rss, heap = uv.resident_set_memory(), collectgarbage("count") * 1024
   return { rss = rss, heapUsed = heap, heapTotal = heap, external = math.max(0, rss - heap) }
@@ -156,6 +193,7 @@ local function micros(time) return time.sec * 1000000 + time.usec end
 
 --- CPU time of this process in microseconds; with an earlier result, since then.
 ---@param previous { user: integer, system: integer }?
+---@return { user: integer, system: integer }
 function api.cpuUsage(previous)
   if previous ~= nil and type(previous) ~= "table" then error(errors.argType("prevValue", "table", previous), 0) end
   local usage = uv.getrusage()
@@ -165,6 +203,7 @@ function api.cpuUsage(previous)
 end
 
 --- Resource usage as getrusage(2) tells it, under Node's names; times in microseconds, `maxRSS` in KiB.
+---@return table<string, integer>
 function api.resourceUsage()
   local u = uv.getrusage()
   return {
@@ -176,6 +215,8 @@ function api.resourceUsage()
 end
 
 --- The file mode creation mask; sets it when one is given (a number, or a string of octal digits). Returns the old one.
+---@param mask (integer|string)?
+---@return integer before
 function api.umask(mask)
   if mask == nil then return host.umask() end
   local number = type(mask) == "string" and mask:find("^[0-7]+$") and tonumber(mask, 8) or mask

@@ -102,6 +102,12 @@ function Readable.from(source, options)
   }
 end
 
+---@class stream
+---@field Readable Readable the class, as the others
+---@field Writable Writable
+---@field Duplex Duplex
+---@field Transform Transform
+---@field PassThrough PassThrough
 local stream = { Readable = Readable, Writable = Writable, Duplex = Duplex, Transform = Transform, PassThrough = PassThrough }
 
 -- Which sides it has; nil when it is no stream. A response of http is a stream without being a Writable.

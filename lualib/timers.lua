@@ -77,6 +77,7 @@ function Timeout:refresh()
 end
 
 --- The same as clearTimeout.
+---@return self
 function Timeout:close()
   self._cleared = true
   stop(self)
@@ -146,10 +147,13 @@ local timers = {}
 function timers.setTimeout(f, ms, ...) return newTimeout(f, ms, false, ...) end
 
 --- Calls `f(...)` every `ms` milliseconds.
+---@param f function
+---@param ms number?
 ---@return Timeout
 function timers.setInterval(f, ms, ...) return newTimeout(f, ms, true, ...) end
 
 --- Calls `f(...)` once, after the I/O events of this turn of the loop.
+---@param f function
 ---@return Immediate
 function timers.setImmediate(f, ...)
   if type(f) ~= "function" then error(errors.argType("callback", "function", f), 0) end
@@ -172,10 +176,15 @@ local function clear(timer)
 end
 
 --- Forgets a timer; nil, or one that has fired, is fine.
+---@param timer Timeout?
 timers.clearTimeout = function(timer) return clear(timer) end
+
 --- The same.
+---@param timer Timeout?
 timers.clearInterval = function(timer) return clear(timer) end
---- The same.
+
+--- Forgets an immediate; nil, or one that has run, is fine.
+---@param immediate Immediate?
 timers.clearImmediate = function(immediate) return clear(immediate) end
 
 calls.methods(Timeout, "timer")

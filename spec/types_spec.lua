@@ -1,75 +1,171 @@
--- Every public function has annotations: a comment block right above its definition, which lua-language-server shows.
-local EventEmitter = require("events").EventEmitter
-local uv = require("luv")
+--- The type files that cmake/types.lua writes, beside what the modules hold at run time.
+local child_process = require("child_process")
+local fs = require("fs")
+local timers = require("timers")
+local complete = require("lrun.complete")
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("*a")
-  file:close()
-  return text
+local BUILT_IN = {}
+for word in ([[any nil boolean string number integer function table thread userdata self true false fun lightuserdata oslib]])
+  :gmatch("%a+") do BUILT_IN[word] = true end
+
+local directory
+local types = {}                    -- class or module → { parents, members: name → { comment, arguments } or true }
+
+local function ownerOf(name)
+  types[name] = types[name] or { parents = {}, members = {} }
+  return types[name]
 end
 
--- name → true, for all `function x.name(`, `function x:name(` and `x.name = ` with a comment above, in lualib/.
-local annotated = {}
-
-local function scan(folder)
-  local request = assert(uv.fs_scandir(folder))
-  for name, kind in function() return uv.fs_scandir_next(request) end do
-    local path = folder .. "/" .. name
-    if kind == "directory" then
-      scan(path)
-    elseif name:find("%.lua$") then
-      local before = ""
-      for line in read(path):gmatch("([^\n]*)\n") do
-        local field = line:match("^%-%-%-@field ([%w_]+)")
-        if field then annotated[field] = true end
-        local defined = line:match("^%s*function [%w_]+[.:]([%w_]+)%(") or line:match("^%s*[%w_]+%.([%w_]+) = ")
-          or line:match("^%s*local function ([%w_]+)%(")
-        if defined and before:find("^%s*%-%-%-") then annotated[defined] = true end
-        before = line
+local function read(path)
+  local comment, members = {}, nil
+  for line in io.lines(path) do
+    if line:find("^%-%-%-") then
+      local name, parents = line:match("^%-%-%-@class ([%w_]+):?%s*(.*)$")
+      if name then
+        local class = ownerOf(name)
+        members = class.members
+        for parent in parents:gmatch("[%w_]+") do table.insert(class.parents, parent) end
       end
+      local field = line:match("^%-%-%-@field ([%w_]+)")
+      if field and members then members[field] = true end
+      comment[#comment + 1] = line
+    else
+      local owner, name, arguments = line:match("^function ([%w_]+)[.:]([%w_]+)%((.-)%) end$")
+      if owner then ownerOf(owner).members[name] = { comment = comment, arguments = arguments } end
+      comment = {}
     end
   end
 end
 
-scan("lualib")
+local function knows(name, member)
+  local owner = types[name]
+  if not owner then return false end
+  if owner.members[member] then return true end
+  for _, parent in ipairs(owner.parents) do if knows(parent, member) then return true end end
+  return false
+end
 
-local function isClass(value) return type(value) == "table" and rawget(value, "__getters") ~= nil end
+local function isPublic(key) return type(key) == "string" and not key:find("^_") end
 
-describe("annotations", function()
-  for _, name in ipairs(require("lrun.complete").modules()) do
-    it("stand above the functions of " .. name, function()
-      local module = require(name)
-      local missing = {}
-      local function look(label, t, skip)
-        for key, value in pairs(t) do
-          if type(key) == "string" and not key:find("^_") and not (skip and skip[key]) then
-            if type(value) == "function" and key ~= "initialize" and not annotated[key] then missing[#missing + 1] = label .. key end
+local function isClass(value) return type(value) == "table" and rawget(value, "__index") ~= nil and type(value.name) == "string" end
+
+-- The built-in modules, but for LuaJIT's.
+local function modules()
+  local list = { "process" }
+  for _, name in ipairs(complete.modules()) do
+    if name ~= "ffi" then list[#list + 1] = name end
+  end
+  return list
+end
+
+local PACKAGE = { errors = { system = true, coded = true, argType = true, argValue = true, outOfRange = true, missing = true } }
+local LUAS_OWN = "clock date difftime execute exit getenv remove rename setlocale time tmpname"
+
+local function isForUsers(module, key)
+  if not isPublic(key) or PACKAGE[module] and PACKAGE[module][key] then return false end
+  return not (module == "os" and LUAS_OWN:find(key, 1, true))
+end
+
+-- Two classes of one name at run time, and what is another class's under another name.
+local TYPE_OF = { ["http.Server"] = "HttpServer", ["net.Stream"] = "Socket" }
+
+-- Class tables by the name that their type has.
+local function runtimeClasses()
+  local found = {}
+  for _, name in ipairs(modules()) do
+    for key, value in pairs(require(name)) do
+      if isClass(value) then found[TYPE_OF[name .. "." .. key] or value.name] = value end
+    end
+  end
+  local http = require("http")
+  found.Agent, found.ClientRequest = http.Agent, http.ClientRequest
+  local timer, immediate = timers.setTimeout(print, 1), timers.setImmediate(print)
+  timers.clearTimeout(timer)
+  timers.clearImmediate(immediate)
+  found.Timeout, found.Immediate = getmetatable(timer), getmetatable(immediate)
+  found.StandardOutput = getmetatable(process.stdout)
+  return found
+end
+
+local function report(problems, what)
+  table.sort(problems)
+  assert(#problems == 0, ("%d %s:\n  %s"):format(#problems, what, table.concat(problems, "\n  ")))
+end
+
+describe("cmake/types.lua", function()
+  setup(function()
+    directory = fs.mkdtempSync("/tmp/lrun-types-")
+    child_process.execFileSync(process.execPath, { "cmake/types.lua", "lualib", directory })
+    for _, name in ipairs(fs.readdirSync(directory)) do read(directory .. "/" .. name) end
+  end)
+
+  teardown(function() fs.rmSync(directory, { recursive = true, force = true }) end)
+
+  it("writes a file for each module, in Lua", function()
+    for _, name in ipairs(modules()) do
+      local path = ("%s/%s.lua"):format(directory, name)
+      assert.truthy(fs.existsSync(path), name)
+      assert(loadfile(path))
+      assert.truthy(fs.readFileSync(path):find("---@meta " .. name, 1, true))
+    end
+  end)
+
+  it("knows all that the modules hold", function()
+    local missing = {}
+    for _, name in ipairs(modules()) do
+      for key in pairs(require(name)) do
+        if isForUsers(name, key) and not knows(name, key) then missing[#missing + 1] = name .. "." .. key end
+      end
+    end
+    report(missing, "names of modules have no type")
+  end)
+
+  it("knows the methods and computed fields of the classes", function()
+    local missing = {}
+    for name, class in pairs(runtimeClasses()) do
+      for key, value in pairs(class) do
+        local isMember = type(value) == "function" and isPublic(key) and key ~= "initialize"
+        if isMember and not knows(name, key) then missing[#missing + 1] = name .. ":" .. key end
+      end
+      for key in pairs(rawget(class, "__getters") or {}) do
+        if isPublic(key) and not knows(name, key) then missing[#missing + 1] = name .. "." .. key end
+      end
+    end
+    report(missing, "members of classes have no type")
+  end)
+
+  it("says of each function what it does and what it takes", function()
+    local poor = {}
+    for owner, each in pairs(types) do
+      for name, member in pairs(each.members) do
+        if type(member) == "table" then
+          local text = table.concat(member.comment, "\n")
+          if not text:find("%-%-%-") then poor[#poor + 1] = ("%s.%s: nothing"):format(owner, name) end
+          for argument in member.arguments:gmatch("[%w_]+") do
+            if not text:find("@param " .. argument .. "%f[^%w_]") then
+              poor[#poor + 1] = ("%s.%s: no word on %s"):format(owner, name, argument)
+            end
           end
         end
       end
-      -- Lua's own os needs none.
-      local lua = { clock = 1, date = 1, difftime = 1, execute = 1, exit = 1, getenv = 1, remove = 1, rename = 1, setlocale = 1,
-        time = 1, tmpname = 1 }
-      look(name .. ".", module, name == "os" and lua)
-      for key, value in pairs(module) do
-        if isClass(value) then look(name .. "." .. key .. ":", value, { extend = 1, getter = 1, new = 1 }) end
-      end
-      table.sort(missing)
-      assert.same({}, missing)
-    end)
-  end
+    end
+    report(poor, "gaps")
+  end)
 
-  it("declare the global process", function()
-    local types = read("docs/types/process.lua")
-    assert(loadstring(types))
-    for key, value in pairs(process) do
-      if type(value) == "function" and EventEmitter[key] == nil then
-        assert.truthy(types:find("\nfunction process." .. key .. "(", 1, true), key)
+  it("names only types that are there", function()
+    local unknown = {}
+    for _, name in ipairs(fs.readdirSync(directory)) do
+      for line in io.lines(directory .. "/" .. name) do
+        local tag, kind = line:match("^%-%-%-@(%w+)%s+(.*)$")
+        if tag == "param" or tag == "field" then kind = kind:match("^%S+%s+(.*)$") elseif tag ~= "return" then kind = "" end
+        -- The type ends where prose begins: at the first space outside of brackets that no type goes on behind.
+        kind = kind and kind:gsub('"[^"]*"', "true"):match("^[%w_.|?%[%]%(%){}:,<> -]*") or ""
+        local first = kind:match("^(%b())") or kind:match("^(fun%b()[^%s]*)") or kind:match("^(%b{})") or kind:match("^[^%s]+") or ""
+        for word in first:gsub("[%w_]+%??:", ""):gmatch("[%a_][%w_.]*") do
+          if not BUILT_IN[word] and not types[word] then unknown[#unknown + 1] = ("%s: %s in %s"):format(name, word, line) end
+        end
       end
     end
-    for name in types:gmatch("\nfunction process%.(%w+)") do
-      if name ~= "send" and name ~= "disconnect" then assert.equal("function", type(process[name]), name) end
-    end
+    report(unknown, "unknown types")
   end)
 end)

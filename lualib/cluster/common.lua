@@ -13,6 +13,7 @@ local common = {}
 local Worker = EventEmitter:extend("Worker")
 
 --- Makes a worker object and passes its process's `message` and `error` events on.
+---@param options { id: integer, process: ChildProcess, state: string? }
 function Worker:initialize(options)
   self.id = options.id
   self.state = options.state or "none"

@@ -266,7 +266,7 @@ function Shared:closeAll() closeHandle(self.handle) end
 
 local Several = class()
 
----@class Socket one of the sockets of a port
+---@class PortSocket one of the sockets of a port
 ---@field handle uv_tcp_t
 ---@field owners table<Worker, boolean>
 ---@field acceptor userdata? while it has no owner

@@ -28,6 +28,16 @@ local CHANNEL_GRACE = 500
 ---@field gid integer?
 
 ---@class cluster: EventEmitter
+---@field isPrimary boolean
+---@field isMaster boolean the same
+---@field isWorker boolean the opposite
+---@field worker Worker? in a worker: itself
+---@field Worker Worker the class
+---@field SCHED_RR integer the primary gives each connection to the next worker
+---@field SCHED_NONE integer the workers share the socket
+---@field SCHED_REUSEPORT integer a socket for each worker
+---@field SCHED_LEAST integer the worker with the fewest connections
+---@field SCHED_STICKY integer one address to one worker
 ---@field workers table<integer, Worker> by id
 ---@field settings table what the next fork goes by; empty before the first setupPrimary or fork
 ---@field schedulingPolicy integer|function SCHED_RR unless set before the first fork

@@ -477,12 +477,17 @@ function ClientRequest:setTimeout(ms, listener)
   return self
 end
 
+--- `setNoDelay` of its socket, once it has one.
+---@param on boolean? default true
 ---@return self
 function ClientRequest:setNoDelay(on)
   if self.socket then self.socket:setNoDelay(on) else self:once("socket", function(socket) socket:setNoDelay(on) end) end
   return self
 end
 
+--- `setKeepAlive` of its socket, once it has one.
+---@param on boolean?
+---@param delay integer? ms
 ---@return self
 function ClientRequest:setSocketKeepAlive(on, delay)
   if self.socket then self.socket:setKeepAlive(on, delay)
@@ -491,7 +496,11 @@ function ClientRequest:setSocketKeepAlive(on, delay)
 end
 
 --- Output is gathered anyway.
+---@return self
 function ClientRequest:cork() return self end
+
+--- The same.
+---@return self
 function ClientRequest:uncork() return self end
 
 message.defineOutgoing(ClientRequest, { connection = function(self) return self.socket end })

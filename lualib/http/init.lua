@@ -3,6 +3,17 @@ local core = require("lrun.http")
 local message = require("http.message")
 local server = require("http.server")
 
+---@class http
+---@field Server HttpServer the class, as the next five
+---@field ServerResponse ServerResponse
+---@field IncomingMessage IncomingMessage
+---@field OutgoingMessage OutgoingMessage
+---@field ClientRequest ClientRequest
+---@field Agent Agent
+---@field globalAgent Agent the one that requests use
+---@field maxHeaderSize integer bytes
+---@field METHODS string[]
+---@field STATUS_CODES table<integer, string>
 local http = {
   Server = server.Server,
   ServerResponse = server.ServerResponse,

@@ -38,6 +38,10 @@ message.flags = flags
 ---@field rawHeaders string[] names and values in turn
 ---@field trailers table<string, string>
 ---@field rawTrailers string[]
+---@field trailersDistinct table<string, string[]>
+---@field httpVersionMajor integer
+---@field httpVersionMinor integer
+---@field connection Socket the same as `socket`
 ---@field complete boolean the whole message was received
 ---@field aborted boolean
 ---@field socket Socket
@@ -411,7 +415,7 @@ end
 
 -- Lines for the end of a chunked body.
 --- Headers that follow a chunked body.
----@param trailers table<string, string> or a list of `{ name, value }`
+---@param headers table<string, string>|string[][] or a list of `{ name, value }`
 function OutgoingMessage:addTrailers(headers)
   if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
   local lines = {}

@@ -238,10 +238,16 @@ function ServerResponse:writeEarlyHints(hints, callback)
 end
 
 --- Output is written at once; several writes in one turn of the loop are one write already.
+---@return self
 function ServerResponse:cork() return self end
+
+--- The same.
+---@return self
 function ServerResponse:uncork() return self end
 
 --- Calls the listener after `ms` without traffic on the connection.
+---@param ms integer
+---@param listener function?
 ---@return self
 function ServerResponse:setTimeout(ms, listener)
   if listener then self:on("timeout", listener) end

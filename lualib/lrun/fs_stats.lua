@@ -16,6 +16,13 @@ local calls = require("lrun.calls")
 ---@field mtimeMs number
 ---@field ctimeMs number
 ---@field birthtimeMs number
+---@field isFile fun(self: Stats): boolean
+---@field isDirectory fun(self: Stats): boolean
+---@field isSymbolicLink fun(self: Stats): boolean
+---@field isFIFO fun(self: Stats): boolean
+---@field isSocket fun(self: Stats): boolean
+---@field isCharacterDevice fun(self: Stats): boolean
+---@field isBlockDevice fun(self: Stats): boolean
 local Stats = { name = "Stats" }
 Stats.__index = Stats
 
@@ -23,6 +30,13 @@ Stats.__index = Stats
 ---@field name string
 ---@field path string the directory that it is in
 ---@field parentPath string the same
+---@field isFile fun(self: Dirent): boolean
+---@field isDirectory fun(self: Dirent): boolean
+---@field isSymbolicLink fun(self: Dirent): boolean
+---@field isFIFO fun(self: Dirent): boolean
+---@field isSocket fun(self: Dirent): boolean
+---@field isCharacterDevice fun(self: Dirent): boolean
+---@field isBlockDevice fun(self: Dirent): boolean
 local Dirent = { name = "Dirent" }
 Dirent.__index = Dirent
 

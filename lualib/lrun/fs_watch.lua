@@ -28,6 +28,9 @@ local function onEvent(self, text, filename, kinds)
   self:emit("change", kinds.rename and "rename" or "change", filename)
 end
 
+--- Starts to watch; `fs.watch` makes it.
+---@param path string
+---@param options WatchOptions
 function FSWatcher:initialize(path, options)
   self._path = path
   local handle = assert(uv.new_fs_event())

@@ -27,6 +27,7 @@ local DEFAULT_OBJECT_MARK = 16
 ---@field readableFlowing boolean? nil before anybody asked for data
 ---@field readableLength integer bytes not yet read
 ---@field readableHighWaterMark integer
+---@field readableObjectMode boolean
 local Readable = EventEmitter:extend("Readable")
 Readable.destroyed = false
 Readable.readableEnded = false
@@ -389,6 +390,8 @@ local function updateListening(self)
 end
 
 --- Adds a listener; one for `data` starts the flow, unless the stream was paused.
+---@param name any
+---@param listener function
 ---@return self
 function Readable:on(name, listener)
   EventEmitter.on(self, name, listener)
@@ -397,6 +400,9 @@ function Readable:on(name, listener)
 end
 Readable.addListener = Readable.on
 
+--- `on`, for one call.
+---@param name any
+---@param listener function
 ---@return self
 function Readable:once(name, listener)
   EventEmitter.once(self, name, listener)
@@ -404,6 +410,9 @@ function Readable:once(name, listener)
   return self
 end
 
+--- Removes a listener.
+---@param name any
+---@param listener function
 ---@return self
 function Readable:off(name, listener)
   EventEmitter.off(self, name, listener)
@@ -412,6 +421,8 @@ function Readable:off(name, listener)
 end
 Readable.removeListener = Readable.off
 
+--- Removes all listeners of an event, or of all.
+---@param name any?
 ---@return self
 function Readable:removeAllListeners(name)
   EventEmitter.removeAllListeners(self, name)

@@ -26,6 +26,8 @@ local push = stream.Readable.push
 ---@field remoteFamily string? "IPv4" or "IPv6"
 ---@field localAddress string?
 ---@field localPort integer?
+---@field localFamily string?
+---@field bufferSize integer bytes that wait to be written
 ---@field timeout integer? milliseconds, as `setTimeout` was given
 local Socket = Duplex:extend("Socket")
 
@@ -398,6 +400,7 @@ function Socket:_rememberAddresses()
 end
 
 --- The local end: `{ address, family, port }`, or an empty table.
+---@return { address: string?, family: string?, port: integer? }
 function Socket:address()
   local found = own(self)
   return found and { address = found.address, family = found.family, port = found.port } or {}

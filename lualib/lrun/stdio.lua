@@ -19,6 +19,8 @@ local stdio = {}
 ---@field rows integer?
 local StandardOutput = stream.Writable:extend("WriteStream")
 
+--- Makes one; `process.stdout` and `process.stderr` are there already.
+---@param fd integer
 function StandardOutput:initialize(fd)
   stream.Writable.initialize(self, {})
   self.fd = fd
@@ -42,7 +44,10 @@ function StandardOutput:getWindowSize()
   return columns and { columns, rows } or nil
 end
 
--- `resize` costs a signal handler, so it is there only for those who listen.
+--- Adds a listener; `resize` costs a signal handler, so that is there only for those who listen.
+---@param name any
+---@param listener function
+---@return self
 function StandardOutput:on(name, listener)
   stream.Writable.on(self, name, listener)
   if name == "resize" and self.isTTY and not self._watchesSize then

@@ -26,6 +26,7 @@ local DEFAULT_OBJECT_MARK = 16
 ---@field writableHighWaterMark integer
 ---@field writableNeedDrain boolean `write` returned false and `drain` did not come yet
 ---@field writableCorked integer
+---@field writableObjectMode boolean
 local Writable = EventEmitter:extend("Writable")
 Writable.destroyed = false
 Writable.writableEnded = false
