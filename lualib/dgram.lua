@@ -70,7 +70,11 @@ end
 
 -- Calls back at once with what is an address already.
 local function resolve(self, host, callback)
-  if ip.parse(host) ~= 0 then return callback(nil, host) end
+  if host == self._lastAddress then return callback(nil, host) end
+  if ip.parse(host) ~= 0 then
+    self._lastAddress = host
+    return callback(nil, host)
+  end
   local function found(err, address)
     if err ~= nil then return callback(err) end
     callback(nil, type(address) == "table" and address[1].address or address)
@@ -238,20 +242,25 @@ local function joined(message)
   return table.concat(message)
 end
 
+local function sent(callback, size, address, port, code)
+  if code then return callback(errors.system(code, "send", { address = address, port = port })) end
+  callback(nil, size)
+end
+
 local function transmit(self, data, address, port, callback)
   local handle = self._handle
   if self._closed or not handle then return end
-  local function done(err)
-    if not callback then return end
-    if err then return callback(errors.system(err, "send", { address = address, port = port })) end
-    callback(nil, #data)
+  local size = #data
+  local called, count, _, code = pcall(uv.udp_try_send, handle, data, address, port)
+  if not called then code = "EINVAL" end
+  if called and not count and code == "EAGAIN" then
+    local function done(err) if callback then sent(callback, size, address, port, err) end end
+    local ok
+    ok, _, code = uv.udp_send(handle, data, address, port, done)
+    if ok then return end
+    count = nil
   end
-  local called, sent, _, code = pcall(uv.udp_try_send, handle, data, address, port)
-  if not called then return nextTick(done, "EINVAL") end
-  if sent then return nextTick(done, nil) end
-  if code ~= "EAGAIN" then return nextTick(done, code) end
-  local ok, _, failed = uv.udp_send(handle, data, address, port, done)
-  if not ok then nextTick(done, failed) end
+  if callback then nextTick(sent, callback, size, address, port, not (called and count) and code or nil) end
 end
 
 local function sendResolved(self, data, port, host, callback)
