@@ -118,8 +118,38 @@ static int put_connection(const http_conn_t *conn, const http_exchange_t *e, htt
   return rc < 0 ? rc : http_buffer_add(out, "\r\n", 2);
 }
 
+/* The head of most responses: 200 with a body of known length, no fields of the program's own, kept alive.
+ * All but the length is the same for a second. */
+static int plain_head(http_conn_t *conn, http_buffer_t *out, uint64_t length) {
+  http_shared_t *shared = conn->shared;
+  http_buffer_t *plain = &shared->plain_head;
+  uint64_t keep_alive = conn->server->keep_alive_timeout;
+  int rc = 0;
+  if (uv_now(shared->loop) >= shared->plain_until || keep_alive != shared->plain_keep_alive) {
+    http_exchange_t like = {.keep_alive = true, .minor = 1};
+    plain->len = 0;
+    shared->plain_keep_alive = keep_alive;
+    rc = http_response_status(plain, 200, NULL, 0);
+    if (rc == 0) rc = http_buffer_add(plain, http_shared_date(shared), HTTP_DATE_LENGTH);
+    if (rc == 0) rc = put_connection(conn, &like, plain);
+    if (rc == 0) rc = http_buffer_add(plain, "Content-Length: ", 16);
+    shared->plain_until = rc == 0 ? shared->date_until : 0;
+  }
+  char *to = rc < 0 ? NULL : http_buffer_room(out, plain->len + 24);
+  if (to == NULL) return UV_ENOMEM;
+  memcpy(to, plain->data, plain->len);
+  out->len += plain->len;
+  rc = http_response_number(out, length);
+  return rc < 0 ? rc : http_buffer_add(out, "\r\n\r\n", 4);
+}
+
 int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, int status,
                        int message, int fields, int64_t length, int flags) {
+  if (status == 200 && length >= 0 && flags == 0 && lua_isnil(L, fields) && lua_isnil(L, message) &&
+      !e->head && e->keep_alive && !e->last && !conn->server->closing && conn->server->max_requests == 0) {
+    e->started = true;
+    return plain_head(conn, out, (uint64_t)length);
+  }
   said_t said = {0};
   size_t mlen = 0;
   const char *text = lua_tolstring(L, message, &mlen);

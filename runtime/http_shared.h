@@ -38,6 +38,9 @@ typedef struct {
   uint64_t connections;          /* taken since the start */
   uint64_t refused;              /* requests answered by us with 4xx */
   char date[40];                 /* "Date: …" CRLF */
+  http_buffer_t plain_head;      /* what most responses begin with, up to the value of Content-Length */
+  uint64_t plain_until;          /* as date_until, for plain_head */
+  uint64_t plain_keep_alive;     /* the keepAliveTimeout in plain_head */
   bool scratch_lent;
   bool read_buffer_busy;
   char read_buffer[HTTP_READ_SIZE];
