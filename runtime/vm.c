@@ -106,6 +106,7 @@ vm_t *vm_new(void) {
   vm->loop.data = vm;
   lua_State *L = vm->L;
   lua_atpanic(L, panic);
+  lua_gc(L, LUA_GCSTOP, 0); /* nothing of the start becomes garbage; boot.lua turns it on before the script */
   lua_pushlightuserdata(L, vm);
   lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_VM);
   callback_init(L);
