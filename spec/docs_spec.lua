@@ -179,6 +179,90 @@ describe("docs/README.md", function()
   end)
 end)
 
+describe("the modules' pages", function()
+  local function isPublic(name) return type(name) == "string" and not name:find("^_") end
+
+  -- `errors` holds what the runtime makes errors with, and `os` Lua's own functions; they are nobody's promise.
+  local LEFT_OUT = { errors = "argType argValue coded missing outOfRange system", repl = "start",
+    os = "clock date difftime execute exit getenv remove rename setlocale time tmpname" }
+  -- Methods that `events` and `stream` have are described there.
+  local SHARED = {}
+  for _, class in pairs(require("stream")) do
+    if type(class) == "table" then
+      for name in pairs(class) do SHARED[name] = true end
+    end
+  end
+  for name in pairs(require("events").EventEmitter) do SHARED[name] = true end
+
+  local function isIn(page, name) return page.text:find("%f[%w_]" .. name .. "%f[^%w_]") end
+
+  local function look(page, label, names, missing)
+    for name, value in pairs(names) do
+      local own = type(value) ~= "function" or page.isBase or not SHARED[name]
+      if isPublic(name) and own and not isIn(page, name) and not isIn(page, (name:gsub("Sync$", ""))) then
+        missing[#missing + 1] = label .. name
+      end
+    end
+  end
+
+  for _, name in ipairs(require("lrun.complete").modules()) do
+    if fs.existsSync("docs/" .. name .. ".md") then
+      it("name all that " .. name .. " has", function()
+        local page = { text = fs.readFileSync("docs/" .. name .. ".md"), isBase = name == "events" or name == "stream" }
+        local missing, own = {}, {}
+        for key, value in pairs(require(name)) do
+          if not (LEFT_OUT[name] or ""):find("%f[%w]" .. key .. "%f[%W]") then own[key] = value end
+          local isClass = type(value) == "table" and rawget(value, "__index") ~= nil
+          if isClass then
+            local members = {}
+            for member, method in pairs(value) do
+              if type(method) == "function" and member ~= "initialize" then members[member] = method end
+            end
+            for member in pairs(rawget(value, "__getters") or {}) do members[member] = true end
+            look(page, key .. ":", members, missing)
+          end
+        end
+        look(page, name .. ".", own, missing)
+        table.sort(missing)
+        assert.same({}, missing)
+      end)
+    end
+  end
+
+  it("list every code of the runtime's errors", function()
+    local missing, page = {}, fs.readFileSync("docs/errors.md")
+    local folders = { "lualib", "lualib/lrun", "lualib/http", "lualib/cluster", "runtime" }
+    for _, folder in ipairs(folders) do
+      for _, file in ipairs(fs.readdirSync(folder, { withFileTypes = true })) do
+        local source = file:isFile() and fs.readFileSync(folder .. "/" .. file.name) or ""
+        for code in source:gmatch('"(ERR_[%u%d_]+)"') do
+          if not page:find(code, 1, true) then missing[code] = file.name end
+        end
+      end
+    end
+    assert.same({}, missing)
+  end)
+end)
+
+describe("examples/", function()
+  it("are in the list, and say what they do and how to run them", function()
+    local listed = {}
+    for _, link in ipairs(markdown.links("examples/README.md")) do listed[link] = true end
+    for _, name in ipairs(fs.readdirSync("examples", { recursive = true })) do
+      if name:find("%.lua$") then
+        assert(listed[name], name .. " is not listed")
+        local head = {}
+        for line in io.lines("examples/" .. name) do
+          if not line:find("^%-%-") then break end
+          head[#head + 1] = line
+        end
+        local text = table.concat(head, "\n")
+        assert(#head > 1 and (text:find("Run it", 1, true) or text:find("starts it", 1, true)), name .. " does not say how to run it")
+      end
+    end
+  end)
+end)
+
 describe("docs/how-it-works.md", function()
   it("names functions that are in the files it names", function()
     for line in io.lines("docs/how-it-works.md") do

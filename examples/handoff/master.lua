@@ -1,5 +1,6 @@
--- Accepts connections here and gives each one to the next worker. Run it: lrun examples/handoff/master.lua [port]
+-- master.lua: accepts connections and gives each one to the next worker process (worker.lua).
 -- The descriptor travels over the worker's IPC channel; nothing of a connection stays in this process.
+-- Run it with `lrun examples/handoff/master.lua [PORT]` (default 8000), ask it with `curl localhost:8000`.
 local child_process = require("child_process")
 local net = require("net")
 local os = require("os")

@@ -1,4 +1,5 @@
--- Answers the connections that master.lua sends.
+-- worker.lua: answers the connections that master.lua sends, each with one response.
+-- master.lua starts it, one process for each processor.
 local net = require("net")
 
 local answer = "HTTP/1.1 200 OK\r\nContent-Length: 12\r\nConnection: close\r\n\r\nhello world\n"
