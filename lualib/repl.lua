@@ -46,14 +46,17 @@ end
 
 local function isIncomplete(err) return err:find("near '<eof>'$") ~= nil end
 
+-- Text only: what starts with an escape is no bytecode here.
+local function loadText(source, name) return load(source, name, "t") end
+
 -- The chunk; or nil, the error, and whether more lines may mend it.
 local function compile(source)
   local expression = source:match("^%s*=(.*)$") or source
-  local chunk, err = loadstring("return " .. expression, CHUNK_NAME)
+  local chunk, err = loadText("return " .. expression, CHUNK_NAME)
   if chunk then return chunk end
   if isIncomplete(err) then return nil, err, true end
   if expression ~= source then return nil, err, false end
-  chunk, err = loadstring(source, CHUNK_NAME)
+  chunk, err = loadText(source, CHUNK_NAME)
   if chunk then return chunk end
   return nil, err, isIncomplete(err)
 end

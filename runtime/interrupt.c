@@ -2,14 +2,15 @@
  *
  * A signal handler has only static state. A signal that finds the loop idle is taken from it at once; a
  * second one that finds the first still there means that something other than a guarded chunk runs and does
- * not return, so that is made to throw too; a fourth ends the process. */
+ * not return, so that is made to throw too; a fourth, some seconds later, ends the process. */
 #include "interrupt.h"
 
 #include <lauxlib.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
-enum { FORCE_AFTER = 2, END_AFTER = 4 };
+enum { FORCE_AFTER = 2, END_AFTER = 4, END_SECONDS = 3 };
 
 static struct {
   lua_State *L;
@@ -17,6 +18,7 @@ static struct {
   volatile sig_atomic_t guarded;
   volatile sig_atomic_t pending; /* signals that nobody has taken */
   volatile sig_atomic_t hooked;
+  volatile time_t since; /* when the first of them came */
   struct sigaction before;
 } state;
 
@@ -36,13 +38,19 @@ static void on_hook(lua_State *L, lua_Debug *activation) {
   luaL_error(L, "interrupted!");
 }
 
+static time_t seconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec;
+}
+
 static void on_signal(int number) {
-  state.pending++;
+  if (state.pending++ == 0) state.since = seconds();
   if (state.guarded || state.pending >= FORCE_AFTER) {
     state.hooked = 1;
     lua_sethook(state.L, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
   }
-  if (state.pending >= END_AFTER) {
+  if (state.pending >= END_AFTER && seconds() - state.since >= END_SECONDS) {
     sigaction(number, &state.before, NULL);
     raise(number);
   }

@@ -15,13 +15,12 @@
 #include "modules.h"
 #include "tty_end.h"
 #include "tty_output.h"
+#include "tty_text.h"
 #include "vm.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <histedit.h>
-#include <langinfo.h>
 #include <lauxlib.h>
-#include <locale.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -35,7 +34,8 @@ enum {
   SEQUENCE_WAIT = 30, /* ms for the rest of an escape sequence */
   PROMPT_SIZE = 256,
   HISTORY_SIZE = 100000, /* the Lua side keeps less */
-  END_OF_FILE = 4
+  END_OF_FILE = 4,
+  CONTROL_X = 24
 };
 
 typedef struct {
@@ -50,6 +50,7 @@ typedef struct {
   uv_prepare_t flush; /* what was printed without a newline is shown before the loop waits */
   int handler;        /* registry ref of the Lua function */
   bool editing;       /* a prompt waits for its line */
+  wchar_t first;      /* character of the command that libedit reads; 0 before it */
   const char *wish;   /* what a key of ours asked for: an event of the handler, or SUSPEND */
   bool searching;     /* keys go to the handler, not to libedit */
   bool feeding;       /* feed is on the stack */
@@ -82,9 +83,16 @@ static ssize_t read_input(tty_t *tty) {
   return n;
 }
 
-static bool wait_for_input(tty_t *tty) {
+static bool wait_for_input(tty_t *tty, int ms) {
   struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
-  return poll(&ready, 1, SEQUENCE_WAIT) > 0 && read_input(tty) > 0;
+  return poll(&ready, 1, ms) > 0 && read_input(tty) > 0;
+}
+
+/* libedit wants more than one character for a command: the rest of a sequence, which comes at once or not at
+ * all, or an operand (of `quoted-insert`, or vi's `r`), which a person has yet to type. */
+static int patience(const tty_t *tty) {
+  bool sequence = tty->first == L'\033' || tty->first == CONTROL_X;
+  return sequence ? SEQUENCE_WAIT : -1;
 }
 
 /* libedit's source of characters: 1, or -1 when there is none now. A byte that is no UTF-8 becomes U+FFFD. */
@@ -92,15 +100,16 @@ static int next_char(EditLine *editor, wchar_t *out) {
   tty_t *tty;
   el_get(editor, EL_CLIENTDATA, (void **)&tty);
   for (;;) {
-    if (tty->start == tty->end && !wait_for_input(tty)) break;
+    if (tty->start == tty->end && !wait_for_input(tty, patience(tty))) break;
     mbstate_t mb = {0};
     size_t n = mbrtowc(out, tty->input + tty->start, tty->end - tty->start, &mb);
-    if (n == (size_t)-2 && wait_for_input(tty)) continue;
+    if (n == (size_t)-2 && wait_for_input(tty, SEQUENCE_WAIT)) continue;
     if (n == (size_t)-1 || n == (size_t)-2) {
       *out = 0xFFFD;
       n = 1;
     }
     tty->start += n > 0 ? n : 1;
+    if (!tty->first) tty->first = *out;
     return 1;
   }
   errno = EAGAIN;
@@ -116,20 +125,11 @@ static int columns_of(tty_t *tty) {
   return 80;
 }
 
-/* Columns after `text`, as libedit shows it. */
-static int advance(int column, const wchar_t *text, const wchar_t *end) {
-  for (; text < end; text++) {
-    if (*text == L'\t') column += 8 - column % 8;
-    else if (*text < 32 || *text == 127) column += 2;
-    else column += wcwidth(*text) > 0 ? wcwidth(*text) : 0;
-  }
-  return column;
-}
-
 /* With the lock held, after libedit drew. */
 static void note_position(tty_t *tty) {
   const LineInfoW *line = el_wline(tty->editor);
-  tty_output_shown(tty->output, advance(tty->prompt_width, line->buffer, line->cursor) / columns_of(tty));
+  tty_output_shown(tty->output,
+                   tty_text_advance(tty->prompt_width, line->buffer, line->cursor) / columns_of(tty));
 }
 
 static void redraw(tty_t *tty) {
@@ -180,34 +180,22 @@ static void finish_terminal(tty_t *tty) {
   notify(tty, "eof", 0);
 }
 
-static void push_wide(lua_State *L, const wchar_t *text, size_t length) {
-  luaL_Buffer buffer;
-  luaL_buffinit(L, &buffer);
-  for (size_t i = 0; i < length; i++) {
-    char bytes[16];
-    mbstate_t mb = {0};
-    size_t n = wcrtomb(bytes, text[i], &mb);
-    if (n != (size_t)-1) luaL_addlstring(&buffer, bytes, n);
-  }
-  luaL_pushresult(&buffer);
-}
-
 static void notify_line(tty_t *tty, const wchar_t *text, size_t length) {
-  push_wide(vm_state(tty->vm), text, length);
+  tty_text_push(vm_state(tty->vm), text, length);
   notify(tty, "line", 1);
 }
 
 /* "complete" and "search" come with what stands before the cursor. */
 static void notify_wish(tty_t *tty) {
   const LineInfoW *line = el_wline(tty->editor);
-  push_wide(vm_state(tty->vm), line->buffer, (size_t)(line->cursor - line->buffer));
+  tty_text_push(vm_state(tty->vm), line->buffer, (size_t)(line->cursor - line->buffer));
   notify(tty, tty->wish, 1);
 }
 
 static void notify_key(tty_t *tty) {
   wchar_t key;
   if (next_char(tty->editor, &key) != 1) return;
-  push_wide(vm_state(tty->vm), &key, 1);
+  tty_text_push(vm_state(tty->vm), &key, 1);
   notify(tty, "key", 1);
 }
 
@@ -237,6 +225,7 @@ static void feed_one(tty_t *tty) {
   int count = 0;
   if (tty->searching) return notify_key(tty);
   tty->wish = NULL;
+  tty->first = 0;
   enter_line(tty);
   const wchar_t *text = el_wgets(tty->editor, &count);
   bool line = text && count > 0 && (text[count - 1] == L'\n' || text[count - 1] == L'\r');
@@ -345,13 +334,15 @@ static void bind_keys(EditLine *editor) {
   bind_key(editor, "^C", "lrun-cancel");
   el_set(editor, EL_ADDFN, "lrun-stop", "stop the process", on_stop);
   bind_key(editor, "^Z", "lrun-stop");
+  bind_key(editor, "\033x", "ed-unassigned"); /* libedit's own commands would hold the loop */
+  bind_key(editor, "\033X", "ed-unassigned");
 }
 
 static void set_prompt(tty_t *tty, const char *text) {
   size_t n = mbstowcs(tty->prompt, text, PROMPT_SIZE - 1);
   n = n == (size_t)-1 ? 0 : n;
   tty->prompt[n] = L'\0';
-  tty->prompt_width = advance(0, tty->prompt, tty->prompt + n);
+  tty->prompt_width = tty_text_advance(0, tty->prompt, tty->prompt + n);
 }
 
 /* The module `lrun.tty`
@@ -364,12 +355,6 @@ static tty_t *tty_of(lua_State *L) {
   lua_pop(L, 1);
   if (!tty) luaL_error(L, "the terminal is not open");
   return tty;
-}
-
-/* Characters of other scripts need a locale that knows them. */
-static void set_locale(void) {
-  setlocale(LC_CTYPE, "");
-  if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0) setlocale(LC_CTYPE, "C.UTF-8");
 }
 
 static int open_editor(tty_t *tty) {
@@ -431,7 +416,7 @@ static int l_open(lua_State *L) {
   tty_t *tty = calloc(1, sizeof *tty);
   if (!tty) return errors_result(L, UV_ENOMEM, "open");
   tty->vm = vm_of(L);
-  set_locale();
+  tty_text_init();
   int rc = tty_output_open(on_erased, tty, &tty->output);
   if (rc == 0) rc = open_editor(tty);
   if (rc == 0) rc = open_handles(L, tty);
@@ -515,8 +500,8 @@ static int l_cancel(lua_State *L) {
   enter_line(tty);
   const LineInfoW *line = el_wline(tty->editor);
   int columns = columns_of(tty);
-  int row = advance(tty->prompt_width, line->buffer, line->cursor) / columns;
-  int last = advance(tty->prompt_width, line->buffer, line->lastchar) / columns;
+  int row = tty_text_advance(tty->prompt_width, line->buffer, line->cursor) / columns;
+  int last = tty_text_advance(tty->prompt_width, line->buffer, line->lastchar) / columns;
   FILE *out = tty->out;
   for (; row < last; row++) fputs("\r\n", out);
   fputs("^C\r\n", out);
