@@ -215,7 +215,7 @@ describe("net.Server", function()
 
   it("leaves the port free for IPv4 with ipv6Only", function()
     local first = listening(net.createServer(), { port = 0, host = "::", ipv6Only = true })
-    local second = listening(net.createServer(), { port = first:address().port, host = "0.0.0.0" })
+    local second = listening(net.createServer(), { port = first:address().port, host = "0.0.0.0", ipv6Only = true })
     close(first)
     close(second)
   end)

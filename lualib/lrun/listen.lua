@@ -79,7 +79,8 @@ local function bindTcp(handle, request, address)
     local ok, code = sockets.reusePort(uv.fileno(handle))
     if not ok then return nil, code end
   end
-  local called, ok, _, code = pcall(uv.tcp_bind, handle, address, request.port or 0, { ipv6only = request.ipv6Only or false })
+  local flags = { ipv6only = request.ipv6Only and address:find(":", 1, true) ~= nil or false }
+  local called, ok, _, code = pcall(uv.tcp_bind, handle, address, request.port or 0, flags)
   if not called then return nil, "EINVAL" end
   return ok, code
 end
@@ -121,7 +122,7 @@ local function bindUdp(request)
     local ok, code = sockets.reusePort(uv.fileno(handle))
     if not ok then return fail(handle, code, request, "bind") end
   end
-  local flags = { ipv6only = request.ipv6Only or false, reuseaddr = request.reuseAddr or false }
+  local flags = { ipv6only = v6 and request.ipv6Only or false, reuseaddr = request.reuseAddr or false }
   local address = request.address or (v6 and "::" or "0.0.0.0")
   local called, ok, _, code = pcall(uv.udp_bind, handle, address, request.port or 0, flags)
   if not called then return fail(handle, "EINVAL", request, "bind") end
