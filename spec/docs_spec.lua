@@ -230,15 +230,19 @@ describe("the modules' pages", function()
   end
 
   it("list every code of the runtime's errors", function()
-    local missing, page = {}, fs.readFileSync("docs/errors.md")
+    local missing, page, used = {}, fs.readFileSync("docs/errors.md"), {}
     local folders = { "lualib", "lualib/lrun", "lualib/http", "lualib/cluster", "runtime" }
     for _, folder in ipairs(folders) do
       for _, file in ipairs(fs.readdirSync(folder, { withFileTypes = true })) do
         local source = file:isFile() and fs.readFileSync(folder .. "/" .. file.name) or ""
         for code in source:gmatch('"(ERR_[%u%d_]+)"') do
-          if not page:find(code, 1, true) then missing[code] = file.name end
+          used[code] = true
+          if not page:find("`" .. code .. "`", 1, true) then missing[code] = file.name end
         end
       end
+    end
+    for code in page:gmatch("`(ERR_[%u%d_]+)`") do
+      if not used[code] then missing[code] = "is not used" end
     end
     assert.same({}, missing)
   end)
