@@ -83,6 +83,9 @@ static ssize_t read_input(tty_t *tty) {
   return n;
 }
 
+/* Ctrl-C drops what was typed ahead. */
+static void drop_input(tty_t *tty) { tty->start = tty->end = 0; }
+
 static bool wait_for_input(tty_t *tty, int ms) {
   struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
   return poll(&ready, 1, ms) > 0 && read_input(tty) > 0;
@@ -249,8 +252,10 @@ static void feed(tty_t *tty) {
 static void on_readable(uv_poll_t *handle, int status, int events) {
   tty_t *tty = handle->data;
   (void)events;
+  bool interrupted = interrupt_take();
+  if (interrupted) drop_input(tty);
   ssize_t n = status < 0 ? -1 : read_input(tty);
-  if (interrupt_take()) notify(tty, "interrupt", 0); /* it was typed before what was read */
+  if (interrupted) notify(tty, "interrupt", 0);
   if (n > 0) return feed(tty);
   if (n < 0 && errno == EAGAIN) return;
   finish_terminal(tty);
@@ -258,7 +263,10 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
 
 static void on_wake(uv_async_t *handle) {
   tty_t *tty = handle->data;
-  if (interrupt_take()) notify(tty, "interrupt", 0);
+  if (interrupt_take()) {
+    drop_input(tty);
+    notify(tty, "interrupt", 0);
+  }
   enter_line(tty);
   leave_line(tty);
   feed(tty);
@@ -348,11 +356,16 @@ static void set_prompt(tty_t *tty, const char *text) {
 /* The module `lrun.tty`
  * --------------------------------------------------------------------------------------------- */
 
-static tty_t *tty_of(lua_State *L) {
+static tty_t *tty_if_open(lua_State *L) {
   lua_pushlightuserdata(L, (void *)&tty_key);
   lua_rawget(L, LUA_REGISTRYINDEX);
   tty_t *tty = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  return tty;
+}
+
+static tty_t *tty_of(lua_State *L) {
+  tty_t *tty = tty_if_open(L);
   if (!tty) luaL_error(L, "the terminal is not open");
   return tty;
 }
@@ -543,7 +556,10 @@ static int l_guard(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   interrupt_guard(vm_state(vm_of(L)));
   callback_enter(L, lua_gettop(L) - 1);
-  lua_pushboolean(L, interrupt_unguard(L));
+  bool interrupted = interrupt_unguard(L);
+  tty_t *tty = tty_if_open(L);
+  if (interrupted && tty) drop_input(tty);
+  lua_pushboolean(L, interrupted);
   return 1;
 }
 

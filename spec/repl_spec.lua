@@ -172,8 +172,8 @@ describe("the prompt on a terminal", function()
 
   it("gives a waiting chunk up on Ctrl-C", function()
     open()
-    t:type("print('go') await.sleep(1e6)\r")
-    t:waitFor("\ngo", true)
+    t:type("timers.setTimeout(print, 1, 'going') await.sleep(1e6)\r")
+    t:waitFor("\ngoing\n", true)
     t:type("\3")
     t:waitFor("given up\n>", true)
     t:type("2 + 2\r")
@@ -371,6 +371,41 @@ describe("the prompt on a terminal", function()
     t:waitFor("same", true)
     t:waitForExit()
     os.execute("rm -rf " .. folder)
+  end)
+
+  it("survives any row of keys", function()
+    local keys = { "\t", "\18", "\27[A", "\27[B", "\27[C", "\27[D", "\127", "\r", "abc", "coroutine.", "'", '"', "é", "\240\159\152\128",
+      "\255", "\0", "\1", "\5", "\11", "\25", "\23", "\27", "\27b", "\27f", "\27d", "\20", "\12", "\3", "\8", "(", "[[", "]]",
+      "for i = 1, 3 do print(i) end\r", "x = 1\r", "_G\r", "\27[3~", "\27[H", "\27[F", "\31", "\29", ("y"):rep(200), "\7", "\21",
+      "\27x", "require('./", "timers.setTimeout(print, 1, 't')\r" }
+    local state = 1
+    local function random(n)             -- the same row each time
+      state = (state * 16807) % 2147483647
+      return state % n + 1
+    end
+    for _ = 1, 4 do
+      open()
+      for _ = 1, 60 do t:type(keys[random(#keys)]) end
+      local alive
+      for _ = 1, 10 do                   -- the first ones may end up in a chunk, or drop what follows
+        t:type("\3")
+        pcall(t.waitForLine, t, ">", 500)
+        t:type("print('al' .. 'ive')\r")
+        alive = pcall(t.waitFor, t, "\nalive\n", true, 500)
+        if alive then break end
+      end
+      assert(alive, t.screen:text())
+      t:close()
+    end
+    t = nil
+  end)
+
+  it("inserts what follows Ctrl-V as it is", function()
+    open()
+    t:type("'\22")
+    t:waitForLine("> '")
+    t:type("\1'\r")
+    t:waitFor("\n\"\\x01\"\n>", true)
   end)
 
   it("says that a history cannot be read, and works", function()
