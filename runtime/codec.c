@@ -8,6 +8,9 @@ enum { MAX_DEPTH = 100 };
 
 /* Tags of LuaJIT's serialization; a tag from STRING on is a string of (tag - STRING) bytes. */
 enum {
+  TAG_NIL = 0x00,
+  TAG_FALSE = 0x01,
+  TAG_TRUE = 0x02,
   TAG_NULL = 0x03,
   TAG_POINTER32 = 0x04,
   TAG_POINTER64 = 0x05,
@@ -50,8 +53,12 @@ static bool skip(cursor_t *cursor, size_t length) {
   return true;
 }
 
-/* How many objects follow the head of a table. */
-static bool read_table(cursor_t *cursor, unsigned tag, size_t *objects) {
+/* Objects still to come in a table that is open: first those of its array, then keys and values in turn. */
+typedef struct {
+  size_t array, hash;
+} level_t;
+
+static bool read_table(cursor_t *cursor, unsigned tag, level_t *level) {
   unsigned parts = tag - TAG_TABLE;
   size_t array = 0, hash = 0;
   if (parts >= 2 && !read_size(cursor, &array)) return false;
@@ -62,15 +69,26 @@ static bool read_table(cursor_t *cursor, unsigned tag, size_t *objects) {
   }
   size_t left = (size_t)(cursor->end - cursor->at); /* an object is a byte or more */
   if (array > left || hash > left / 2 || array + 2 * hash > left) return false;
-  *objects = array + 2 * hash;
+  *level = (level_t){array, 2 * hash};
   return true;
+}
+
+/* No table has these keys. string.buffer would throw for them as well, but in a way that brings compiled code
+ * down.
+ */
+static bool is_bad_key(const cursor_t *cursor, unsigned tag) {
+  if (tag == TAG_NIL) return true;
+  if (tag != TAG_NUMBER || cursor->end - cursor->at < 8) return false;
+  double key;
+  memcpy(&key, cursor->at, sizeof key);
+  return key != key;
 }
 
 static bool skip_scalar(cursor_t *cursor, unsigned tag) {
   switch (tag) {
-  case 0:
-  case 1:
-  case 2:
+  case TAG_NIL:
+  case TAG_FALSE:
+  case TAG_TRUE:
   case TAG_NULL: return true;
   case TAG_INT: return skip(cursor, 4);
   case TAG_NUMBER:
@@ -83,15 +101,18 @@ static bool skip_scalar(cursor_t *cursor, unsigned tag) {
 
 bool codec_check(const char *bytes, size_t length) {
   cursor_t cursor = {(const unsigned char *)bytes, (const unsigned char *)bytes + length};
-  size_t open[MAX_DEPTH + 1]; /* objects still to come in each table that is open */
+  level_t levels[MAX_DEPTH + 1];
   int depth = 0;
-  open[0] = 1;
+  levels[0] = (level_t){1, 0};
   for (;;) {
-    while (open[depth] == 0) {
+    while (levels[depth].array == 0 && levels[depth].hash == 0) {
       if (depth == 0) return cursor.at == cursor.end;
       depth--;
     }
-    open[depth]--;
+    level_t *level = &levels[depth];
+    bool is_key = level->array == 0 && level->hash % 2 == 0;
+    if (level->array > 0) level->array--;
+    else level->hash--;
     size_t size;
     if (cursor.at == cursor.end) return false;
     if (*cursor.at >= TAG_STRING) {
@@ -99,12 +120,13 @@ bool codec_check(const char *bytes, size_t length) {
       continue;
     }
     unsigned tag = *cursor.at++;
+    if (is_key && is_bad_key(&cursor, tag)) return false;
     if (tag < TAG_TABLE || tag > TAG_TABLE_LAST) {
       if (!skip_scalar(&cursor, tag)) return false;
       continue;
     }
     if (tag == TAG_TABLE) continue;
-    if (depth == MAX_DEPTH || !read_table(&cursor, tag, &open[++depth])) return false;
+    if (depth == MAX_DEPTH || !read_table(&cursor, tag, &levels[++depth])) return false;
   }
 }
 

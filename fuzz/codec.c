@@ -1,0 +1,57 @@
+/* Fuzzes both codecs. Bytes that codec_check lets through must decode or be refused, without more memory than
+ * they can fill; a text that decodes must encode again, to a text that decodes. The first byte chooses the
+ * codec. */
+#include "codec.h"
+#include "text.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+static lua_State *new_state(void) {
+  lua_State *L = luaL_newstate();
+  luaL_openlibs(L);
+  if (luaL_dostring(L, "local b = require('string.buffer')\n"
+                       "function decode(s) local ok, v = pcall(b.decode, s) return ok and v or nil end\n"
+                       "function encode(v) return b.encode(v) end"))
+    abort();
+  return L;
+}
+
+static void fuzz_lua(lua_State *L, const char *bytes, size_t length) {
+  if (!codec_check(bytes, length)) return;
+  if (codec_has_pointer(bytes, length)) abort();
+  int before = lua_gc(L, LUA_GCCOUNT, 0);
+  lua_getglobal(L, "decode");
+  lua_pushlstring(L, bytes, length);
+  lua_call(L, 1, 1);
+  int grown = lua_gc(L, LUA_GCCOUNT, 0) - before; /* KiB; less than nothing after a collection */
+  if (grown > 256 + (int)(length / 16)) abort();
+  lua_settop(L, 0);
+}
+
+static void fuzz_text(lua_State *L, const char *bytes, size_t length) {
+  const char *text;
+  if (text_decode(L, bytes, length)) {
+    if (lua_gettop(L) != 0) abort();
+    return;
+  }
+  size_t encoded;
+  if (text_encode(L, 1, &text, &encoded)) abort();
+  lua_pushlstring(L, text, encoded);
+  text = lua_tolstring(L, -1, &encoded);
+  if (text_decode(L, text, encoded)) abort();
+  lua_settop(L, 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  static lua_State *L;
+  static unsigned runs;
+  if (!L) L = new_state();
+  if (size < 1) return 0;
+  if (data[0] & 1) fuzz_text(L, (const char *)&data[1], size - 1);
+  else fuzz_lua(L, (const char *)&data[1], size - 1);
+  if (++runs % 1024 == 0) lua_gc(L, LUA_GCCOLLECT, 0);
+  return 0;
+}
