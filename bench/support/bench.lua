@@ -131,6 +131,14 @@ function bench.cpu(root)
   return ticks / CLOCK_TICKS
 end
 
+--- User and system time of one process alone.
+---@param pid integer
+---@return number seconds
+function bench.cpuOf(pid)
+  local fields = assert(stat(pid), "no process " .. pid)
+  return (tonumber(fields[12]) + tonumber(fields[13])) / CLOCK_TICKS
+end
+
 --- The proportional set size of a process: its own pages, and its share of those that others map as well.
 ---@param pid integer
 ---@return number megabytes
