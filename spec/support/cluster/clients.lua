@@ -56,6 +56,7 @@ end
 function clients.load(port, options)
   local load = { requests = 0, problems = {}, running = 0 }
   local stopping, stopped = false, nil
+  local giveUp = {}       -- handle → ends its client
 
   local function ended()
     load.running = load.running - 1
@@ -65,11 +66,13 @@ function clients.load(port, options)
   local function client(single)
     local handle, received = uv.new_tcp(), ""
     local function again(problem)
+      giveUp[handle] = nil
       if problem then load.problems[#load.problems + 1] = problem end
       if not handle:is_closing() then handle:close() end
       if stopping then return ended() end
       client(single)
     end
+    giveUp[handle] = again
     local function ask()
       received = ""
       handle:write(("GET / HTTP/1.1\r\nHost: x\r\n%s\r\n"):format(single and "Connection: close\r\n" or ""))
@@ -98,7 +101,17 @@ function clients.load(port, options)
 
   function load.stop()
     stopping = true
-    await(function(callback) stopped = callback end)
+    local limit = uv.new_timer()
+    await(function(callback)
+      stopped = callback
+      limit:start(3000, 0, function()
+        local late = {}
+        for _, again in pairs(giveUp) do late[#late + 1] = again end
+        for _, again in ipairs(late) do again("no answer") end
+      end)
+      if load.running == 0 then callback() end
+    end)
+    limit:close()
   end
   return load
 end
