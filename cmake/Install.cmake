@@ -13,6 +13,18 @@ add_custom_command(
   COMMENT "Writing type files" VERBATIM)
 add_custom_target(types ALL DEPENDS ${CMAKE_BINARY_DIR}/types/events.lua)
 install(DIRECTORY ${CMAKE_BINARY_DIR}/types/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types)
+# Completion for the shells, where Debian's look for it.
+set(completions ${CMAKE_BINARY_DIR}/completions)
+file(MAKE_DIRECTORY ${completions})
+add_custom_command(
+  OUTPUT ${completions}/lrun ${completions}/_lrun ${completions}/lrun.fish
+  COMMAND lrun ${CMAKE_SOURCE_DIR}/cmake/completions.lua ${completions}
+  DEPENDS lrun ${CMAKE_SOURCE_DIR}/cmake/completions.lua
+  COMMENT "Writing shell completions" VERBATIM)
+add_custom_target(completions ALL DEPENDS ${completions}/lrun)
+install(FILES ${completions}/lrun DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${completions}/_lrun DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+install(FILES ${completions}/lrun.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME lrun)
