@@ -26,6 +26,21 @@ local function cpuOf(medians)
   return values
 end
 
+-- What an await adds to a request: the median over pairs of runs, so that a passing load hits both of a pair.
+local function awaitCost(bench, server)
+  local differences = {}
+  for i = 1, 9 do
+    local cost = {}
+    for _, path in ipairs { "/hello", "/await" } do
+      local before = bench.cpu(server.pid)
+      local result = bench.wrk(server.port, { connections = 64, seconds = 1, path = path })
+      cost[path] = (bench.cpu(server.pid) - before) * 1e6 / result.requests
+    end
+    differences[i] = cost["/await"] - cost["/hello"]
+  end
+  return math.max(0, bench.median(differences))
+end
+
 -- The client programs against one server.
 local function clients(bench, server)
   local values = {}
@@ -55,10 +70,7 @@ return {
     local values = {}
     for name, cpu in pairs(cpuOf(streamed)) do values[name] = cpu / 1000 end
     compare(bench, "HTTP, a streamed answer of 100 MiB: CPU", "ms", values)
-    local plain = bench.load({ servers[1] }, { connections = 64, seconds = 1, rounds = 7, path = "/hello" })
-    local awaited = bench.load({ servers[1] }, { connections = 64, seconds = 1, rounds = 7, path = "/await" })
-    bench.row { work = "HTTP, an await in the handler: CPU more", unit = "µs",
-      lrun = math.max(0, awaited.lrun.cpu - plain.lrun.cpu), target = "<= 1.0" }
+    bench.row { work = "HTTP, an await in the handler: CPU more", unit = "µs", lrun = awaitCost(bench, servers[1]), target = "<= 1.0" }
     compare(bench, "HTTP client, 16 connections: CPU a request", "µs", clients(bench, servers[1]))
     for _, server in ipairs(servers) do bench.stop(server) end
   end,

@@ -4,32 +4,15 @@
 local vm = require("lrun.vm")
 local errors = require("errors")
 local traceback = require("lrun.traceback")
+local waiting = require("lrun.wait")
 
-local function current()
-  local co = coroutine.running()
-  if not co then
-    error(errors.coded("ERR_INVALID_STATE",
-      "await must be called inside a coroutine: a request handler, a listener, the main script, or await.spawn"), 0)
-  end
-  return co
-end
+local newCallback, wait = waiting.callback, waiting.wait
 
--- Suspends until `resume` is called, which takes what the wait returns.
+-- Suspends until the callback that `begin` gets is called, and returns what that was given.
 local function suspend(begin)
-  local co = current()
-  local done, waiting, results, count = false, false, nil, 0
-  begin(function(...)
-    if done then return end
-    done = true
-    if waiting then
-      waiting = false
-      return vm.resume(co, ...)
-    end
-    results, count = { ... }, select("#", ...)
-  end)
-  if done then return unpack(results, 1, count) end
-  waiting = true
-  return coroutine.yield()
+  local callback = newCallback()
+  begin(callback)
+  return wait(callback)
 end
 
 ---@class await
@@ -40,11 +23,18 @@ local await = {}
 ---@param f function whose last parameter is a callback
 local function call(_, f, ...)
   if type(f) ~= "function" and not (getmetatable(f) or {}).__call then error(errors.argType("f", "function", f), 0) end
-  local arguments, count = { ... }, select("#", ...)
-  return suspend(function(resume)
-    arguments[count + 1] = resume
+  local callback = newCallback()
+  local count = select("#", ...)
+  if count == 0 then
+    f(callback)
+  elseif count == 1 then
+    f((...), callback)
+  else
+    local arguments = { ... }
+    arguments[count + 1] = callback
     f(unpack(arguments, 1, count + 1))
-  end)
+  end
+  return wait(callback)
 end
 
 --- Waits.
@@ -79,7 +69,7 @@ function await.all(functions)
   end
   local results, open = {}, count
   if count == 0 then return results end
-  local parent = current()
+  local parent = coroutine.running()
   local function failedAt(err)
     traceback.keep(err)
     return err

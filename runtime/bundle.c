@@ -21,6 +21,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.spawn", luaopen_lrun_spawn},
     {"lrun.tty", luaopen_lrun_tty},
     {"lrun.vm", luaopen_lrun_vm},
+    {"lrun.wait", luaopen_lrun_wait},
     {NULL, NULL},
 };
 

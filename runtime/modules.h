@@ -19,5 +19,6 @@ int luaopen_lrun_sockets(lua_State *L);
 int luaopen_lrun_spawn(lua_State *L);
 int luaopen_lrun_tty(lua_State *L);
 int luaopen_lrun_vm(lua_State *L);
+int luaopen_lrun_wait(lua_State *L);
 
 #endif
