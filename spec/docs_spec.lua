@@ -6,6 +6,7 @@
 local await = require("await")
 local child_process = require("child_process")
 local fs = require("fs")
+local json = require("json")
 local net = require("net")
 local timers = require("timers")
 local markdown = require("spec.support.markdown")
@@ -157,6 +158,13 @@ for _, page in ipairs(pages()) do
     for _, block in ipairs(blocks) do
       it("runs the block of line " .. block.line, function() check(page, block, directory, port) end)
     end
+
+    it("has no mistake in other languages", function()
+      for _, block in ipairs(markdown.blocks(page)) do
+        if block.language == "json" then json.decode(block.text) end
+        if block.language == "sh" then child_process.execFileSync("sh", { "-n" }, { input = block.text }) end
+      end
+    end)
 
     it("has links that lead somewhere", function()
       for _, link in ipairs(markdown.links(page)) do
