@@ -95,7 +95,7 @@ end
 
 local function formatFunction(f)
   local info = debug.getinfo(f, "S")
-  if info.what == "C" then return "<function: built-in>" end
+  if info.what == "C" or info.short_src:find("^lrun:") then return "<function: built-in>" end
   return ("<function: %s:%d>"):format(info.short_src, info.linedefined)
 end
 
@@ -143,7 +143,7 @@ local function classOf(value)
 end
 
 local function isClass(value)
-  return field(value, "name") and (rawget(value, "__index") == value or rawget(value, "__getters") ~= nil)
+  return field(value, "name") and (rawget(value, "__index") ~= nil or rawget(value, "__getters") ~= nil)
 end
 
 local function isError(value)
@@ -200,26 +200,27 @@ local function otherKeys(state, t, length, class)
   return keys, values
 end
 
--- Computed fields of an object that hold something short to say.
-local function addComputed(keys, values, t, class)
+local function saysSomething(value)
+  local kind = type(value)
+  return kind == "string" and value ~= "" or kind == "number" and value ~= 0 or value == true
+end
+
+-- Computed fields of an object that hold something short to say; `inherited`: also those of the classes above its own.
+local function addComputed(keys, values, t, class, inherited)
   local getters = rawget(class, "__getters")
   if type(getters) ~= "table" then return keys, values end
   local copy, seen = {}, {}
   for _, key in ipairs(keys) do copy[key], seen[key] = rawget(values, key), true end
-  local level = getters
-  while type(level) == "table" do
-    for name, compute in next, level do
+  while type(getters) == "table" do
+    for name, compute in next, getters do
       if not seen[name] and type(name) == "string" and type(compute) == "function" then
         seen[name] = true
         local ok, value = pcall(compute, t)
-        local kind = type(value)
-        if ok and (kind == "string" or kind == "number" or kind == "boolean") then
-          keys[#keys + 1], copy[name] = name, value
-        end
+        if ok and saysSomething(value) then keys[#keys + 1], copy[name] = name, value end
       end
     end
-    local meta = getmetatable(level)
-    level = type(meta) == "table" and meta.__index or nil
+    local meta = inherited and getmetatable(getters)
+    getters = type(meta) == "table" and meta.__index or nil
   end
   table.sort(keys, before)
   return keys, copy
@@ -271,7 +272,7 @@ end
 local function entriesOf(state, t, class, level, indent)
   local texts, length = {}, sequenceLength(t)
   local keys, values = otherKeys(state, t, length, class)
-  if class then keys, values = addComputed(keys, values, t, class) end
+  if class then keys, values = addComputed(keys, values, t, class, level == 0) end
   local numeric, count = true, 0
   local function add(key, value, named)
     local prefix = named and formatKey(state, key) .. " = " or ""
