@@ -1,6 +1,7 @@
 --- HTTP requests to other servers. A ClientRequest collects its head; the agent finds it a connection; C reads and parses
 --- the response. Source: Node 20; beyond Node, a request is sent again when the idle connection that it was sent on
 --- turns out to have been closed, if nothing was received and sending twice does no harm.
+local calls = require("lrun.calls")
 local core = require("lrun.http")
 local errors = require("errors")
 local process = require("process")
@@ -21,11 +22,21 @@ local MAX_REPLAY = 256 * 1024 -- bytes of a request that are kept for sending it
 
 local globalAgent = agents.Agent:new { keepAlive = true, scheduling = "lifo", timeout = 5000 }
 
--- All client connections belong to one owner, whose sweep looks at their timeouts.
-local owner = { _http = core.server(MAX_HEADER_SIZE, 2000) }
-function owner:_limit(ms)
-  if ms > 0 and ms < (self._shortest or math.huge) then self._shortest = ms end
-  if ms > 0 then dispatch.sweep(self, dispatch.interval(self._shortest)) end
+-- Client connections belong to an owner, one for each maxHeaderSize, whose sweep looks at their timeouts.
+local owners = {}
+
+local function limitOf(owner, ms)
+  if ms > 0 and ms < (owner._shortest or math.huge) then owner._shortest = ms end
+  if ms > 0 then dispatch.sweep(owner, dispatch.interval(owner._shortest)) end
+end
+
+local function ownerFor(maxHeaderSize)
+  local owner = owners[maxHeaderSize]
+  if not owner then
+    owner = { _http = core.server(maxHeaderSize, 2000), _limit = limitOf }
+    owners[maxHeaderSize] = owner
+  end
+  return owner
 end
 
 local role = {}
@@ -37,10 +48,9 @@ local function connect(socket, maxHeaderSize)
   local handle, received = socket:_release()
   if not handle then return nil end
   socket:_attach(handle)
-  local group = owner._http
-  if maxHeaderSize and maxHeaderSize ~= MAX_HEADER_SIZE then group = core.server(maxHeaderSize, 2000) end
-  local connection = { role = role, server = owner, handle = handle, c = false, request = false, group = group }
-  connection.c = core.attach(group, handle, connection, true)
+  local owner = ownerFor(maxHeaderSize or MAX_HEADER_SIZE)
+  local connection = { role = role, server = owner, handle = handle, c = false, request = false }
+  connection.c = core.attach(owner._http, handle, connection, true)
   if not connection.c then return nil end
   sockets.adopt(connection, socket)
   core.start(connection.c, received)
@@ -136,7 +146,9 @@ end
 
 local function chooseAgent(options)
   local agent = options.agent
-  if agent == nil then return options.createConnection and agents.Agent:new() or globalAgent end
+  if agent == nil then
+    return options.createConnection and agents.Agent:new() or rawget(require("http"), "globalAgent") or globalAgent
+  end
   if agent == false then return agents.Agent:new() end
   return agents.checkAgent(agent)
 end
@@ -503,6 +515,7 @@ function ClientRequest:cork() return self end
 ---@return self
 function ClientRequest:uncork() return self end
 
+calls.methods(ClientRequest, "request")
 message.defineOutgoing(ClientRequest, { connection = function(self) return self.socket end })
 
 -- What the connection says --------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 --- The messages of HTTP: what was received (IncomingMessage) and what is being sent (OutgoingMessage).
 --- Both are light: a table with a few fields a message. What a program may ask for is computed when it asks: headers from
 --- the saved head, the stream state at the first stream method, the socket from the connection.
+local calls = require("lrun.calls")
 local core = require("lrun.http")
 local errors = require("errors")
 local events = require("events")
@@ -118,14 +119,25 @@ function IncomingMessage:_read()
   end
 end
 
--- A message that is given up: what is left of its body is thrown away.
+-- Whether the connection still has to do with the message.
+local function isCurrent(connection, incoming)
+  if connection.incoming == incoming then return true end
+  local response = connection.response
+  if response and response.req == incoming then return true end
+  for _, each in pairs(connection.later or {}) do
+    if each.req == incoming then return true end
+  end
+  return false
+end
+
+-- A message that is given up: its connection ends.
 function IncomingMessage:_destroy(err, callback)
   if not self.readableEnded or not self.complete then
     self.aborted = true
     self:emit("aborted")
   end
   local connection = self._connection
-  if not self.complete and connection.c and not connection.closed then core.close(connection.c) end
+  if self.aborted and not connection.closed and isCurrent(connection, self) then core.close(connection.c) end
   if err ~= nil and self:listenerCount("error") == 0 then err = nil end
   callback(err)
 end
@@ -231,6 +243,8 @@ message.outgoingGetters = {
   finished = function(self) return self._state >= states.ended end,
   writableFinished = function(self) return self._state >= states.finished end,
   writable = function(self) return self._state < states.ended and not self.destroyed end,
+  -- What stream.finished and stream.pipeline look at.
+  _ws = function(self) return { finished = self._state >= states.finished } end,
   writableLength = function(self)
     local connection = self._connection
     return connection and core.pending(connection.c, self._id) or 0
@@ -324,6 +338,7 @@ end
 ---@param value string|number|string[]
 ---@return self
 function OutgoingMessage:setHeader(name, value)
+  if type(self) ~= "table" then calls.needsColon("res", "setHeader") end
   local lower = lowerName(name)
   notSent(self, "set")
   put(self, lower, name, checkValue(name, value))
@@ -432,6 +447,8 @@ function OutgoingMessage:addTrailers(headers)
 end
 
 message.checkValue = checkValue
-message.put = put
+
+calls.methods(IncomingMessage, "req", { push = true, new = true })
+calls.methods(OutgoingMessage, "res", { setHeader = true, new = true })
 
 return message

@@ -4,6 +4,7 @@
 --- `connection`, the table that C passes, is Lua's side of a connection: `c` (C's side), `server`, `handle`, `socket`
 --- (made when asked for), `incoming` (the request whose body is being received), `response` and `later` (responses that
 --- are not finished).
+local calls = require("lrun.calls")
 local core = require("lrun.http")
 local errors = require("errors")
 local net = require("net")
@@ -111,6 +112,7 @@ end
 ---@param headers table<string, string|number|string[]>|string[]? a table, or names and values in turn
 ---@return self
 function ServerResponse:writeHead(status, text, headers)
+  if type(self) ~= "table" then calls.needsColon("res", "writeHead") end
   if self._state >= HEAD then
     error(errors.coded("ERR_HTTP_HEADERS_SENT", "Cannot write headers after they are sent to the client"), 0)
   end
@@ -152,6 +154,7 @@ end
 ---@param callback function? called when the piece was given to the system
 ---@return boolean
 function ServerResponse:write(chunk, encoding, callback)
+  if type(self) ~= "table" then calls.needsColon("res", "write") end
   if type(encoding) == "function" then callback = encoding end
   checkChunk(chunk)
   if self._state >= ENDED or self.destroyed then return writeAfterEnd(self, callback) end
@@ -172,6 +175,7 @@ end
 ---@param callback function? called when all was given to the system
 ---@return self
 function ServerResponse:finish(chunk, encoding, callback)
+  if type(self) ~= "table" then calls.needsColon("res", "finish") end
   if type(chunk) == "function" then chunk, callback = nil, chunk end
   if type(encoding) == "function" then callback = encoding end
   if chunk ~= nil then checkChunk(chunk) end
@@ -255,6 +259,7 @@ function ServerResponse:setTimeout(ms, listener)
   return self
 end
 
+calls.methods(ServerResponse, "res", { writeHead = true, write = true, finish = true })
 message.defineOutgoing(ServerResponse, {
   socket = function(self) return sockets.of(self._connection) end,
   connection = function(self) return sockets.of(self._connection) end,
@@ -387,12 +392,14 @@ end
 local function describeFailure(err)
   local status = type(err) == "table" and rawget(err, "statusCode")
   if type(status) == "number" and status >= 400 and status <= 499 then return { status = status } end
-  return { status = 500, text = require("lrun.uncaught").describe(coroutine.running(), err) }
+  local gone = errors.isError(err) and err.code == "ECONNRESET" -- a body that the client did not finish
+  return { status = 500, gone = gone, text = require("lrun.uncaught").describe(coroutine.running(), err) }
 end
 
 -- A handler that threw: 500 when nothing was sent yet, or the status that the error names; the connection ends.
 local function failed(res, failure)
   local status = failure.status
+  if failure.gone and (res.destroyed or res._connection.closed) then return end
   if failure.text then
     io.stdout:flush()
     io.stderr:write(failure.text, "\n")
@@ -596,5 +603,7 @@ function Server:_drain(callback)
   if self._sweeping then startSweep(self) end
   net.Server.close(self, callback)
 end
+
+calls.methods(Server, "server", { emit = true })
 
 return { Server = Server, ServerResponse = ServerResponse }

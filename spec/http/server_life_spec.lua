@@ -393,6 +393,55 @@ describe("http.Server, the rest of its life", function()
     if not ok then error(err, 0) end
   end)
 
+  it("says where a colon belongs", function()
+    local messages = {}
+    local port = serve(nil, function(req, res)
+      for _, call in ipairs { function() res.finish("x") end, function() res.write("x") end, function() res.setHeader("A", "b") end,
+        function() res.writeHead(200) end, function() res.getHeader("A") end, function() req.resume() end } do
+        local _, err = pcall(call)
+        messages[#messages + 1] = tostring(err):match("call [%w:]+%(%.%.%.%) with a colon")
+      end
+      res:finish("x")
+    end)
+    rawhttp.exchange(port, get("/", CLOSE))
+    assert.equal(6, #messages)
+    assert.equal("call res:finish(...) with a colon", messages[1])
+  end)
+
+  it("is a stream for pipeline, and a request that is destroyed ends its connection", function()
+    local stream = require("stream")
+    local failure = "none"
+    local port = serve(nil, function(req, res)
+      if req.url == "/destroy" then return req:destroy() end
+      stream.pipeline(req, res, function(err) failure = err end)
+    end)
+    local text = rawhttp.exchange(port, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n" .. CLOSE .. "\r\nabc")
+    assert.equal("3\r\nabc\r\n0\r\n\r\n", bodyOf(text))
+    assert.is_nil(failure)
+    local _, how = rawhttp.exchange(port, get("/destroy"))
+    assert.equal("closed", how)
+  end)
+
+  it("does not report a client that left while its body was awaited", function()
+    local reported = {}
+    local stderr = io.stderr
+    io.stderr = { write = function(_, ...) reported[#reported + 1] = table.concat({ ... }) end } -- luacheck: ignore
+    local ok, err = pcall(function()
+      await(function(done)
+        local port = serve(nil, function(req, res)
+          res:on("close", function() after(5, done) end)
+          req:body()
+        end)
+        local client = net.connect(port, "127.0.0.1")
+        client:write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+        after(20, function() client:destroy() end)
+      end)
+    end)
+    io.stderr = stderr -- luacheck: ignore
+    if not ok then error(err, 0) end
+    assert.same({}, reported)
+  end)
+
   it("closes: idle connections at once, busy ones after their response", function()
     local port = serve(nil, function(_, res) after(60, function() res:finish("done") end) end)
     local results = await.all {
