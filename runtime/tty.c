@@ -379,6 +379,7 @@ static int open_editor(tty_t *tty) {
   if (!tty->editor) return UV_ENOMEM;
   HistEvent event;
   history(tty->history, &event, H_SETSIZE, HISTORY_SIZE);
+  history(tty->history, &event, H_SETUNIQUE, 1); /* of two alike in a row one is kept */
   el_set(tty->editor, EL_CLIENTDATA, tty);
   el_set(tty->editor, EL_SIGNAL, 0);
   el_set(tty->editor, EL_HIST, history, tty->history);
