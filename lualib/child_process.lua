@@ -11,6 +11,42 @@ local stdio = require("lrun.child_stdio")
 local validate = require("lrun.validate")
 local ChildProcess = require("lrun.child")
 
+---@alias Slot "pipe"|"overlapped"|"ignore"|"inherit"|"ipc"|integer|table|false one entry of `stdio`
+
+---@class SpawnOptions
+---@field cwd string?
+---@field env table<string, any>? replaces the environment
+---@field argv0 string?
+---@field stdio (string|Slot[])? entry i is descriptor i − 1; "pipe" by default
+---@field detached boolean? leads a session of its own
+---@field uid integer?
+---@field gid integer?
+---@field shell (boolean|string)?
+---@field timeout integer? ms
+---@field killSignal (string|integer)? SIGTERM by default
+---@field signal AbortSignal?
+---@field serialization ("lua"|"advanced"|"json")?
+
+---@class ForkOptions: SpawnOptions
+---@field execPath string? this lrun by default
+---@field execArgv string[]?
+---@field silent boolean? pipes in place of this process's streams
+
+---@class ExecOptions: SpawnOptions
+---@field maxBuffer number? bytes of one stream, 1 MiB by default
+
+---@class SyncOptions: ExecOptions
+---@field input string? for its standard input
+
+---@class SyncResult
+---@field pid integer 0 when it did not start
+---@field output (string|false)[] entry i is descriptor i − 1
+---@field stdout string?
+---@field stderr string?
+---@field status integer? the exit code
+---@field signal string?
+---@field error Error?
+
 ---@class child_process
 ---@field ChildProcess ChildProcess the class
 local child_process = { ChildProcess = ChildProcess }
@@ -63,7 +99,7 @@ end
 --- Starts a program. One that cannot be started is an `error` event, such as `spawn nosuch ENOENT`.
 ---@param command string looked up in PATH
 ---@param args string[]?
----@param options table? `cwd`, `env`, `argv0`, `stdio`, `detached`, `uid`, `gid`, `serialization`, `shell`, `timeout`, `killSignal`, `signal`
+---@param options SpawnOptions?
 ---@return ChildProcess
 function child_process.spawn(command, args, options)
   plans.file(command)
@@ -172,7 +208,7 @@ end
 --- Runs a program without a shell and gathers its output.
 ---@param file string
 ---@param args string[]?
----@param options table? those of spawn but `stdio`, and `maxBuffer` (1 MiB a stream), `timeout`, `killSignal`, `encoding` (ignored)
+---@param options ExecOptions? without `stdio`
 ---@param callback fun(err: Error?, stdout: string, stderr: string)? err has `code` (the exit code, or a name), `signal`, `killed`, `cmd`
 ---@return ChildProcess
 function child_process.execFile(file, args, options, callback)
@@ -194,7 +230,7 @@ end
 
 --- Runs a command in a shell and gathers its output.
 ---@param command string
----@param options table? as execFile; `shell` a path (default /bin/sh)
+---@param options ExecOptions? `shell` is a path, /bin/sh by default
 ---@param callback fun(err: Error?, stdout: string, stderr: string)?
 ---@return ChildProcess
 function child_process.exec(command, options, callback)
@@ -245,7 +281,7 @@ end
 --- Starts a script in another lrun, with an IPC channel.
 ---@param modulePath string
 ---@param args string[]?
----@param options table? those of spawn, and `execPath`, `execArgv`, `silent`
+---@param options ForkOptions?
 ---@return ChildProcess
 function child_process.fork(modulePath, args, options)
   validate.string(modulePath, "modulePath")
@@ -270,8 +306,8 @@ end
 --- Runs a program to its end; nothing else of this process runs meanwhile.
 ---@param command string
 ---@param args string[]?
----@param options table? those of spawn, and `input`, `maxBuffer` (1 MiB), `timeout`, `killSignal`
----@return table result `pid`, `output`, `stdout`, `stderr`, `status`, `signal`, `error`
+---@param options SyncOptions?
+---@return SyncResult result
 function child_process.spawnSync(command, args, options)
   plans.file(command)
   args, options = plans.arguments(args, options)
@@ -281,7 +317,7 @@ end
 --- Runs a program to its end and returns its output. Throws when it fails, with `status`, `signal`, `stdout`, `stderr`, `pid`.
 ---@param file string
 ---@param args string[]?
----@param options table? as spawnSync; without `stdio` its standard error is shown on ours
+---@param options SyncOptions? without `stdio` its standard error is shown on ours
 ---@return string? stdout
 function child_process.execFileSync(file, args, options)
   plans.file(file)
@@ -292,7 +328,7 @@ end
 
 --- Runs a command in a shell to its end and returns its output. Throws as execFileSync does.
 ---@param command string
----@param options table?
+---@param options SyncOptions?
 ---@return string? stdout
 function child_process.execSync(command, options)
   plans.file(command, "command")

@@ -12,6 +12,22 @@ local validate = require("lrun.validate")
 
 local nextTick = process.nextTick
 
+---@class DgramOptions
+---@field type "udp4"|"udp6"
+---@field reuseAddr boolean?
+---@field reusePort boolean?
+---@field ipv6Only boolean?
+---@field recvBufferSize integer? bytes
+---@field sendBufferSize integer? bytes
+---@field lookup function? `(host, options, callback)`
+---@field signal AbortSignal? closes the socket
+
+---@class RemoteInfo
+---@field address string
+---@field family string "IPv4" or "IPv6"
+---@field port integer
+---@field size integer bytes of the datagram
+
 ---@class DgramSocket: EventEmitter
 ---@field type string "udp4" or "udp6"
 ---@field addMembership fun(self: DgramSocket, group: string, interface: string?)
@@ -40,9 +56,8 @@ local function abortable(self, signal)
 end
 
 --- Makes a socket that is not bound yet.
----@param options string|table "udp4", "udp6", or a table with `type`, `reuseAddr`, `reusePort`, `ipv6Only`, `recvBufferSize`,
---- `sendBufferSize`, `lookup`, `signal`
----@param onMessage fun(data: string, rinfo: table)?
+---@param options "udp4"|"udp6"|DgramOptions
+---@param onMessage fun(data: string, rinfo: RemoteInfo)?
 function Socket:initialize(options, onMessage)
   if type(options) == "string" then options = { type = options } end
   if type(options) ~= "table" then error(errors.argType("options", "table or string", options), 0) end
@@ -519,8 +534,8 @@ calls.methods(Socket, "socket")
 local dgram = { Socket = Socket }
 
 --- Makes a socket: `createSocket("udp4"[, onMessage])`, `createSocket(options[, onMessage])`.
----@param options string|table as `Socket:new`
----@param onMessage fun(data: string, rinfo: table)?
+---@param options "udp4"|"udp6"|DgramOptions
+---@param onMessage fun(data: string, rinfo: RemoteInfo)?
 ---@return DgramSocket
 function dgram.createSocket(options, onMessage) return Socket:new(options, onMessage) end
 

@@ -10,6 +10,52 @@ local BlockList = require("lrun.blocklist")
 local Server = require("lrun.server")
 local Socket = require("lrun.socket")
 
+---@class ServerOptions
+---@field allowHalfOpen boolean? the server's side stays open when the client's has ended
+---@field pauseOnConnect boolean? nothing is read before `resume`
+---@field noDelay boolean?
+---@field keepAlive boolean?
+---@field keepAliveInitialDelay integer? ms
+---@field blockList BlockList?
+---@field highWaterMark integer? bytes
+
+---@class ListenOptions
+---@field port (integer|string)? 0 is a free one
+---@field host string? all addresses of both families by default
+---@field path string? of a unix socket
+---@field fd integer? a descriptor, which may listen already
+---@field backlog integer? 511
+---@field exclusive boolean? in a cluster worker: not shared
+---@field reusePort boolean?
+---@field ipv6Only boolean?
+---@field readableAll boolean? of a unix socket
+---@field writableAll boolean?
+---@field signal AbortSignal? closes the server
+
+---@class SocketOptions
+---@field handle userdata? a luv handle, which the socket then owns
+---@field fd integer? a descriptor, likewise
+---@field allowHalfOpen boolean?
+---@field readable boolean?
+---@field writable boolean?
+---@field noDelay boolean?
+---@field keepAlive boolean?
+---@field keepAliveInitialDelay integer? ms
+---@field highWaterMark integer? bytes
+---@field signal AbortSignal? destroys the socket
+
+---@class ConnectOptions: SocketOptions
+---@field port (integer|string)?
+---@field host string? "localhost" by default
+---@field path string? of a unix socket
+---@field family integer? 0, 4 or 6
+---@field localAddress string?
+---@field localPort integer?
+---@field lookup function? `(host, options, callback)`
+---@field autoSelectFamily boolean?
+---@field autoSelectFamilyAttemptTimeout integer? ms, 250
+---@field timeout integer? ms
+
 ---@class net
 ---@field Server Server the class, as the others
 ---@field Socket Socket
@@ -18,12 +64,15 @@ local Socket = require("lrun.socket")
 local net = { Server = Server, Socket = Socket, Stream = Socket, BlockList = BlockList }
 
 --- Makes a server.
----@param options table|fun(socket: Socket)|nil as `Server:new`
+---@param options ServerOptions?
 ---@param onConnection fun(socket: Socket)?
 ---@return Server
 function net.createServer(options, onConnection) return Server:new(options, onConnection) end
 
 --- Connects: `connect(port[, host][, listener])`, `connect(path[, listener])`, `connect(options[, listener])`.
+---@overload fun(port: integer|string, host: string?, listener: function?): Socket
+---@overload fun(path: string, listener: function?): Socket
+---@overload fun(options: ConnectOptions, listener: function?): Socket
 ---@return Socket
 function net.connect(...)
   local options = connect.arguments(...)

@@ -22,7 +22,7 @@ end
 writable.define(Duplex)
 
 --- Makes a stream with two independent sides.
----@param options table? those of Readable and Writable, and `allowHalfOpen` (true), `readable`, `writable`
+---@param options StreamOptions?
 function Duplex:initialize(options)
   options = readable.checkOptions(options)
   destroy.initialize(self, options)
@@ -36,7 +36,7 @@ local Transform = Duplex:extend("Transform")
 
 --- Makes a duplex stream whose output comes from its input: implement `_transform(chunk, callback)` and, for what is
 --- left at the end, `_flush(callback)`; both call back with `(err, chunk)`.
----@param options table? those of Duplex, and `transform`, `flush`
+---@param options StreamOptions?
 function Transform:initialize(options)
   options = readable.checkOptions(options)
   Duplex.initialize(self, options)
@@ -82,7 +82,7 @@ function PassThrough:_transform(chunk, callback) callback(nil, chunk) end
 --- Makes a readable stream of what a sequence holds, or an iterator function returns until nil; a string is one chunk.
 --- Source: Node 20; chunks that are no strings need `objectMode = true`.
 ---@param source string|any[]|fun(): any
----@param options table? as `Readable:new`
+---@param options StreamOptions?
 ---@return Readable
 function Readable.from(source, options)
   if type(source) == "string" then source = { source } end
@@ -101,6 +101,26 @@ function Readable.from(source, options)
     read = function(self) self:push(take()) end,
   }
 end
+
+---@class StreamOptions
+---@field highWaterMark integer? bytes 16384, or 16 objects; for one side `readableHighWaterMark`, `writableHighWaterMark`
+---@field readableHighWaterMark integer?
+---@field writableHighWaterMark integer?
+---@field objectMode boolean? any value in place of strings; for one side `readableObjectMode`, `writableObjectMode`
+---@field readableObjectMode boolean?
+---@field writableObjectMode boolean?
+---@field autoDestroy boolean? destroyed after its end or an error; true by default
+---@field emitClose boolean? true by default
+---@field readable boolean? of a Duplex
+---@field writable boolean? of a Duplex
+---@field allowHalfOpen boolean? of a Duplex; true by default
+---@field read fun(self: Readable, size: integer)?
+---@field write fun(self: Writable, chunk: string, callback: fun(err: any?))?
+---@field writev fun(self: Writable, chunks: string[], callback: fun(err: any?))?
+---@field final fun(self: Writable, callback: fun(err: any?))?
+---@field transform fun(self: Transform, chunk: string, callback: fun(err: any?, result: string?))?
+---@field flush fun(self: Transform, callback: fun(err: any?, result: string?))?
+---@field destroy fun(self: Readable|Writable, err: any, callback: fun(err: any?))?
 
 ---@class stream
 ---@field Readable Readable the class, as the others

@@ -26,6 +26,8 @@ local function read(path)
         members = class.members
         for parent in parents:gmatch("[%w_]+") do table.insert(class.parents, parent) end
       end
+      local alias = line:match("^%-%-%-@alias ([%w_]+)")
+      if alias then ownerOf(alias) end
       local field = line:match("^%-%-%-@field ([%w_]+)")
       if field and members then members[field] = true end
       comment[#comment + 1] = line

@@ -186,8 +186,8 @@ local function watchSignal(self, signal)
   self:once("close", function() signal:off("abort", abort) end)
 end
 
----@param url string|table
----@param options table?
+---@param url string|RequestOptions
+---@param options RequestOptions?
 ---@param listener fun(res: IncomingMessage)?
 function ClientRequest:initialize(url, options, listener)
   if type(options) == "function" then options, listener = nil, options end

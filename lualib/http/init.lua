@@ -3,6 +3,35 @@ local core = require("lrun.http")
 local message = require("http.message")
 local server = require("http.server")
 
+---@class HttpServerOptions: ServerOptions
+---@field headersTimeout integer? ms for a head, 60000
+---@field requestTimeout integer? ms for a whole request, 300000
+---@field keepAliveTimeout integer? ms until the next request, 5000
+---@field timeout integer? ms without traffic, 0 for any
+---@field maxHeadersCount integer? 2000
+---@field maxRequestsPerSocket integer? 0 for any number
+---@field maxHeaderSize integer? bytes of a head, 16384
+
+---@class RequestOptions
+---@field host string? "localhost"
+---@field hostname string?
+---@field port (integer|string)? 80
+---@field socketPath string? a unix socket
+---@field method string? "GET"
+---@field path string? "/"
+---@field headers (table<string, string|number|string[]>|string[])?
+---@field auth string? "user:password"
+---@field setHost boolean? false leaves the Host header out
+---@field agent (Agent|false)?
+---@field createConnection function?
+---@field timeout integer? ms without traffic
+---@field maxHeaderSize integer? bytes of the response's head, 16384
+---@field signal AbortSignal?
+---@field localAddress string?
+---@field localPort integer?
+---@field family integer?
+---@field lookup function?
+
 ---@class http
 ---@field Server HttpServer the class, as the next five
 ---@field ServerResponse ServerResponse
@@ -23,21 +52,21 @@ local http = {
 }
 
 --- Makes a server; the listener gets `request` events.
----@param options table?
+---@param options HttpServerOptions?
 ---@param listener fun(req: IncomingMessage, res: ServerResponse)?
 ---@return HttpServer
 function http.createServer(options, listener) return server.Server:new(options, listener) end
 
 --- Makes a request; call `finish` to send it. The URL may be a table of options.
----@param url string|table
----@param options table?
+---@param url string|RequestOptions
+---@param options RequestOptions?
 ---@param listener fun(res: IncomingMessage)?
 ---@return ClientRequest
 function http.request(url, options, listener) return require("http.client").ClientRequest:new(url, options, listener) end
 
 --- `request` for a GET, sent at once.
----@param url string|table
----@param options table?
+---@param url string|RequestOptions
+---@param options RequestOptions?
 ---@param listener fun(res: IncomingMessage)?
 ---@return ClientRequest
 function http.get(url, options, listener)

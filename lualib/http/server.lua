@@ -287,7 +287,7 @@ local DEFAULT_MAX_HEADER_SIZE = 16 * 1024
 
 local OPTIONS = { "headersTimeout", "requestTimeout", "keepAliveTimeout", "timeout", "maxHeadersCount", "maxRequestsPerSocket" }
 
----@param options table?
+---@param options HttpServerOptions?
 ---@param listener fun(req: IncomingMessage, res: ServerResponse)?
 function Server:initialize(options, listener)
   if type(options) == "function" then options, listener = nil, options end

@@ -18,7 +18,9 @@ local stdio = require("lrun.child_stdio")
 ---@field stderr Socket?
 ---@field stdio (Socket|false)[] entry i is descriptor i − 1
 ---@field connected boolean whether its channel is open
----@field channel table? `ref()`, `unref()`
+---@field channel { fd: integer, ref: fun(self), unref: fun(self) }?
+---@field send (fun(self: ChildProcess, message: any, handle: any, options: table?, callback: fun(err: Error?)?): boolean)? with a channel
+---@field disconnect fun(self: ChildProcess)? with a channel
 ---@field killed boolean whether `kill` has sent a signal
 ---@field exitCode integer? nil while it runs, and when a signal ended it
 ---@field signalCode string?

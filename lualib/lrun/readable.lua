@@ -58,8 +58,7 @@ local function checkOptions(options)
 end
 
 --- Makes a readable stream. Source: Node 20.
----@param options table? `highWaterMark` (bytes, 16384), `objectMode`, `read(self, size)`, `destroy(self, err, callback)`,
---- `autoDestroy` (true), `emitClose` (true)
+---@param options StreamOptions?
 function Readable:initialize(options)
   options = checkOptions(options)
   destroy.initialize(self, options)

@@ -38,7 +38,7 @@ local function checkOptions(options)
 end
 
 --- Makes a server that does not listen yet. Source: Node 20.
----@param options table? `allowHalfOpen`, `pauseOnConnect`, `noDelay`, `keepAlive`, `keepAliveInitialDelay`, `blockList`, `highWaterMark`
+---@param options ServerOptions?
 ---@param onConnection fun(socket: Socket)? listener for `connection`
 function Server:initialize(options, onConnection)
   if type(options) == "function" then options, onConnection = nil, options end
@@ -319,6 +319,8 @@ end
 --- `reusePort`, `readableAll`, `writableAll`, `signal`; `listen(handle[, listener])`. Without a host, on all addresses of
 --- both families. `fd` may be a descriptor that already listens, such as systemd's (3 and up).
 --- Events: `listening`; `error` (EADDRINUSE, EACCES, …).
+---@overload fun(self: Server, port: integer|string, host: string?, backlog: integer?, listener: function?): Server
+---@overload fun(self: Server, options: ListenOptions|userdata, listener: function?): Server
 ---@return self
 function Server:listen(...)
   if self._handle or self._opening then

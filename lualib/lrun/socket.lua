@@ -485,8 +485,7 @@ function Socket:_onConnected()
 end
 
 --- Makes a socket: unconnected, or around a luv handle or a descriptor, which it then owns. Source: Node 20.
----@param options table? `handle`, `fd`, `allowHalfOpen`, `readable`, `writable` (false: that side is closed), `noDelay`, `keepAlive`,
---- `keepAliveInitialDelay`, `signal` (destroys the socket), `highWaterMark`
+---@param options SocketOptions? `readable`, `writable`: false closes that side
 function Socket:initialize(options)
   if type(options) == "number" then options = { fd = options } end
   if options == nil then options = {} end
@@ -517,6 +516,8 @@ end
 
 --- Connects: `connect(port[, host][, listener])`, `connect(path[, listener])`, `connect(options[, listener])`.
 --- Events: `lookup`, `connect`, `ready`; `error` and `close` when it fails.
+---@overload fun(self: Socket, port: integer|string, host: string?, listener: function?): Socket
+---@overload fun(self: Socket, options: ConnectOptions|string, listener: function?): Socket
 ---@return self
 function Socket:connect(...) return require("lrun.connect").connect(self, ...) end
 

@@ -56,8 +56,7 @@ local function initialize(self, options)
 end
 
 --- Makes a writable stream. Source: Node 20.
----@param options table? `highWaterMark` (bytes, 16384), `objectMode`, `write(self, chunk, callback)`, `writev(self, chunks, callback)`,
---- `final(self, callback)`, `destroy(self, err, callback)`, `autoDestroy` (true), `emitClose` (true)
+---@param options StreamOptions?
 function Writable:initialize(options)
   if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
   options = options or {}
