@@ -7,16 +7,18 @@ local errors = require("errors")
 local process = require("process")
 local validate = require("lrun.validate")
 local agents = require("http.agent")
-local dispatch = require("http.dispatch")
 local message = require("http.message")
-local sockets = require("http.socket")
+local dispatch = require("lrun.http_dispatch")
+local requestOptions = require("lrun.http_options")
+local outgoing = require("lrun.http_outgoing")
+local sockets = require("lrun.http_socket")
 
 local band = require("bit").band
 local nextTick = process.nextTick
 local flags = message.flags
-local IncomingMessage, OutgoingMessage = message.IncomingMessage, message.OutgoingMessage
+local IncomingMessage, OutgoingMessage = message.IncomingMessage, outgoing.OutgoingMessage
 
-local BEGUN, ENDED, FINISHED = 2, 3, 4 -- message.states
+local BEGUN, ENDED, FINISHED = 2, 3, 4 -- outgoing.states
 local MAX_HEADER_SIZE = 16 * 1024
 local MAX_REPLAY = 256 * 1024 -- bytes of a request that are kept for sending it again
 
@@ -81,69 +83,6 @@ ClientRequest.protocol = "http:"
 local NO_BODY = { GET = true, HEAD = true, DELETE = true, OPTIONS = true, TRACE = true, CONNECT = true }
 local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, TRACE = true }
 
-local function invalidUrl(text) error(errors.coded("ERR_INVALID_URL", "Invalid URL", { input = text }), 0) end
-
-local function parseUrl(text)
-  local scheme, rest = text:match("^(%a[%w+.-]*:)//(.*)$")
-  if not scheme or text:find("[%c%s]") then invalidUrl(text) end
-  local authority, path = rest:match("^([^/?#]*)([^#]*)")
-  local auth, place = authority:match("^(.*)@(.*)$")
-  place = place or authority
-  local host, port = place:match("^%[([%x:.]+)%]:?(%d*)$")
-  if not host then host, port = place:match("^([^:]*):?(%d*)$") end
-  if not host or host == "" or port ~= "" and tonumber(port) > 65535 then invalidUrl(text) end
-  if path:sub(1, 1) ~= "/" then path = "/" .. path end
-  local function unescape(part) return (part:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)) end
-  return { protocol = scheme:lower(), host = host, port = tonumber(port), path = path, auth = auth and unescape(auth) }
-end
-
-local function base64(text)
-  local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-  return (text:gsub("..?.?", function(part)
-    local a, b, c = part:byte(1, 3)
-    local n = a * 65536 + (b or 0) * 256 + (c or 0)
-    local out = ""
-    for i = 3, 0, -1 do
-      local digit = math.floor(n / 64 ^ i) % 64
-      out = out .. alphabet:sub(digit + 1, digit + 1)
-    end
-    return out:sub(1, #part + 1) .. ("="):rep(3 - #part)
-  end))
-end
-
-local function optionsFrom(url, options)
-  local all = {}
-  if type(url) == "string" then all = parseUrl(url)
-  elseif type(url) == "table" then options = url
-  else error(errors.argType("url", "string or table", url), 0) end
-  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
-  for name, value in pairs(options or {}) do all[name] = value end
-  if options and options.hostname then all.host = options.hostname end
-  return all
-end
-
-local function checkOptions(options)
-  if options.protocol and options.protocol ~= "http:" then
-    error(errors.coded("ERR_INVALID_PROTOCOL",
-      ('Protocol "%s" not supported. Expected "http:"'):format(tostring(options.protocol))), 0)
-  end
-  local method = options.method
-  if method ~= nil and type(method) ~= "string" then error(errors.argType("options.method", "string", method), 0) end
-  if method and not core.isToken(method) then
-    error(errors.coded("ERR_INVALID_HTTP_TOKEN", ('Method must be a valid HTTP token ["%s"]'):format(method)), 0)
-  end
-  local path = options.path
-  if path ~= nil and type(path) ~= "string" then error(errors.argType("options.path", "string", path), 0) end
-  if path and path:find("[%z\1-\32\127-\255]") then
-    error(errors.coded("ERR_UNESCAPED_CHARACTERS", "Request path contains unescaped characters"), 0)
-  end
-  validate.optional(validate.string, options.host, "options.host")
-  validate.optional(validate.string, options.socketPath, "options.socketPath")
-  validate.optional(validate.number, options.timeout, "options.timeout", 0)
-  validate.optional(validate.table, options.headers, "options.headers")
-  if options.port ~= nil then validate.port(options.port, "options.port") end
-end
-
 local function chooseAgent(options)
   local agent = options.agent
   if agent == nil then
@@ -170,7 +109,7 @@ local function setHeaders(self, options)
   end
   if options.setHost ~= false and not self:hasHeader("host") then self:setHeader("Host", hostHeader(self, options)) end
   if options.auth and not self:hasHeader("authorization") then
-    self:setHeader("Authorization", "Basic " .. base64(options.auth))
+    self:setHeader("Authorization", "Basic " .. requestOptions.base64(options.auth))
   end
 end
 
@@ -191,9 +130,9 @@ end
 ---@param listener fun(res: IncomingMessage)?
 function ClientRequest:initialize(url, options, listener)
   if type(options) == "function" then options, listener = nil, options end
-  options = optionsFrom(url, options)
+  options = requestOptions.from(url, options)
   if listener ~= nil then validate.func(listener, "callback") end
-  checkOptions(options)
+  requestOptions.check(options)
   self._options = options
   options.host = options.host or "localhost"
   options.port = tonumber(options.port) or options.defaultPort or 80
@@ -516,7 +455,7 @@ function ClientRequest:cork() return self end
 function ClientRequest:uncork() return self end
 
 calls.methods(ClientRequest, "request")
-message.defineOutgoing(ClientRequest, { connection = function(self) return self.socket end })
+outgoing.define(ClientRequest, { connection = function(self) return self.socket end })
 
 -- What the connection says --------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 local core = require("lrun.http")
 local message = require("http.message")
 local server = require("http.server")
+local outgoing = require("lrun.http_outgoing")
 
 ---@class HttpServerOptions: ServerOptions
 ---@field headersTimeout integer? ms for a head, 60000
@@ -47,7 +48,7 @@ local http = {
   Server = server.Server,
   ServerResponse = server.ServerResponse,
   IncomingMessage = message.IncomingMessage,
-  OutgoingMessage = message.OutgoingMessage,
+  OutgoingMessage = outgoing.OutgoingMessage,
   maxHeaderSize = 16 * 1024,
 }
 
@@ -77,12 +78,12 @@ end
 
 --- Throws for what may not name a header.
 ---@param name string
-function http.validateHeaderName(name) message.lowerName(name) end
+function http.validateHeaderName(name) outgoing.lowerName(name) end
 
 --- Throws for what may not be a header's value.
 ---@param name string
 ---@param value any
-function http.validateHeaderValue(name, value) message.checkValue(name, value) end
+function http.validateHeaderValue(name, value) outgoing.checkValue(name, value) end
 
 http.METHODS = {
   "ACL", "BIND", "CHECKOUT", "CONNECT", "COPY", "DELETE", "GET", "HEAD", "LINK", "LOCK", "M-SEARCH", "MERGE", "MKACTIVITY",
