@@ -47,7 +47,7 @@ static bool read_size(cursor_t *cursor, size_t *size) {
   return true;
 }
 
-static bool skip(cursor_t *cursor, size_t length) {
+static inline bool skip(cursor_t *cursor, size_t length) {
   if ((size_t)(cursor->end - cursor->at) < length) return false;
   cursor->at += length;
   return true;
@@ -115,7 +115,12 @@ bool codec_check(const char *bytes, size_t length) {
     else level->hash--;
     size_t size;
     if (cursor.at == cursor.end) return false;
-    if (*cursor.at >= TAG_STRING) {
+    unsigned first = *cursor.at;
+    if (first >= TAG_STRING && first < 0xe0) { /* a short string: what there is most of */
+      if (!skip(&cursor, first - TAG_STRING + 1)) return false;
+      continue;
+    }
+    if (first >= TAG_STRING) {
       if (!read_size(&cursor, &size) || !skip(&cursor, size - TAG_STRING)) return false;
       continue;
     }

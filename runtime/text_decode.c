@@ -177,8 +177,18 @@ static bool read_escaped(reader_t *reader, const char *start) {
   return good;
 }
 
+/* Whether none of eight bytes ends a string or its plain part: none is below 0x20, a quote or a backslash. */
+static bool is_plain(const char *text) {
+  const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+  uint64_t word;
+  memcpy(&word, text, sizeof word);
+  uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+  return !(((word - ones * 0x20) | (quote - ones) | (backslash - ones)) & ~word & highs);
+}
+
 static bool read_string(reader_t *reader) {
   const char *start = ++reader->at;
+  while (reader->end - reader->at >= 8 && is_plain(reader->at)) reader->at += 8;
   while (reader->at < reader->end) {
     unsigned char c = (unsigned char)*reader->at;
     if (c == '"') {

@@ -75,30 +75,52 @@ static const char escapes[256] = {'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', 'b',  
                                   'f', 'r', 'u', 'u', 'u', 'u', 'u', 'u', 'u',         'u',          'u', 'u',
                                   'u', 'u', 'u', 'u', 'u', 'u', 'u', 'u', ['"'] = '"', ['\\'] = '\\'};
 
-static bool put_string(writer_t *writer, const char *text, size_t length) {
+/* Whether none of eight bytes needs an escape: none is below 0x20, a quote or a backslash. */
+static bool is_plain(const char *text) {
+  const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+  uint64_t word;
+  memcpy(&word, text, sizeof word);
+  uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
+  return !(((word - ones * 0x20) | (quote - ones) | (backslash - ones)) & ~word & highs);
+}
+
+static char *put_escaped(char *at, unsigned char c) {
   static const char digits[] = "0123456789abcdef";
-  char *at = reserve(writer, length * 6 + 2);
-  if (!at) return false;
-  char *start = at;
-  *at++ = '"';
-  for (size_t i = 0; i < length; i++) {
-    unsigned char c = (unsigned char)text[i];
-    char escape = escapes[c];
-    if (!escape) {
-      *at++ = (char)c;
-      continue;
-    }
-    *at++ = '\\';
-    *at++ = escape;
-    if (escape != 'u') continue;
-    *at++ = '0';
-    *at++ = '0';
-    *at++ = digits[c >> 4];
-    *at++ = digits[c & 15];
+  char escape = escapes[c];
+  if (!escape) {
+    *at++ = (char)c;
+    return at;
   }
-  *at++ = '"';
-  writer->length += (size_t)(at - start);
-  return true;
+  *at++ = '\\';
+  *at++ = escape;
+  if (escape != 'u') return at;
+  *at++ = '0';
+  *at++ = '0';
+  *at++ = digits[c >> 4];
+  *at++ = digits[c & 15];
+  return at;
+}
+
+static bool put_string(writer_t *writer, const char *text, size_t length) {
+  enum { PIECE = 16 * 1024 }; /* room is made for the worst case, so not for all of a long string at once */
+  if (!put_char(writer, '"')) return false;
+  for (size_t i = 0; i < length;) {
+    size_t stop = length - i > PIECE ? i + PIECE : length;
+    char *at = reserve(writer, (stop - i) * 6);
+    if (!at) return false;
+    char *start = at;
+    while (i < stop) {
+      if (stop - i >= 8 && is_plain(&text[i])) {
+        memcpy(at, &text[i], 8);
+        at += 8;
+        i += 8;
+      } else {
+        at = put_escaped(at, (unsigned char)text[i++]);
+      }
+    }
+    writer->length += (size_t)(at - start);
+  }
+  return put_char(writer, '"');
 }
 
 static bool put_integer(writer_t *writer, int64_t value) {
