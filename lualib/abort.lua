@@ -2,6 +2,7 @@
 local events = require("events")
 local errors = require("errors")
 local calls = require("lrun.calls")
+local validate = require("lrun.validate")
 
 ---@class AbortSignal: EventEmitter
 ---@field aborted boolean
@@ -46,6 +47,7 @@ end
 ---@param ms integer
 ---@return AbortSignal
 function AbortSignal.timeout(ms)
+  validate.number(ms, "delay", 0)
   local signal = AbortSignal:new()
   require("timers").setTimeout(function()
     abort(signal, errors.coded("ABORT_ERR", "The operation was aborted due to timeout"))

@@ -3,6 +3,7 @@
 --- frees it.
 local vm = require("lrun.vm")
 local errors = require("errors")
+local calls = require("lrun.calls")
 local traceback = require("lrun.traceback")
 local waiting = require("lrun.wait")
 
@@ -91,5 +92,7 @@ function await.all(functions)
   if failed then error(err, 0) end
   return results
 end
+
+calls.functions(await, "await")
 
 return setmetatable(await, { __call = call })

@@ -1,6 +1,7 @@
 --- Error objects, and the only place where Lua code makes them from codes.
 --- `Error:new` is the public way; the constructors below it are for the runtime and return the error, they do not throw.
 local uvErrors = require("lrun.errno")   -- C: name(errno) → "ENOENT", describe(name) → text, errno
+local calls = require("lrun.calls")
 
 ---@class Error
 ---@field message string
@@ -146,5 +147,10 @@ end
 function errors.missing(name)
   return errors.coded("ERR_MISSING_ARGS", ('The "%s" argument must be specified'):format(name))
 end
+
+-- The others are the runtime's own, and look at the stack of who called them.
+calls.functions(errors, "errors", {
+  Error = true, coded = true, system = true, argType = true, argValue = true, outOfRange = true, missing = true,
+})
 
 return errors
