@@ -34,8 +34,22 @@ static inline bool http_is_host(unsigned char c) { return (http_classes[c] & HTT
 static inline bool http_is_plain(unsigned char c) { return (http_classes[c] & HTTP_PLAIN) != 0; }
 static inline bool http_is_digit(char c) { return c >= '0' && c <= '9'; }
 
+/* What a head's lines have said (http_parser_t.seen). */
+enum {
+  SEEN_HOST = 1,
+  SEEN_LENGTH = 2,
+  SEEN_CODING = 4,
+  SEEN_FINAL_CHUNKED = 8,
+  SEEN_KEEP_ALIVE = 16, /* Connection: keep-alive and nothing else */
+  SEEN_CLOSE = 32,      /* Connection: close and nothing else */
+  SEEN_ODD = 64         /* something that llhttp has to judge */
+};
+
 /* Ends the parser with a fault; returns HTTP_EV_FAULT. */
 http_event_kind_t http_fail(http_parser_t *p, int status, const char *code, const char *reason);
+static inline http_event_kind_t http_fail_line(http_parser_t *p, const char *code, const char *reason) {
+  return http_fail(p, 400, code, reason);
+}
 /* Judges the complete lines of a head or trailer section; HTTP_EV_HEAD when its empty line was found. */
 http_event_kind_t http_scan_lines(http_parser_t *p, const char *text, size_t len, size_t *size);
 
