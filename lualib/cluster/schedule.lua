@@ -19,9 +19,9 @@ local names = {
 }
 
 -- From when on (ms) a worker that does not come back to its loop is passed over. One that merely waits for a processor
--- is not stuck: round robin is patient, and least connections is when more than half of the workers are busy.
+-- is not stuck: round robin is patient, and least connections asks whether others are as late.
 local STUCK_RR = 100
-local STUCK_LEAST, STUCK_AMONG_BUSY, BUSY = 40, 200, 5
+local STUCK_LEAST, STUCK_MAX, TIMES_LATER = 40, 200, 3
 
 ---@class Load what is known of one candidate
 ---@field [1] integer connections on their way that it has not taken
@@ -76,19 +76,19 @@ end
 -- the others got weigh as much as one that is open, up to a few.
 local LEAD_PER_OPEN, LEAD_MAX = 16, 16
 
--- The loads of all candidates, the fewest that one was given, and how long (ms) one may be busy and get another.
+-- The loads of all candidates, the fewest that one was given, and how long (ms) one may be busy and get another: longer
+-- when not only one is late.
 local function survey(candidates, loadOf)
-  local opens, times, fewest, present, busyOnes = {}, {}, math.huge, 0, 0
+  local opens, times, fewest, longest, second = {}, {}, math.huge, 0, 0
   for i = 1, #candidates do
     local untaken, open, busy = loadOf(candidates[i])
     opens[i], times[i] = untaken and open or false, busy or 0
     if untaken then
-      present = present + 1
       fewest = math.min(fewest, candidates[i].given)
-      if busy >= BUSY then busyOnes = busyOnes + 1 end
+      if busy > longest then longest, second = busy, longest elseif busy > second then second = busy end
     end
   end
-  return opens, times, fewest, busyOnes * 2 > present and STUCK_AMONG_BUSY or STUCK_LEAST
+  return opens, times, fewest, math.max(STUCK_LEAST, math.min(STUCK_MAX, second * TIMES_LATER))
 end
 
 --- The one with the fewest open connections; of several the one that was given the fewest so far, and of those the

@@ -78,14 +78,14 @@ describe("SCHED_LEAST", function()
   it("spreads evenly", function()
     local _, port = cluster.start("id")
     for _ = 1, 3 do cluster.start("id") end
-    local answers, problems = clients.run(port, 3200, 16)
+    local answers, problems = clients.run(port, 1000, 4)
     assert.same({}, problems)
     local least, most = spread(answers)
     assert.is_true(most - least <= most * 0.1, least .. " to " .. most)
   end)
 
   it("gives nothing to a worker that is blocked", function()
-    local blocked, port = cluster.start("hold")
+    local blocked, port = cluster.start("hold", { SPEC_IDLE = 1200 })
     local done
     local first = clients.connect(port, function(text) done = text end)
     await.sleep(30)                             -- the only worker has it

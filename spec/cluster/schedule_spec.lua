@@ -74,9 +74,13 @@ describe("least connections", function()
     assert.equal(1, schedule.leastConnections(list, 1, loadOf))
   end)
 
-  it("is patient when more than half are busy: it is the machine that is slow", function()
-    local list = { { 0, 1, 60, given = 0 }, { 0, 2, 60, given = 0 }, { 0, 3, 0, given = 0 } }
+  it("is patient when others are late, too: it is the machine that is slow", function()
+    local list = { { 0, 1, 60, given = 0 }, { 0, 2, 30, given = 0 }, { 0, 3, 0, given = 0 } }
     assert.equal(1, schedule.leastConnections(list, 1, loadOf))
+    list[1][3] = 100
+    assert.equal(2, schedule.leastConnections(list, 1, loadOf))
+    list[1][3], list[2][3] = 300, 290
+    assert.equal(3, schedule.leastConnections(list, 1, loadOf))
   end)
 end)
 

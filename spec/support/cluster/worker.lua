@@ -47,10 +47,13 @@ function roles.fickle()
   timers.setTimeout(close, 15)
 end
 
--- Keeps connections open; says id, then does what it reads: "block" for a second, "close".
+-- Keeps connections open, or for SPEC_IDLE ms; says id, then does what it reads: "block" for a second, "close".
 function roles.hold()
   net.createServer(function(socket)
     socket:on("error", function() end)
+    if process.env.SPEC_IDLE then
+      timers.setTimeout(function() socket:finish() end, tonumber(process.env.SPEC_IDLE)):unref()
+    end
     socket:write(cluster.worker.id .. "\n")
     socket:on("data", function(text)
       if text:find("close") then return socket:finish() end
