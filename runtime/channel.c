@@ -17,6 +17,7 @@
 #include "errors.h"
 #include "modules.h"
 #include "outbox.h"
+#include "received.h"
 #include "text.h"
 #include "vm.h"
 #include <errno.h>
@@ -26,7 +27,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -34,7 +34,6 @@ enum {
   GATHER_NS = 1000000,  /* nor does a message, when none was written for so long: a script may compute next */
   BACKLOG_MAX = 128 * 1024, /* `send` returns false from here on */
   READS_PER_TURN = 16,      /* before other handles get their turn */
-  RECEIVED_MAX = 64,        /* descriptors that came and that no frame has named yet */
   EXIT_STALL_MS = 5000,     /* at exit, a reader that takes nothing for so long is given up */
   HANDLES = 3
 };
@@ -58,8 +57,7 @@ struct channel {
   uv_idle_t idle;       /* likewise: keeps the loop from blocking before that */
   int open_handles;
   int events; /* what poll watches */
-  int received[RECEIVED_MAX];
-  int received_count;
+  received_t received;
   double bytes_received;
   uint64_t wrote_at; /* when bytes last went to the socket, ns */
   callback_wait_t *waits, *last_wait;
@@ -160,34 +158,12 @@ static void answer(channel_t *ch, bool taken) {
   schedule_flush(ch);
 }
 
-static int take_received(channel_t *ch) {
-  if (ch->received_count == 0) return -1;
-  int fd = ch->received[0];
-  ch->received_count--;
-  memmove(ch->received, &ch->received[1], (size_t)ch->received_count * sizeof *ch->received);
-  return fd;
-}
-
-static const char *kind_of(int fd) {
-  struct stat status;
-  int type = 0, domain = 0;
-  socklen_t length = sizeof type;
-  if (fstat(fd, &status) < 0) return NULL;
-  if (S_ISFIFO(status.st_mode)) return "pipe";
-  if (!S_ISSOCK(status.st_mode)) return "file";
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return NULL;
-  length = sizeof domain;
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0) return NULL;
-  if (domain == AF_UNIX) return type == SOCK_STREAM ? "pipe" : "file";
-  return type == SOCK_STREAM ? "tcp" : type == SOCK_DGRAM ? "udp" : "file";
-}
-
 static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message) {
   bool handle = frame->kind == FRAME_DESCRIPTOR;
   ch->current = *frame;
   *message = (channel_message_t){frame->body, frame->length, -1, handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE};
   if (!handle) return;
-  message->fd = take_received(ch);
+  message->fd = received_take(&ch->received);
   answer(ch, message->fd >= 0);
 }
 
@@ -227,29 +203,6 @@ static bool handle_frames(channel_t *ch) {
   return false;
 }
 
-static bool keep_descriptors(channel_t *ch, struct msghdr *message) {
-  bool room = true;
-  int before = ch->received_count;
-  for (struct cmsghdr *head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head)) {
-    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
-    size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-      int fd;
-      memcpy(&fd, CMSG_DATA(head) + i * sizeof fd, sizeof fd);
-      if (ch->received_count < RECEIVED_MAX) {
-        ch->received[ch->received_count++] = fd;
-      } else {
-        close(fd);
-        room = false;
-      }
-    }
-  }
-  /* This process had no descriptor left for it: the frame that names it gets none, and not the next one's. */
-  if ((message->msg_flags & MSG_CTRUNC) && ch->received_count == before && before < RECEIVED_MAX)
-    ch->received[ch->received_count++] = -1;
-  return room;
-}
-
 /* Bytes read, 0 at the end, or UV_E*. */
 static ssize_t receive(channel_t *ch) {
   union {
@@ -270,7 +223,7 @@ static ssize_t receive(channel_t *ch) {
   if (n < 0) return uv_translate_sys_error(errno);
   frame_reader_commit(&ch->reader, (size_t)n);
   ch->bytes_received += (double)n;
-  if (!keep_descriptors(ch, &message)) return UV_EPROTO;
+  if (!received_keep(&ch->received, &message)) return UV_EPROTO;
   return n;
 }
 
@@ -354,10 +307,7 @@ static void channel_shut(channel_t *ch, const char *reason) {
   ch->waits = ch->last_wait = NULL;
   vm_forget_exit(ch->vm, write_at_exit, ch);
   outbox_free(&ch->outbox);
-  while (ch->received_count > 0) {
-    int fd = ch->received[--ch->received_count];
-    if (fd >= 0) close(fd);
-  }
+  received_close(&ch->received);
   uv_close((uv_handle_t *)&ch->poll, on_handle_closed);
   uv_close((uv_handle_t *)&ch->prepare, on_handle_closed);
   uv_close((uv_handle_t *)&ch->idle, on_handle_closed);
@@ -531,7 +481,7 @@ static int l_wait(lua_State *L) {
 
 /* kindOf(fd) → "tcp", "pipe", "udp", "file", or nil */
 static int l_kind_of(lua_State *L) {
-  lua_pushstring(L, kind_of((int)luaL_checkinteger(L, 1)));
+  lua_pushstring(L, received_kind((int)luaL_checkinteger(L, 1)));
   return 1;
 }
 
@@ -539,7 +489,7 @@ static int l_kind_of(lua_State *L) {
 static int l_take(lua_State *L) {
   channel_t *ch = check_channel(L);
   if (!ch) return 0;
-  int fd = take_received(ch);
+  int fd = received_take(&ch->received);
   answer(ch, fd >= 0);
   if (fd < 0) return 0;
   lua_pushinteger(L, fd);

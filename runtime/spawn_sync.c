@@ -34,8 +34,7 @@ typedef struct run {
   uv_timer_t timer;     /* unreferenced: it keeps nothing alive; closed with the run's end */
   slot_t *slots;
   int count;
-  double max_buffer; /* bytes of all pipes together */
-  double buffered;
+  double max_buffer; /* bytes of one pipe */
   int kill_signal;
   bool timed, exited;
   int64_t status;
@@ -101,9 +100,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer) {
     return;
   }
   slot->length += (size_t)n;
-  run->buffered += (double)n;
-  if (run->buffered <= run->max_buffer) return;
-  if ((double)slot->length > run->max_buffer) slot->length = (size_t)run->max_buffer;
+  if ((double)slot->length <= run->max_buffer) return;
+  slot->length = (size_t)run->max_buffer;
   run_abort(run, UV_ENOBUFS);
 }
 

@@ -86,7 +86,7 @@ local function shared(wire)
     end)
 
     it("keeps memory flat on both sides when the receiver is slow and the sender waits", function()
-      local count = 100000
+      local count = wire == "lua" and 100000 or 30000
       local child = children.fork("slow", options, count)
       local sent = 0
       local function pump()
