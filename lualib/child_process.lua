@@ -114,7 +114,7 @@ local function collect(stream, limit, exceeded)
   local chunks, length = {}, 0
   if stream then
     stream:on("data", function(chunk)
-      if length >= limit and length > 0 and chunks.full then return end
+      if chunks.full then return end
       length = length + #chunk
       if length > limit then
         chunk = chunk:sub(1, limit - (length - #chunk))
@@ -189,11 +189,9 @@ local function fileArguments(args, options, callback)
   elseif type(options) == "function" then
     options, callback = nil, options
   end
-  local given = args
   args, options = plans.arguments(args, options)
-  -- What is no sequence was the options, and their place held the callback or nothing.
   if callback ~= nil then validate.func(callback, "callback") end
-  return given == nil and {} or args, options, callback
+  return args, options, callback
 end
 
 local function run(file, args, options, callback)

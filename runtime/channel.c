@@ -66,10 +66,11 @@ struct channel {
   const callbacks_t *callbacks;
   const char *failure; /* the peer sent what is no message */
   bool drained;        /* no complete frame is left in the reader */
-  bool refed;          /* what Lua asked for */
-  bool paused;         /* nothing is read */
-  bool writable;       /* false: wait for the poll handle to say so */
-  bool closing;        /* closes once the outbox is empty */
+  bool taken;    /* this batch has asked for a message; ticks end it only then, so that each makes progress */
+  bool refed;    /* what Lua asked for */
+  bool paused;   /* nothing is read */
+  bool writable; /* false: wait for the poll handle to say so */
+  bool closing;  /* closes once the outbox is empty */
   bool closed;
 };
 
@@ -171,7 +172,8 @@ void channel_next(channel_t *ch, channel_message_t *message) {
   frame_t frame;
   int rc;
   message->kind = CHANNEL_NOTHING;
-  if (ch->closed || ch->failure || callback_has_ticks(ch->callbacks)) return;
+  if (ch->closed || ch->failure || (ch->taken && callback_has_ticks(ch->callbacks))) return;
+  ch->taken = true;
   while ((rc = frame_reader_next(&ch->reader, &frame)) > 0) {
     if (frame.kind == FRAME_MESSAGE || frame.kind == FRAME_DESCRIPTOR) {
       if (ch->wire == FRAME_JSON || codec_check(frame.body, frame.length)) return fill(ch, &frame, message);
@@ -194,6 +196,7 @@ static bool handle_frames(channel_t *ch) {
   lua_State *L = vm_state(ch->vm);
   ch->drained = false;
   while (!ch->drained) {
+    ch->taken = false;
     lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_batch);
     callback_enter(L, 0);
     if (ch->closed) return false;

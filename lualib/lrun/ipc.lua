@@ -332,8 +332,13 @@ end
 function ipc.start()
   local own, nodes = takeVariable("LRUN_CHANNEL_FD"), takeVariable("NODE_CHANNEL_FD")
   local serialization = takeVariable("LRUN_CHANNEL_SERIALIZATION")
-  takeVariable("NODE_CHANNEL_SERIALIZATION_MODE")
+  local mode = takeVariable("NODE_CHANNEL_SERIALIZATION_MODE")
   local fd = tonumber(own or nodes)
+  if not own and mode == "advanced" and fd then
+    channels.closeFd(fd)
+    process.emitWarning("The parent's IPC channel speaks V8's serialization, which lrun does not: fork with serialization 'json'")
+    return
+  end
   if not fd or uv.guess_handle(fd) ~= "pipe" then
     error(errors.coded("EBADF", ("the IPC channel's descriptor, %s, is not a socket"):format(own or nodes), { syscall = "open" }), 0)
   end

@@ -89,4 +89,13 @@ describe("a Node parent of a Lua child", function()
       "answered lua 3", "server closed", "socket from lua: hello", "disconnect", "exit 5 null",
     }, lines)
   end)
+
+  it("is told when it asks for V8's serialization", function()
+    local result = child_process.spawnSync("node", { "-e", [[
+      const child = require('child_process').fork(process.argv[1], ['echo'], { execPath: process.argv[2], serialization: 'advanced' });
+      child.on('disconnect', () => console.log('disconnect'));
+      child.on('exit', (code) => console.log('exit', code));]], children.fixture, process.execPath })
+    assert.equal("disconnect\nexit 0\n", result.stdout)
+    assert.truthy(result.stderr:find("fork with serialization 'json'", 1, true))
+  end)
 end)
