@@ -4,6 +4,7 @@
 ---
 --- A source is read line by line into items: a comment of `---` lines and the statement behind it. `---@class` makes a class
 --- of the variable that the statement declares; `function variable.name` and `function variable:name` are its members.
+--- `--- Event name(arguments)` above a class is what listeners for that event get.
 local lualib, output = ...
 
 -- Name, source if it is another than its name says, variables that hold the module's functions.
@@ -120,7 +121,7 @@ end
 -- Lines with types in them.
 local function types(comment, found)
   for _, line in ipairs(comment) do
-    if line:find("^%-%-%-@") and not isFieldOfPrivate(line) then
+    if (line:find("^%-%-%-@") or line:find("^%-%-%- Event ")) and not isFieldOfPrivate(line) then
       for name in line:gmatch("[%a_][%w_]*") do
         if classes[name] or aliases[name] then found[#found + 1] = name end
       end
@@ -179,20 +180,52 @@ local function writeHead(out, comment)
   for _, line in ipairs(comment) do if not isFieldOfPrivate(line) then out[#out + 1] = line end end
 end
 
-local function isEmitter(class)
-  while class do
-    if class.name == "EventEmitter" then return true end
-    local parent
-    for _, line in ipairs(class.comment) do parent = parent or line:match("^%-%-%-@class [%w_]+:%s*([%w_]+)") end
-    class = parent and classes[parent]
-  end
-  return false
-end
-
 local function writeConstructor(out, class, initialize)
   for _, line in ipairs(initialize and initialize.comment or {}) do out[#out + 1] = line end
   out[#out + 1] = "---@return " .. class.name
   out[#out + 1] = ("function %s:new(%s) end\n"):format(class.name, initialize and initialize.arguments or "...")
+end
+
+local function parentsOf(class)
+  local parents = {}
+  for _, line in ipairs(class.comment) do
+    for name in (line:match("^%-%-%-@class [%w_]+:(.*)$") or ""):gmatch("[%w_]+") do parents[#parents + 1] = classes[name] end
+  end
+  return parents
+end
+
+local function isEmitter(class)
+  if class.name == "EventEmitter" then return true end
+  for _, parent in ipairs(parentsOf(class)) do if isEmitter(parent) then return true end end
+  return false
+end
+
+-- `--- Event name(arguments)` of a class and of those above it, each name once.
+local function eventsOf(class, list, seen)
+  for _, line in ipairs(class.comment) do
+    local name, arguments = line:match("^%-%-%- Event (%w+)(%b())")
+    if name and not seen[name] then
+      seen[name] = true
+      list[#list + 1] = { name = name, arguments = arguments }
+    end
+  end
+  for _, parent in ipairs(parentsOf(class)) do eventsOf(parent, list, seen) end
+  return list
+end
+
+-- `on` and `once` with what each event's listener gets.
+local function writeListening(out, class)
+  local list = eventsOf(class, {}, {})
+  for _, method in ipairs(#list > 0 and { "on", "once" } or {}) do
+    out[#out + 1] = method == "on" and "--- Adds a listener." or "--- Adds a listener for one event."
+    out[#out + 1] = "---@param name any\n---@param listener function\n---@return self"
+    for _, event in ipairs(list) do
+      out[#out + 1] = ('---@overload fun(self: %s, name: "%s", listener: fun%s): %s'):format(class.name, event.name,
+        event.arguments, class.name)
+    end
+    out[#out + 1] = ("function %s:%s(name, listener) end\n"):format(class.name, method)
+  end
+  return #list > 0
 end
 
 local function writeClass(out, class)
@@ -204,8 +237,10 @@ local function writeClass(out, class)
   out[#out + 1] = ("local %s = {}\n"):format(class.name)
   local list, byName = classMembers(class)
   if isEmitter(class) and not byName.new then writeConstructor(out, class, byName.initialize) end
+  local listens = writeListening(out, class)
   for _, each in ipairs(list) do
-    if each.name ~= "initialize" then writeMember(out, class.name, nil, each, byName) end
+    local isDone = each.name == "initialize" or listens and (each.name == "on" or each.name == "once")
+    if not isDone then writeMember(out, class.name, nil, each, byName) end
   end
 end
 
@@ -243,6 +278,7 @@ local function writeModule(module)
   end
   if own then writeHead(out, own.comment) else out[#out + 1] = "---@class " .. name end
   out[#out + 1] = (name == "process" and "%s = {}\n" or "local %s = {}\n"):format(name)
+  if own then writeListening(out, own) end
   for _, each in ipairs(list) do writeMember(out, name, ".", each, byName) end
   out[#out + 1] = ("return %s\n"):format(name)
   local to = assert(io.open(("%s/%s.lua"):format(output, name), "w"))

@@ -4,6 +4,7 @@ local errors = require("errors")
 local calls = require("lrun.calls")
 local validate = require("lrun.validate")
 
+--- Event abort(reason: any)
 ---@class AbortSignal: EventEmitter
 ---@field aborted boolean
 ---@field reason any what `abort` was given, or an ABORT_ERR error

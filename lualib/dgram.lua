@@ -28,6 +28,11 @@ local nextTick = process.nextTick
 ---@field port integer
 ---@field size integer bytes of the datagram
 
+--- Event listening()
+--- Event message(data: string, rinfo: RemoteInfo)
+--- Event connect()
+--- Event close()
+--- Event error(err: Error)
 ---@class DgramSocket: EventEmitter
 ---@field type string "udp4" or "udp6"
 ---@field addMembership fun(self: DgramSocket, group: string, interface: string?)

@@ -10,6 +10,12 @@ local errors = require("errors")
 local events = require("events")
 local EventEmitter = events.EventEmitter
 
+--- Event beforeExit(code: integer)
+--- Event exit(code: integer)
+--- Event uncaughtException(err: any, origin: string)
+--- Event warning(err: Error)
+--- Event message(message: any, handle: any)
+--- Event disconnect()
 ---@class process: EventEmitter
 ---@field pid integer
 ---@field ppid integer

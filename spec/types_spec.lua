@@ -154,6 +154,25 @@ describe("cmake/types.lua", function()
     report(poor, "gaps")
   end)
 
+  it("knows events that the pages name, and what their listeners get", function()
+    local pages, missing, count = {}, {}, 0
+    for _, name in ipairs(fs.readdirSync("docs")) do
+      if name:find("%.md$") then pages[#pages + 1] = fs.readFileSync("docs/" .. name) end
+    end
+    local all = table.concat(pages, "\n")
+    for _, name in ipairs(fs.readdirSync(directory)) do
+      local text = fs.readFileSync(directory .. "/" .. name)
+      for event, arguments in text:gmatch("\n%-%-%- Event (%w+)(%b())") do
+        count = count + 1
+        local overload = ('name: "%s", listener: fun%s)'):format(event, arguments)
+        if not text:find(overload, 1, true) then missing[#missing + 1] = ("%s: no overload for %s"):format(name, event) end
+        if not all:find("`" .. event .. "[` ]") then missing[#missing + 1] = ("%s: no page names %s"):format(name, event) end
+      end
+    end
+    assert.is_true(count > 60)
+    report(missing, "events")
+  end)
+
   it("names only types that are there", function()
     local unknown = {}
     for _, name in ipairs(fs.readdirSync(directory)) do

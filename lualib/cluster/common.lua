@@ -5,6 +5,12 @@ local calls = require("lrun.calls")
 
 local common = {}
 
+--- Event online()
+--- Event listening(address: { address: string, port: integer, addressType: integer|string })
+--- Event message(message: any, handle: any)
+--- Event disconnect()
+--- Event exit(code: integer?, signal: string?)
+--- Event error(err: Error)
 ---@class Worker: EventEmitter
 ---@field id integer counts from 1
 ---@field process ChildProcess in the primary; in the worker itself, `process`

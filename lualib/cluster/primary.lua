@@ -27,6 +27,14 @@ local CHANNEL_GRACE = 500
 ---@field uid integer?
 ---@field gid integer?
 
+--- Event fork(worker: Worker)
+--- Event online(worker: Worker)
+--- Event listening(worker: Worker, address: { address: string, port: integer, addressType: integer|string })
+--- Event message(worker: Worker, message: any, handle: any)
+--- Event disconnect(worker: Worker)
+--- Event exit(worker: Worker, code: integer?, signal: string?)
+--- Event setup(settings: ClusterSettings)
+--- Event reload(phase: string, worker: Worker?)
 ---@class cluster: EventEmitter
 ---@field isPrimary boolean
 ---@field isMaster boolean the same

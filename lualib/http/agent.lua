@@ -10,6 +10,7 @@ local validate = require("lrun.validate")
 
 local nextTick = process.nextTick
 
+--- Event free(socket: Socket): a connection is idle
 ---@class Agent: EventEmitter
 ---@field keepAlive boolean
 ---@field keepAliveMsecs integer ms until TCP keep-alive probes of idle connections

@@ -65,6 +65,12 @@ end
 
 -- ClientRequest -------------------------------------------------------------------------------------------------------
 
+--- Event socket(socket: Socket)
+--- Event response(res: IncomingMessage)
+--- Event continue()
+--- Event information(info: table)
+--- Event upgrade(res: IncomingMessage, socket: Socket, head: string)
+--- Event connect(res: IncomingMessage, socket: Socket, head: string)
 ---@class ClientRequest: OutgoingMessage
 ---@field method string
 ---@field path string

@@ -27,6 +27,8 @@ message.flags = flags
 
 -- IncomingMessage -----------------------------------------------------------------------------------------------------
 
+--- Event aborted(): the other side went away before the end
+--- Event timeout()
 ---@class IncomingMessage: Readable
 ---@field method string? of a request
 ---@field url string? of a request: the target as it came

@@ -26,6 +26,14 @@ local BODY = flags.body
 
 -- Server --------------------------------------------------------------------------------------------------------------
 
+--- Event request(req: IncomingMessage, res: ServerResponse)
+--- Event checkContinue(req: IncomingMessage, res: ServerResponse)
+--- Event checkExpectation(req: IncomingMessage, res: ServerResponse)
+--- Event upgrade(req: IncomingMessage, socket: Socket, head: string)
+--- Event connect(req: IncomingMessage, socket: Socket, head: string)
+--- Event clientError(err: Error, socket: Socket)
+--- Event dropRequest(req: IncomingMessage, socket: Socket)
+--- Event timeout(socket: Socket)
 ---@class HttpServer: Server
 ---@field headersTimeout integer ms for a head to arrive, 60000; 0 for no limit
 ---@field requestTimeout integer ms for a whole request to arrive, 300000

@@ -11,6 +11,12 @@ local plans = require("lrun.child_plan")
 local signals = require("lrun.signals")
 local stdio = require("lrun.child_stdio")
 
+--- Event spawn()
+--- Event error(err: Error)
+--- Event exit(code: integer?, signal: string?)
+--- Event close(code: integer?, signal: string?): after exit, once its pipes have closed
+--- Event message(message: any, handle: any)
+--- Event disconnect()
 ---@class ChildProcess: EventEmitter
 ---@field pid integer? nil when it did not start
 ---@field stdin Socket? nil where there is no pipe, as the next two

@@ -27,6 +27,8 @@ local READ_MARK = 64 * 1024
 
 ---@class WriteStreamOptions: FileStreamOptions
 
+--- Event open(fd: integer)
+--- Event ready()
 ---@class ReadStream: Readable
 ---@field path string?
 ---@field fd integer? once it is open
@@ -34,6 +36,8 @@ local READ_MARK = 64 * 1024
 ---@field pending boolean not open yet
 local ReadStream = stream.Readable:extend("ReadStream")
 
+--- Event open(fd: integer)
+--- Event ready()
 ---@class WriteStream: Writable
 ---@field path string?
 ---@field fd integer? once it is open

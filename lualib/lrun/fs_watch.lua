@@ -13,6 +13,9 @@ local arguments = require("lrun.fs_arguments")
 ---@field encoding string? accepted, changes nothing
 
 --- Events: `change (eventType, filename)` with "rename" (came, went, or was renamed) or "change", `error`, `close`.
+--- Event change(eventType: "rename"|"change", filename: string?)
+--- Event error(err: Error)
+--- Event close()
 ---@class FSWatcher: EventEmitter
 local FSWatcher = events.EventEmitter:extend("FSWatcher")
 

@@ -6,6 +6,11 @@ local events = require("events")
 
 local outgoing = {}
 
+--- Event finish(): all was given to the system
+--- Event drain(): the queue is empty after `write` returned false
+--- Event timeout()
+--- Event close()
+--- Event error(err: any)
 ---@class OutgoingMessage: EventEmitter
 ---@field headersSent boolean the head is on its way
 ---@field sendDate boolean false leaves the Date header out

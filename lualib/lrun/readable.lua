@@ -18,6 +18,11 @@ local emit = EventEmitter.emit
 local DEFAULT_HIGH_WATER_MARK = 16 * 1024
 local DEFAULT_OBJECT_MARK = 16
 
+--- Event data(chunk: string)
+--- Event end(): everything was read
+--- Event readable(): there is something for `read`
+--- Event close()
+--- Event error(err: any)
 ---@class Readable: EventEmitter
 ---@field destroyed boolean
 ---@field closed boolean

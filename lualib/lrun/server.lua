@@ -19,6 +19,11 @@ local nextTick = process.nextTick
 
 local DEFAULT_BACKLOG = 511
 
+--- Event listening()
+--- Event connection(socket: Socket)
+--- Event drop(data: table): a client past `maxConnections`
+--- Event close(): the last connection has ended
+--- Event error(err: Error)
 ---@class Server: EventEmitter
 ---@field listening boolean
 ---@field maxConnections integer? more than these are closed at once, with a `drop` event

@@ -15,6 +15,11 @@ local nextTick = process.nextTick
 local Duplex = stream.Duplex
 local push = stream.Readable.push
 
+--- Event lookup(err: Error?, address: string?, family: integer?, host: string)
+--- Event connect()
+--- Event ready()
+--- Event timeout()
+--- Event close(hadError: boolean)
 ---@class Socket: Duplex
 ---@field connecting boolean
 ---@field pending boolean not connected yet

@@ -15,6 +15,12 @@ local EventEmitter = events.EventEmitter
 local DEFAULT_HIGH_WATER_MARK = 16 * 1024
 local DEFAULT_OBJECT_MARK = 16
 
+--- Event drain(): the queue is empty after `write` returned false
+--- Event finish(): everything was written
+--- Event pipe(source: Readable)
+--- Event unpipe(source: Readable)
+--- Event close()
+--- Event error(err: any)
 ---@class Writable: EventEmitter
 ---@field destroyed boolean
 ---@field closed boolean
