@@ -88,6 +88,7 @@ struct http_server {
   uint32_t max_head, max_fields;
   uint32_t max_requests; /* per connection, 0 for any number */
   uint64_t headers_timeout, request_timeout, keep_alive_timeout, timeout; /* ms, 0 for none */
+  uint64_t closing_since;                                                 /* loop time in ms */
   bool closing; /* no connection is kept alive any more */
 };
 

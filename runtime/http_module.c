@@ -60,7 +60,9 @@ static int l_configure(lua_State *L) {
   server->max_requests = (uint32_t)ms_at(L, 6);
   uint32_t max_fields = (uint32_t)ms_at(L, 7);
   server->max_fields = max_fields > 0 ? max_fields : UINT32_MAX;
-  server->closing = lua_toboolean(L, 8);
+  bool closing = lua_toboolean(L, 8);
+  if (closing && !server->closing) server->closing_since = uv_now(http_shared(L)->loop);
+  server->closing = closing;
   return 0;
 }
 
@@ -333,13 +335,15 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
-/* closeIdle(server): those that are between requests. closeAll(server): all. */
+/* closeIdle(server): those that wait for a next request; one that was just accepted may be about to send its
+ * first, the sweep sees to it. closeAll(server): all. */
 static int close_some(lua_State *L, bool idle) {
   http_server_t *server = lua_touserdata(L, 1);
   http_conn_t *conn = server->first;
   while (conn != NULL) {
     http_conn_t *next = conn->next;
-    bool resting = conn->inflight == 0 && http_parser_idle(&conn->parser) && http_conn_pending(conn) == 0;
+    bool resting = conn->ids > 0 && conn->inflight == 0 && http_parser_idle(&conn->parser) &&
+                   http_conn_pending(conn) == 0;
     if (!idle || resting) http_conn_close(L, conn, 0);
     conn = next;
   }

@@ -2,7 +2,10 @@
 #include "callback.h"
 #include "http_conn.h"
 
-enum { LINGER = 2000 }; /* ms that a peer gets to read a last response and to close */
+enum {
+  LINGER = 2000,      /* ms that a peer gets to read a last response and to close */
+  FIRST_REQUEST = 500 /* ms that a connection gets for its first request when its server closes */
+};
 
 static bool passed(uint64_t now, uint64_t since, uint64_t limit) { return limit > 0 && now >= since + limit; }
 
@@ -38,7 +41,8 @@ static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
   }
   if (conn->inflight > 0 || http_conn_pending(conn) > 0) return;
   if (conn->ids == 0) {
-    if (passed(now, conn->idle_since, server->headers_timeout)) fault(conn);
+    if (server->closing && passed(now, server->closing_since, FIRST_REQUEST)) http_conn_close(L, conn, 0);
+    else if (passed(now, conn->idle_since, server->headers_timeout)) fault(conn);
   } else if (passed(now, conn->idle_since, server->keep_alive_timeout)) {
     http_conn_close(L, conn, 0);
   }

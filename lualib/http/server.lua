@@ -348,6 +348,8 @@ function Server:closeIdleConnections() core.closeIdle(self._http) end
 --- Closes all connections, whatever they do.
 function Server:closeAllConnections() core.closeAll(self._http) end
 
+local CLOSING_SWEEP = 100 -- ms
+
 --- Takes no new connections and closes the idle ones; the others end with their response.
 ---@param callback fun(err: any?)?
 ---@return self
@@ -356,6 +358,7 @@ function Server:close(callback)
   configure(self)
   net.Server.close(self, callback)
   core.closeIdle(self._http)
+  if core.count(self._http) > 0 then dispatch.sweep(self, CLOSING_SWEEP, configure) end
   return self
 end
 

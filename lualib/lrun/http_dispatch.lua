@@ -40,8 +40,8 @@ function dispatch.sweep(owner, interval, before)
   end
   owner._sweeper:start(interval, interval, function()
     if core.count(owner._http) == 0 then
-      owner._sweeper:stop()
-      owner._sweeping = nil
+      owner._sweeper:close()
+      owner._sweeper, owner._sweeping = nil, nil
       return
     end
     if before then before(owner) end
