@@ -5,15 +5,15 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "handoff.h"
 
 enum {
-  ACCEPT_TURN = 256,       /* connections accepted before others get their turn */
-  WAITING_MAX = 2048,      /* accepted and not yet taken by a worker */
-  WAITING_RESUME = 1024,   /* accepting goes on below this */
+  ACCEPT_TURN = 256,  /* connections accepted before others get their turn */
+  WAITING_MAX = 2048, /* accepted and not yet taken by a worker; less where few descriptors may be open */
   EXHAUSTED_PAUSE_MS = 100 /* how long to wait for free descriptors */
 };
 
@@ -23,12 +23,13 @@ struct acceptor {
   hub_t *hub;
   int fd; /* the owner's */
   uint32_t id;
+  uint32_t waiting_max;
   uint32_t waiting; /* connections from here that no worker has taken yet: they hold the struct */
   int open_handles;
   conn_queue_t parked; /* accepted while no worker listens: the next one that does gets them */
   bool running;        /* between resume and pause */
   bool starved;        /* out of descriptors at the last try */
-  bool full;           /* stopped at WAITING_MAX */
+  bool full;           /* stopped at waiting_max */
   bool closing;
 };
 
@@ -98,7 +99,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   if (status < 0) return;
   int accepted = 0;
   for (int i = 0; i < ACCEPT_TURN; i++) {
-    if (acceptor->waiting >= WAITING_MAX) {
+    if (acceptor->waiting >= acceptor->waiting_max) {
       acceptor->full = true;
       uv_poll_stop(poll);
       break;
@@ -116,6 +117,13 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   if (accepted) hub_dispatch(acceptor->hub); /* Lua may close us: nothing after this */
 }
 
+/* A quarter of the descriptors: the rest is for the program, for workers, and for other listeners. */
+static uint32_t waiting_max(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur / 4 >= WAITING_MAX) return WAITING_MAX;
+  return limit.rlim_cur < 16 ? 4 : (uint32_t)limit.rlim_cur / 4;
+}
+
 int acceptor_open(hub_t *hub, int fd, uint32_t id, int backlog, acceptor_t **out) {
   if (listen(fd, backlog) != 0) return uv_translate_sys_error(errno);
   acceptor_t *acceptor = calloc(1, sizeof *acceptor);
@@ -123,6 +131,7 @@ int acceptor_open(hub_t *hub, int fd, uint32_t id, int backlog, acceptor_t **out
   acceptor->hub = hub;
   acceptor->fd = fd;
   acceptor->id = id;
+  acceptor->waiting_max = waiting_max();
   int rc = uv_poll_init(hub_loop(hub), &acceptor->poll, fd);
   if (rc < 0) {
     free(acceptor);
@@ -168,7 +177,7 @@ void acceptor_conn_done(acceptor_t *acceptor) {
   acceptor->waiting--;
   if (acceptor->closing) {
     maybe_free(acceptor);
-  } else if (acceptor->full && acceptor->waiting < WAITING_RESUME) {
+  } else if (acceptor->full && acceptor->waiting < acceptor->waiting_max / 2) {
     acceptor->full = false;
     if (acceptor->running) start(acceptor);
   }
