@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,18 +17,24 @@
 #include "handoff.h"
 #include "vm.h"
 
-enum { BATCHES_A_TURN = 4 };
+enum {
+  BATCHES_A_TURN = 4,
+  PAUSE_MS = 20 /* between looks whether there are descriptors for another batch */
+};
 
 static const char WORKER[] = "lrun.handoff.worker";
 
 typedef struct {
-  uv_poll_t poll; /* never closed by us but at the lane's end: the lane lasts as long as the process */
+  uv_poll_t poll;   /* never closed by us but at the lane's end: the lane lasts as long as the process */
+  uv_timer_t pause; /* runs while `full`; lasts as long, too */
   int fd;
   vm_t *vm;
   stats_t *stats;
-  int callback;    /* registry ref: (listener, fd) */
-  bool refused;    /* Lua's answer about the connection that it was entered with */
-  bool delivering; /* inside deliver: `report` is about the part that is done */
+  uint64_t max_open; /* connections: the process needs descriptors for other things */
+  int callback;      /* registry ref: (listener, fd) */
+  bool full;         /* the lane is not read: what comes waits in the primary */
+  bool refused;      /* Lua's answer about the connection that it was entered with */
+  bool delivering;   /* inside deliver: `report` is about the part that is done */
   handoff_report_t report;
 } worker_t;
 
@@ -111,11 +118,47 @@ static void refuse_missing(worker_t *worker, const handoff_batch_t *batch, int *
   send_report(worker);
 }
 
+static bool has_room(const worker_t *worker) {
+  const stats_t *stats = worker->stats;
+  return stats->opened < stats->closed + worker->max_open;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void resume(worker_t *worker) {
+  if (!worker->full) return;
+  worker->full = false;
+  uv_timer_stop(&worker->pause);
+  if (worker->fd >= 0) uv_poll_start(&worker->poll, UV_READABLE, on_readable);
+}
+
+static void on_pause(uv_timer_t *timer) {
+  worker_t *worker = (worker_t *)((char *)timer - offsetof(worker_t, pause));
+  if (has_room(worker)) resume(worker);
+}
+
+static void pause_reading(worker_t *worker) {
+  worker->full = true;
+  uv_poll_stop(&worker->poll);
+  uv_timer_start(&worker->pause, on_pause, PAUSE_MS, PAUSE_MS);
+}
+
+static uint64_t max_open(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return UINT64_MAX / 2;
+  uint64_t spare = limit.rlim_cur > 512 ? 128 : limit.rlim_cur / 4;
+  return limit.rlim_cur > spare + HANDOFF_BATCH ? limit.rlim_cur - spare - HANDOFF_BATCH : 1;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events) {
   worker_t *worker = (worker_t *)poll;
   (void)status;
   (void)events;
   for (int i = 0; i < BATCHES_A_TURN && worker->fd >= 0; i++) {
+    if (!has_room(worker)) {
+      pause_reading(worker);
+      return;
+    }
     handoff_batch_t batch;
     int fds[HANDOFF_BATCH], count = 0;
     int got = receive(worker, &batch, fds, &count);
@@ -126,6 +169,8 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
       close(fds[0]);
     } else if ((uint32_t)count != batch.count) {
       refuse_missing(worker, &batch, fds, count);
+      pause_reading(worker);
+      return;
     } else {
       deliver(worker, &batch, fds);
     }
@@ -140,6 +185,7 @@ static int l_worker(lua_State *L) {
   worker_t *worker = lua_newuserdata(L, sizeof *worker);
   memset(worker, 0, sizeof *worker);
   worker->fd = fd;
+  worker->max_open = max_open();
   worker->vm = vm_of(L);
   worker->stats = stats_of(L);
   if (!worker->stats) return errors_result(L, UV_ENOMEM, "mmap");
@@ -152,6 +198,8 @@ static int l_worker(lua_State *L) {
   luaL_ref(L, LUA_REGISTRYINDEX); /* the loop holds its poll handle */
   lua_pushvalue(L, 2);
   worker->callback = luaL_ref(L, LUA_REGISTRYINDEX);
+  uv_timer_init(vm_loop(worker->vm), &worker->pause);
+  uv_unref((uv_handle_t *)&worker->pause);
   uv_poll_start(&worker->poll, UV_READABLE, on_readable);
   uv_unref((uv_handle_t *)&worker->poll);
   vm_at_exit(worker->vm, on_exit_inside, worker);
@@ -185,7 +233,9 @@ static int l_opened(lua_State *L) {
 
 /* worker:released(): one connection of a server has closed. */
 static int l_released(lua_State *L) {
-  worker_check(L)->stats->closed++;
+  worker_t *worker = worker_check(L);
+  worker->stats->closed++;
+  if (worker->full && has_room(worker)) resume(worker);
   return 0;
 }
 

@@ -21,6 +21,7 @@ local names = {
 -- From when on (ms) a worker that does not come back to its loop is passed over. One that merely waits for a processor
 -- is not stuck: round robin is patient, and least connections asks whether others are as late.
 local STUCK_RR = 100
+local FULL = 128      -- connections on their way to a worker that takes none: it has no descriptors for them
 local STUCK_LEAST, STUCK_MAX, TIMES_LATER = 40, 200, 3
 
 ---@class Load what is known of one candidate
@@ -65,7 +66,7 @@ function schedule.roundRobin(candidates, turn, loadOf)
     local index = (turn - 1 + i) % count + 1
     local untaken, _, busy = loadOf(candidates[index])
     if untaken then
-      if untaken == 0 or busy < STUCK_RR then return index end
+      if untaken == 0 or busy < STUCK_RR and untaken < FULL then return index end
       fallback = fallback or index
     end
   end
