@@ -212,7 +212,7 @@ static void parse(lua_State *L, http_conn_t *conn, const char *data, size_t len)
   size_t at = 0;
   conn->parsing = true;
   if (may_parse(conn)) {
-    while (step(L, conn, data, len, &at)) {}
+    while (step(L, conn, data, len, &at) && (at < len || !http_parser_idle(&conn->parser))) {}
   }
   conn->parsing = false;
   conn->rest = NULL;
