@@ -480,7 +480,7 @@ describe("http.Server, the rest of its life", function()
       end
     end
     await.all(jobs)
-    local count, turns = nil, 0
+    local turns, count = 0
     repeat
       await.sleep(5)
       count, turns = select(2, await(function(done) server:getConnections(done) end)), turns + 1
