@@ -100,8 +100,8 @@ local function formatFunction(f)
 end
 
 local function isNull(value)
-  local cjson = package.loaded.cjson
-  return cjson ~= nil and value == cjson.null
+  local json = package.loaded["lrun.json"] or package.loaded.cjson
+  return json ~= nil and value == json.null
 end
 
 local leaves = {

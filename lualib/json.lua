@@ -1,25 +1,20 @@
 --- JSON text and Lua values. Decoding is strict (RFC 8259, UTF-8) and says where the text is wrong; encoding says which
---- value cannot be encoded. lua-cjson builds the values of a text that has been checked.
+--- value cannot be encoded. Both are done in runtime/json_decode.c and json_encode.c, as for the IPC channel's JSON wire.
 ---
 --- Tables: one whose keys are whole numbers from 1 is an array, any other an object. An empty table is `{}`, as with
 --- lua-cjson, unless its metatable has `__jsontype = "array"`: then it is `[]`. A hole in an array is null; an array of
 --- which more than half is holes (and longer than 10) is an error. Number keys of an object become strings.
 --- Numbers: whole ones up to 2^53 print as such, others with as many digits as give the same number back.
-local cjson = require("cjson").new()
 local native = require("lrun.json")
 local errors = require("errors")
 local calls = require("lrun.calls")
 
-local MAX_DEPTH = 1000              -- arrays and objects inside one another, as in runtime/json.h
 local MAX_PATH = 200                -- characters of a path in a message
-
-cjson.decode_invalid_numbers(false)
-cjson.decode_max_depth(MAX_DEPTH)
 
 ---@class json
 ---@field null any stands for null, where nil would leave a hole
 local json = {
-  null = cjson.null,                -- null in an array, where nil would leave a hole; a truthy value
+  null = native.null,               -- null in an array, where nil would leave a hole; a truthy value
 }
 
 local function lineAndColumn(text, offset)
@@ -34,17 +29,6 @@ local function decodeError(text, offset, reason)
     { line = line, column = column, offset = offset })
 end
 
--- An object's keys are strings, an array's are numbers.
-local function dropNulls(value)
-  for key, each in pairs(value) do
-    if type(each) == "table" then
-      dropNulls(each)
-    elseif each == json.null and type(key) == "string" then
-      value[key] = nil
-    end
-  end
-end
-
 --- Reads JSON text. null is nil; in an array, where it would be a hole, it is `json.null`. Objects with a key twice keep
 --- the last. Up to 1000 levels.
 ---@param text string
@@ -52,12 +36,8 @@ end
 --- Throws an error object with `code` "ERR_INVALID_JSON", `line`, `column`, `offset` (bytes, from 1).
 function json.decode(text)
   if type(text) ~= "string" then error(errors.argType("text", "string", text), 0) end
-  local offset, reason = native.check(text)
+  local value, offset, reason = native.decode(text)
   if offset then error(decodeError(text, offset, reason), 0) end
-  local value = cjson.decode(text)
-  if not text:find("null", 1, true) then return value end
-  if value == json.null then return nil end
-  if type(value) == "table" then dropNulls(value) end
   return value
 end
 

@@ -15,10 +15,10 @@
 #include "callback.h"
 #include "codec.h"
 #include "errors.h"
+#include "json.h"
 #include "modules.h"
 #include "outbox.h"
 #include "received.h"
-#include "text.h"
 #include "vm.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -442,28 +442,29 @@ static int l_append_json(lua_State *L) {
   const char *text;
   size_t length;
   if (!ch) return lua_pushinteger(L, UV_EPIPE), 1;
-  const char *error = text_encode(L, 2, &text, &length);
+  int fd = (int)lua_tointeger(L, 3);
+  lua_settop(L, 2);
+  const char *error = json_encode(L, JSON_LENIENT, &text, &length);
+  int rc = error ? 0 : channel_append(ch, text, length, fd);
+  json_release(L, length);
   if (error) {
+    lua_settop(L, 2);
     lua_pushnil(L);
     lua_pushstring(L, error);
     return 2;
   }
-  lua_pushinteger(L, channel_append(ch, text, length, (int)lua_tointeger(L, 3)));
+  lua_pushinteger(L, rc);
   return 1;
 }
 
 /* decodeJson() → true and the message that channel_next gave last, or false */
 static int l_decode_json(lua_State *L) {
   channel_t *ch = check_channel(L);
-  const char *error = ch ? text_decode(L, ch->current.body, ch->current.length) : "closed";
-  lua_pushboolean(L, error == NULL);
-  if (error) return 1;
-  if (lua_type(L, -2) == LUA_TLIGHTUSERDATA) {
-    lua_pushnil(L); /* a message that is `null` */
-    lua_replace(L, -3);
-  }
-  lua_insert(L, -2);
-  return 2;
+  json_fault_t fault;
+  lua_pushboolean(L, ch != NULL);
+  if (ch && json_decode(L, ch->current.body, ch->current.length, JSON_LENIENT, &fault) == 0) return 2;
+  lua_pushboolean(L, 0);
+  return 1;
 }
 
 /* wait(callback): calls it once what was queued so far is written, or with the error. */

@@ -1,5 +1,5 @@
-/* codec.c: walks over serialized bytes without making anything of them. The codecs themselves are LuaJIT's
- * string.buffer and lua-cjson, called by lualib/lrun/codec.lua. */
+/* codec.c: walks over serialized bytes without making anything of them. The codec itself is LuaJIT's
+ * string.buffer, called by lualib/lrun/codec.lua. */
 #include "codec.h"
 
 #include <string.h>

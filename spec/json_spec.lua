@@ -77,9 +77,10 @@ describe("json.encode", function()
   it("keeps to JSON under a locale with a decimal comma", function()
     local before = os.setlocale(nil, "numeric")
     for _, name in ipairs{ "de_DE.UTF-8", "fr_FR.UTF-8" } do os.setlocale(name, "numeric") end
-    local text = json.encode(0.5)
+    local text, value = json.encode(0.5), json.decode("[2.5]")[1]
     os.setlocale(before, "numeric")
     assert.equal("0.5", text)
+    assert.equal(2.5, value)
   end)
 end)
 
@@ -98,6 +99,23 @@ describe("json.decode", function()
     assert.equal(2 ^ 53 - 1, json.decode("9007199254740991"))
     assert.equal(2, json.decode('{"a":1,"a":2}').a)
     assert.equal("5", next(json.decode('{"5":1}')))
+    assert.is_nil(json.decode('{"a":1,"a":null}').a)
+    assert.equal(1e30, json.decode("1" .. ("0"):rep(30)))
+    assert.equal(-1 / 0, 1 / json.decode("-0"))
+  end)
+
+  it("reads strings of any length, with what is special anywhere in them", function()
+    for length = 0, 40 do
+      for at = 0, length do
+        local plain, rest = ("x"):rep(at), ("y"):rep(length - at)
+        for _, special in ipairs{ "\"", "\\", "\31", "é", "😀", "\127", "!", "[" } do
+          local text = plain .. special .. rest
+          assert.equal(text, json.decode(json.encode(text)))
+        end
+        assert.equal(at + 2, fails(json.decode, '"' .. plain .. "\31" .. rest .. '"').offset)
+        assert.equal(at + 2, fails(json.decode, '"' .. plain .. "\128" .. rest .. '"').offset)
+      end
+    end
   end)
 
   -- text, line, column, reason

@@ -1,5 +1,5 @@
 --- Bodies on the Lua wire: LuaJIT's string.buffer serialization. A body is bytes at an address, so that compiled code makes
---- neither a string nor a cdata of it. (JSON bodies are made and read by runtime/text_encode.c and text_decode.c.)
+--- neither a string nor a cdata of it. (JSON bodies are made and read by runtime/json_encode.c and json_decode.c.)
 local buffers = require("string.buffer")
 
 local codec = {}

@@ -183,7 +183,7 @@ end
 
 -- Sending -------------------------------------------------------------------------------------------------------------
 
-local null = require("cjson").null
+local null = require("lrun.json").null
 local SENDABLE = { string = true, table = true, number = true, boolean = true, cdata = true }
 
 local function checkMessage(message)

@@ -243,6 +243,24 @@ describe("the json wire", function()
     assert.equal("ERR_INVALID_ARG_VALUE", err.code)
     goodbye(child)
   end)
+
+  -- What the module `json` refuses.
+  it("lets through what JSON.stringify would, and bytes of strings as they are", function()
+    local child = children.fork("echo", { serialization = "json" })
+    local null = require("json").null
+    assert.same({ null, null, "a\255\226\128\168\0" }, ask(child, { 1 / 0, -1 / 0, "a\255\226\128\168\0" }))
+    assert.same({ ["100"] = 1 }, ask(child, { [100] = 1 }))
+    assert.equal("no such thing", ask(child, errors.Error:new("no such thing", { code = "X" })).message)
+    local cycle = {}
+    cycle.cycle = cycle
+    for value, reason in pairs{ [cycle] = "too deep to serialize", [{ print }] = "'function'", [{ 1LL }] = "'cdata'" } do
+      local ok, err = pcall(child.send, child, value)
+      assert.is_false(ok)
+      assert.truthy(err.message:find("The argument 'message' cannot be sent: ", 1, true))
+      assert.truthy(err.message:find(reason, 1, true), err.message)
+    end
+    goodbye(child)
+  end)
 end)
 
 describe("fork", function()
