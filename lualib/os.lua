@@ -1,5 +1,6 @@
 --- Lua's own `os` table with Node's functions added.
 local uv = require("luv")
+local calls = require("lrun.calls")
 local errors = require("errors")
 local signals = require("lrun.signals")
 
@@ -7,6 +8,9 @@ local signals = require("lrun.signals")
 ---@field EOL string "\n"
 ---@field constants { signals: table<string, integer>, priority: table<string, integer> }
 local os = setmetatable(_G.os, nil)
+
+local luas = {}                     -- the names that Lua itself gave
+for name in pairs(os) do luas[name] = true end
 
 local function check(syscall, value, _, code)
   if value == nil then error(errors.system(code, syscall), 0) end
@@ -152,5 +156,7 @@ os.constants = {
     PRIORITY_HIGH = -14, PRIORITY_HIGHEST = -20,
   },
 }
+
+calls.functions(os, "os", luas)
 
 return os

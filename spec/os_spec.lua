@@ -25,6 +25,12 @@ describe("os", function()
     pipe:close()
   end)
 
+  it("wants a dot", function()
+    local ok, err = pcall(function() return os:cpus() end)
+    assert.is_false(ok)
+    assert.equal("call os.cpus(...) with a dot", err.message)
+  end)
+
   it("refuses an impossible priority", function()
     local ok, err = pcall(os.setPriority, 40)
     assert.is_false(ok)
