@@ -46,6 +46,7 @@ local function whenReady(cluster, primary, worker, old, options, done)
   end
 
   local function failure(reason, cause)
+    worker.exitedAfterDisconnect = true       -- nobody shall replace it: the old one goes on
     finish(errors.coded("ERR_CLUSTER_RELOAD", ("worker %d %s; worker %d goes on"):format(worker.id, reason, old.id),
       { cause = cause }))
   end
@@ -159,7 +160,7 @@ function reload.run(cluster, primary, options, callback)
   local function step()
     while not failed and running < options.parallel and #queue > 0 do
       local old = table.remove(queue, 1)
-      if not old:isDead() and old:isConnected() then
+      if not old:isDead() and old:isConnected() and not old.exitedAfterDisconnect then
         running = running + 1
         replace(cluster, primary, old, options, function(err)
           running = running - 1

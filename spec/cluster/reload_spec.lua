@@ -82,7 +82,11 @@ describe("cluster.reload", function()
   it("keeps the old worker when the new one dies, and says so", function()
     local old, port = cluster.start("http")
     cluster.setupPrimary{ exec = "/nonexistent/worker.lua", silent = true }
+    local asked
+    cluster:on("exit", function(worker) asked = worker.exitedAfterDisconnect end)
     local err = await(cluster.reload)
+    clients.untilTrue(function() return asked ~= nil end, "the new one's exit event")
+    assert.is_true(asked)                       -- so that a supervisor does not replace it
     assert.equal("ERR_CLUSTER_RELOAD", err.code)
     assert.matches("code 127", err.message)
     assert.same({ old.id }, ids(cluster))
