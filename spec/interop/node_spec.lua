@@ -39,6 +39,13 @@ describe("a Lua parent of a Node child", function()
     assert.equal(0, code)
   end)
 
+  it("takes half of a surrogate pair, as three bytes", function()
+    local child = child_process.spawn("node", { "-e", "process.send(['a\\ud800', 1]); process.disconnect()" },
+      { stdio = { "ignore", "inherit", "inherit", "ipc" }, serialization = "json" })
+    assert.same({ "a\237\160\128", 1 }, (once(child, "message")))
+    assert.equal(0, (once(child, "close")))
+  end)
+
   it("sends sockets in order and counts them, and gets some back", function()
     local server, port = listen()
     local child = fork("sockets")
