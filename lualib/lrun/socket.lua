@@ -227,6 +227,15 @@ function Socket:_attach(handle)
   if self._refed == false then uv.unref(handle) end
 end
 
+-- What the script has written before it gave the handle away still goes out.
+local function writePending(self, handle)
+  local data, callbacks = self:_takePending()
+  if data == "" then return end
+  uv.write(handle, data, function(err)
+    for i = 1, #callbacks do callbacks[i](err and errors.system(err, "write") or nil) end
+  end)
+end
+
 --- Internal: gives the handle away. The socket object closes; the handle stays open, and whoever takes it tells
 --- `socket._server` by `_connectionClosed(handle)` when the connection has ended where it went.
 ---@return userdata? handle
@@ -237,6 +246,7 @@ function Socket:_detach()
   stopTimer(self)
   self.destroyed, self.closed = true, true
   self._rs.ended = true
+  writePending(self, handle)
   self:_failPending()
   nextTick(emitClose, self, false)
   return handle, data

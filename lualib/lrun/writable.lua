@@ -353,6 +353,19 @@ function Writable:_failPending()
   callFinishers(ws, self.errored or destroyedError("finish"))
 end
 
+--- Internal: takes what waits to be written out of the queue, for whoever writes it in the stream's place.
+---@return string data
+---@return function[] callbacks to be called once it is written
+function Writable:_takePending()
+  local ws, callbacks = self._ws, {}
+  for i = ws.first, ws.last do
+    if ws.callbacks[i] then callbacks[#callbacks + 1] = ws.callbacks[i] end
+  end
+  local data = table.concat(ws.chunks, "", ws.first, ws.last)
+  resetQueue(ws)
+  return data, callbacks
+end
+
 local function define(class)
   class:getter("writable", function(self)
     local ws = self._ws
