@@ -489,6 +489,12 @@ static int l_kind_of(lua_State *L) {
   return 1;
 }
 
+/* listens(fd) → whether it is a socket that accepts connections */
+static int l_listens(lua_State *L) {
+  lua_pushboolean(L, received_listens((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
 /* take() → fd: the oldest descriptor that came and was not taken (JSON wire); answers the sender. */
 static int l_take(lua_State *L) {
   channel_t *ch = check_channel(L);
@@ -592,8 +598,8 @@ int luaopen_lrun_channel(lua_State *L) {
                                      {"queued", l_queued},
                                      {"received", l_received},
                                      {NULL, NULL}};
-  static const luaL_Reg functions[] = {
-      {"open", l_open}, {"pair", l_pair}, {"closeFd", l_close_fd}, {"kindOf", l_kind_of}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"open", l_open},      {"pair", l_pair},       {"closeFd", l_close_fd},
+                                       {"kindOf", l_kind_of}, {"listens", l_listens}, {NULL, NULL}};
   luaL_newmetatable(L, metatable);
   lua_newtable(L);
   luaL_register(L, NULL, methods);

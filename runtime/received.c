@@ -61,3 +61,9 @@ const char *received_kind(int fd) {
   if (domain == AF_UNIX) return type == SOCK_STREAM ? "pipe" : "file";
   return type == SOCK_STREAM ? "tcp" : type == SOCK_DGRAM ? "udp" : "file";
 }
+
+bool received_listens(int fd) {
+  int listens = 0;
+  socklen_t length = sizeof listens;
+  return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 && listens;
+}

@@ -23,4 +23,7 @@ void received_close(received_t *received);
 /* What a descriptor is: "tcp", "udp", "pipe" (also a unix socket), "file" for all else, NULL for none. */
 const char *received_kind(int fd);
 
+/* Whether it is a socket that accepts connections. */
+bool received_listens(int fd);
+
 #endif

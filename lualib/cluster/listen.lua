@@ -63,6 +63,24 @@ local function openDescriptor(request)
   return nil, err.code
 end
 
+local ADDRESS_TYPES = { [4] = true, [6] = true, [-1] = true, udp4 = true, udp6 = true }
+
+local function isInteger(value, min, max)
+  return type(value) == "number" and value >= min and value <= max and value % 1 == 0
+end
+
+--- Whether a worker's message can be a request: a worker may send anything.
+---@param message table
+---@return boolean
+function listen.isRequest(message)
+  local address, addressType, fd = message.address, message.addressType, message.fd
+  if address ~= nil and type(address) ~= "string" then return false end
+  if message.port ~= nil and not isInteger(message.port, -1, 65535) then return false end
+  if message.backlog ~= nil and not isInteger(message.backlog, -0x80000000, 0x7fffffff) then return false end
+  if fd ~= nil then return isInteger(fd, 0, 0x7fffffff) end
+  return ADDRESS_TYPES[addressType] == true and (addressType ~= -1 or address ~= nil)
+end
+
 --- Binds what a worker asked for.
 ---@param request table as lrun.listen has it
 ---@return uv_handle_t? handle

@@ -193,6 +193,7 @@ local function onQueryServer(worker, message)
     fields.key, fields.ack = key, message.seq
     send(worker.process, fields, handle)
   end
+  if not listen.isRequest(message) then return reply{ errno = "EINVAL" } end
   local listener = listeners[key]
   if not listener and listensAlready(worker, message) then return reply{ errno = "EADDRINUSE" } end
   if not listener then

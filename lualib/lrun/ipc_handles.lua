@@ -64,7 +64,7 @@ senders["net.Server"] = function(_, _, server)
 end
 
 senders["dgram.Socket"] = function(_, envelope, socket)
-  envelope.dgramType = socket.type
+  envelope.dgramType = socket.type  -- Node's receiver asks for it
   return socket._handle
 end
 
@@ -113,8 +113,8 @@ local receivers = {}
 
 receivers["net.Socket"] = function(state, envelope, native)
   local socket = require("net").Socket:new{ handle = native, readable = true, writable = true }
-  if envelope.rest then socket:push(envelope.rest) end
-  if envelope.key ~= nil then require("lrun.ipc_sockets").got(state, envelope.key, socket) end
+  if type(envelope.rest) == "string" then socket:push(envelope.rest) end
+  if type(envelope.key) == "string" then require("lrun.ipc_sockets").got(state, envelope.key, socket) end
   return socket
 end
 
@@ -126,7 +126,7 @@ end
 
 receivers["dgram.Socket"] = function(_, envelope, native)
   local name = native:getsockname()
-  local socket = require("dgram").createSocket(envelope.dgramType or name and name.family == "inet6" and "udp6" or "udp4")
+  local socket = require("dgram").createSocket(name and name.family == "inet6" and "udp6" or "udp4")
   socket:bind(native)
   return socket
 end
@@ -136,6 +136,12 @@ receivers["dgram.Native"] = receivers["net.Native"]
 
 local NEEDS = { ["dgram.Socket"] = "udp", ["dgram.Native"] = "udp" }
 
+-- Whether a descriptor can be what its envelope says; a peer may say anything.
+local function fits(fd, name, kind)
+  if (NEEDS[name] == "udp") ~= (kind == "udp") then return false end
+  return name ~= "net.Server" or channels.listens(fd)
+end
+
 --- Makes what the envelope says from a descriptor, which it owns. nil when the two do not fit.
 ---@param envelope table
 ---@param fd integer
@@ -143,7 +149,7 @@ local NEEDS = { ["dgram.Socket"] = "udp", ["dgram.Native"] = "udp" }
 function handles.receive(state, envelope, fd)
   local kind = channels.kindOf(fd)
   local receiver = receivers[envelope.type]
-  if not receiver or (NEEDS[envelope.type] == "udp") ~= (kind == "udp") then
+  if not receiver or not fits(fd, envelope.type, kind) then
     channels.closeFd(fd)
     return nil
   end

@@ -88,7 +88,7 @@ end
 
 function sockets.receive(state, message)
   local key = message.key
-  if key == nil then return end
+  if type(key) ~= "string" then return end
   if message.cmd == "NODE_SOCKET_NOTIFY_CLOSE" then
     local list = listFor(state, key)
     list.asked = list.asked + 1

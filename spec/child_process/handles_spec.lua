@@ -91,6 +91,28 @@ local function shared(wire)
       goodbye(child)
     end)
 
+    it("may be other than their sender says", function()
+      local before = children.descriptors()
+      local child = children.fork("liar", options)
+      local got, handles = {}, {}
+      await(function(done)
+        child:on("message", function(message, handle)
+          got[#got + 1] = message
+          handles[#handles + 1] = handle or false
+          if handle then handle:on("error", function() end) end     -- that one is not even connected
+          if #got == 5 then done() end
+        end)
+      end)
+      assert.same({ "dgram.Socket", "net.Server", "net.Socket", "net.Socket", "none such" }, got)
+      assert.equal("udp4", handles[1].type)
+      assert.same({ false, false, false }, { handles[2], handles[3], handles[5] })
+      handles[1]:close()
+      handles[4]:destroy()
+      child:send("goodbye")
+      once(child, "close")
+      children.eventually(function() return children.descriptors() <= before end)
+    end)
+
     it("count connections that were sent away until they are closed there", function()
       local server, port = listen()
       local child = children.fork("holder", options)

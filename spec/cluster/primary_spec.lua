@@ -94,6 +94,15 @@ describe("cluster.fork", function()
     assert.equal(20000, last)
   end)
 
+  it("survives a worker that asks for what nobody can listen on", function()
+    local worker = fork("liar")
+    assert.is_nil(event(worker, "listening").port)
+    local answer
+    clients.connect(portOf(worker), function(text) answer = text end)
+    untilTrue(function() return answer end, "an answer")
+    assert.equal(tostring(worker.id), answer)
+  end)
+
   it("does not make a worker's own children workers", function()
     local message = event(fork("nested"), "message")
     assert.same({ primary = true }, message)

@@ -110,6 +110,24 @@ function roles.flood()
   for i = 1, 20000 do process.send{ n = i, filling = ("x"):rep(100) } end
 end
 
+-- Asks the primary for what nobody can listen on, and then for what it can.
+function roles.liar()
+  for _, request in ipairs{
+    {}, { fd = "x" }, { fd = -1 }, { fd = 2 ^ 40 }, { address = {}, port = 0, addressType = 4 },
+    { address = "127.0.0.1", port = 70000, addressType = 4 }, { address = "127.0.0.1", port = 0.5, addressType = 4 },
+    { address = "127.0.0.1", port = "0", addressType = 4 }, { address = "127.0.0.1", port = 0, addressType = 4, backlog = "x" },
+    { address = "127.0.0.1", port = 0, addressType = "none such" }, { addressType = -1 },
+  } do
+    request.cmd, request.act = "NODE_CLUSTER", "queryServer"
+    process.send(request)
+  end
+  for _, message in ipairs{ { act = "listening" }, { act = "close", key = {} }, { act = {} }, { ack = 0 / 0 } } do
+    message.cmd = "NODE_CLUSTER"
+    process.send(message)
+  end
+  roles.id()
+end
+
 function roles.timer()      -- has no server and does not end
   timers.setInterval(function() end, 1000)
 end
