@@ -155,7 +155,7 @@ describe("an http server, frugal and steady", function()
     end)
     assert.equal(COUNT * #block, size)
     assert.is_false(wrong)
-    within(most - before, 4096, "KiB more")
+    within(most - before, 8192, "KiB more")    -- an eighth of what went through: garbage between two collections
   end)
 
   it("leaves no descriptor and no growth after clients that vanish at random bytes", function()
