@@ -91,6 +91,7 @@ local function start(file, args, options)
   local plan = plans.make(file, args, options)
   local child = ChildProcess:new()
   child:_start(plan, options, plans.wire(options.serialization) or wireFor(plan.file))
+  if not child.pid then return child end
   if options.signal then abortable(child, options.signal, killSignal) end
   if options.timeout and options.timeout > 0 then limited(child, options.timeout, killSignal) end
   return child

@@ -54,14 +54,16 @@ static void stop_timer(run_t *run) {
   uv_close((uv_handle_t *)&run->timer, NULL);
 }
 
-/* Ends a run that may not go on: the pipes are given up, also those that a grandchild still holds. */
+/* Ends a run that may not go on: the pipes are given up, also those that a grandchild still holds. The signal
+ * goes first, lest the child ends of the pipes' end. */
 static void run_abort(run_t *run, int error) {
   if (run->error == 0) run->error = error;
+  if (!run->exited) {
+    int rc = uv_process_kill(&run->process, run->kill_signal);
+    if (rc < 0 && rc != UV_ESRCH) uv_process_kill(&run->process, SIGKILL);
+  }
   for (int i = 0; i < run->count; i++) slot_close(&run->slots[i]);
   stop_timer(run);
-  if (run->exited) return;
-  int rc = uv_process_kill(&run->process, run->kill_signal);
-  if (rc < 0 && rc != UV_ESRCH) uv_process_kill(&run->process, SIGKILL);
 }
 
 static void on_timeout(uv_timer_t *timer) { run_abort(timer->data, UV_ETIMEDOUT); }

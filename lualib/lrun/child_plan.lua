@@ -145,7 +145,8 @@ function plan.make(file, args, options)
   args = argumentStrings(args)
   if options.shell then file, args = shellCommand(file, args, options.shell) end
   table.insert(args, 1, options.argv0 or file)
-  return { file = file, args = args, cwd = options.cwd, uid = options.uid, gid = options.gid, detached = options.detached }
+  local cwd = options.cwd ~= "" and options.cwd or nil
+  return { file = file, args = args, cwd = cwd, uid = options.uid, gid = options.gid, detached = options.detached }
 end
 
 plan.environment = environment

@@ -57,6 +57,7 @@ describe("spawn", function()
 
   it("hands cwd, env, argv0 and arguments on", function()
     assert.equal("/usr\n", text(spawn("pwd", { cwd = "/usr" }).stdout))
+    assert.equal(process.cwd() .. "\n", text(spawn("pwd", { cwd = "" }).stdout))
     assert.equal("A=1\nB=true\n", text(spawn("sh", { "-c", "env | grep '^[AB]=' | sort" },
       { env = { A = 1, B = true, PATH = process.env.PATH } }).stdout))
     assert.equal("named", text(spawn("/bin/sh", { "-c", "printf %s \"$(tr '\\0' '\\n' </proc/$$/cmdline | head -1)\"" },
@@ -126,6 +127,13 @@ describe("spawn", function()
     assert.equal("ABORT_ERR", errors[1].code)
     assert.equal(reason, errors[1].cause)
     assert.equal(0, controller.signal:listenerCount("abort"))
+  end)
+
+  it("watches no clock and no signal for a child that did not start", function()
+    local signal = abort.AbortController:new().signal
+    local child = spawn("no-such-command", { timeout = 1e9, signal = signal }) -- the timer would fail this file's end
+    once(child:on("error", function() end), "close")
+    assert.equal(0, signal:listenerCount("abort"))
   end)
 
   it("throws for wrong arguments before anything is started", function()

@@ -57,6 +57,8 @@ describe("synchronous children", function()
     assert.equal("ENOBUFS", err.code)
     assert.equal(1001, #err.stdout)
     assert.equal("y\ny\n", err.stdout:sub(1, 4))
+    local result = spawnSync("cat", { input = ("x"):rep(20 * MIB) }) -- it must not take its pipes' end for its input's
+    assert.same({ "ENOBUFS", "SIGTERM" }, { result.error.code, result.signal })
     assert.equal(3000000, #execSync("yes | head -c 3000000", { maxBuffer = math.huge }))
   end)
 
