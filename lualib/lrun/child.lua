@@ -49,15 +49,30 @@ local function closed(self)
   if self._closesLeft == 0 then self:emit("close", self.exitCode, self.signalCode) end
 end
 
+-- A stream that the child reads is not read here meanwhile.
+local function lend(self, stream)
+  self._lent[#self._lent + 1] = stream
+  if not stream._borrowers then
+    stream._borrowers = 0
+    stream._readAgain = stream._kernelReads
+  end
+  stream._borrowers = stream._borrowers + 1
+  if stream._stopReading then stream:pause() end
+end
+
+local function takeBack(stream)
+  stream._borrowers = stream._borrowers - 1
+  if stream._borrowers > 0 then return end
+  stream._borrowers = nil
+  if stream._readAgain and stream.readable then stream:read(0) end
+end
+
 -- Output that nobody reads is read and dropped, so that its end comes; what was lent is ours again.
 local function flushStdio(self)
   for _, stream in ipairs(self.stdio) do
-    if stream and stream.readable and not stream._lentToChild then stream:resume() end
+    if stream and stream.readable and not stream._borrowers then stream:resume() end
   end
-  for _, stream in ipairs(self._lent) do
-    stream._lentToChild = nil
-    if stream.readable then stream:read(0) end
-  end
+  for _, stream in ipairs(self._lent) do takeBack(stream) end
 end
 
 local function finish(self, exitCode, signalCode)
@@ -85,12 +100,6 @@ local function onNotStarted(self, code, slots)
   process.nextTick(flushStdio, self)
   process.nextTick(closed, self)
   self:emit("error", failure(self, code))
-end
-
-local function lend(self, stream)
-  self._lent[#self._lent + 1] = stream
-  stream._lentToChild = true
-  if stream.readable and stream.pause and stream._stopReading then stream:pause() end
 end
 
 local function makeStreams(self, slots)

@@ -1,10 +1,13 @@
 --- The `stdio` option: every form of it as one slot a descriptor, and the pairs of descriptors behind pipes and channel.
+local ffi = require("ffi")
 local uv = require("luv")
 local channels = require("lrun.channel")
 local spawn = require("lrun.spawn")
 local errors = require("errors")
 
 local stdio = {}
+
+ffi.cdef("int fileno(void *stream);")
 
 --- One word for all of a child's descriptors.
 ---@param word string
@@ -21,6 +24,10 @@ end
 
 local function descriptorOf(value)
   if type(value) == "number" and value >= 0 and value == math.floor(value) then return value end
+  if io.type(value) == "file" then
+    value:flush()                    -- what was written before comes before what the child writes
+    return ffi.C.fileno(value)
+  end
   local handle = value
   if type(value) == "table" then
     if type(value.fd) == "number" and value.fd >= 0 then return value.fd end
@@ -39,7 +46,7 @@ local function slotOf(value, i)
   if value == "ipc" then return { kind = "ipc" } end
   if value == "inherit" then return { kind = "fd", fd = i - 1 } end
   local fd = descriptorOf(value)
-  if fd then return { kind = "fd", fd = fd, lent = type(value) == "table" and value or nil } end
+  if fd then return { kind = "fd", fd = fd, lent = type(value) == "table" and value.readable and value or nil } end
   error(errors.argValue("stdio", value), 0)
 end
 

@@ -91,6 +91,23 @@ describe("spawn", function()
     once(spawn("echo", { "number" }, { stdio = { "ignore", fd, "ignore" } }), "close")
     pair.stdin:finish()
     assert.equal("number\n", text(pair.stdout))
+    local file = io.tmpfile()
+    file:write("ours, ")
+    once(spawn("echo", { "its" }, { stdio = { "ignore", file, "ignore" } }), "close")
+    child_process.spawnSync("echo", { "synchronous" }, { stdio = { "ignore", file } })
+    file:seek("set")
+    assert.equal("ours, its\nsynchronous\n", file:read("*a"))
+    file:close()
+    throws("ERR_INVALID_ARG_VALUE", spawn, "true", {}, { stdio = { file } })
+  end)
+
+  it("reads nothing of a stream that it only lends", function()
+    assert.equal("all of it", child_process.execFileSync(process.execPath, { "-e", [[
+      local spawn = require("child_process").spawn
+      local function run(command, input) return spawn(command, { stdio = { input, "inherit" } }) end
+      run("true", process.stdin):on("close", function()
+        run("true", "ignore"):on("close", function() run("cat", process.stdin) end)
+      end)]] }, { input = "all of it" }))
   end)
 
   it("sees the shell and its arguments", function()
