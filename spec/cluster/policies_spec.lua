@@ -40,12 +40,8 @@ for name, policy in pairs(POLICIES) do
         deaths = deaths + 1
         cluster.fork{ SPEC_ROLE = "mortal" }
       end)
-      local ends = process.hrtime() + 5e9
-      while deaths < 4 and process.hrtime() < ends do
-        local _, problems = clients.run(port, 200, 20)
-        assert.same({}, problems)
-      end
-      assert.is_true(deaths >= 4, deaths .. " deaths")
+      local _, problems = clients.drive(port, 20, function() return deaths >= 4 end, "deaths")
+      assert.same({}, problems)
     end)
 
     it("a worker's second server on its port gets EADDRINUSE", function()
@@ -90,16 +86,18 @@ describe("SCHED_LEAST", function()
   end)
 
   it("gives nothing to a worker that is blocked", function()
-    local blocked, port = cluster.start("hold", { SPEC_IDLE = 1200 })
+    local release = os.tmpname()                -- it is blocked as long as this file exists
+    local blocked, port = cluster.start("hold", { SPEC_BLOCK = release })
     local done
     local first = clients.connect(port, function(text) done = text end)
-    await.sleep(30)                             -- the only worker has it
+    clients.untilTrue(function() return cluster.metrics()[blocked.id].accepted == 1 end, "the only worker to have it")
     cluster.start("id")
     cluster.start("id")
     first:write("block")
-    await.sleep(250)                            -- it is stuck now, also where all are busy
+    clients.untilTrue(function() return cluster.metrics()[blocked.id].lag > 250 end, "it to be stuck, also where all are busy")
     local answers, problems = clients.run(port, 100, 12)
-    assert.is_nil(done, "it was not blocked all the time")
+    os.remove(release)
+    assert.is_nil(done, "it was not blocked")
     assert.same({}, problems)
     assert.is_nil(answers[blocked.id .. "\n"])
     clients.untilTrue(function() return done end, "the blocked one's answer")
@@ -200,11 +198,13 @@ describe("a policy of the program's", function()
       cluster = fresh.cluster(policy)
       local _, port = cluster.start("id")
       cluster.start("id")
+      local began = process.hrtime()
       local answers, problems = clients.run(port, 20, 1)
       assert.same({}, problems)
       local least, most = spread(answers)
       assert.equal(least, most)
-      assert.is_true(#warnings >= 1 and #warnings <= 3, #warnings .. " warnings")     -- not one a connection
+      local seconds = (process.hrtime() - began) / 1e9
+      assert.is_true(#warnings >= 1 and #warnings <= 1 + seconds, #warnings .. " warnings")   -- not one a connection
     end)
   end
 

@@ -4,6 +4,8 @@ local uv = require("luv")
 
 local clients = {}
 
+local LIMIT = 20000     -- ms for what has to come, on whatever machine
+
 --- Opens a connection and calls `done(text, problem)` when it has ended.
 ---@param port integer
 ---@param done fun(text: string, problem: string?)
@@ -17,35 +19,58 @@ function clients.connect(port, done, from)
     if done then done(table.concat(parts), problem) end
     done = nil
   end
-  handle:connect("127.0.0.1", port, function(err)
+  assert(handle:connect("127.0.0.1", port, function(err)
     if err then return finish("connect " .. err) end
     handle:read_start(function(failed, chunk)
       if chunk then parts[#parts + 1] = chunk return end
       finish(failed and "read " .. failed)
     end)
-  end)
+  end))
   return handle
+end
+
+-- Keeps `concurrency` connections under way as long as goesOn(), asked before each; waits for their ends.
+local function flow(port, concurrency, goesOn, from)
+  local answers, problems, running = {}, {}, 0
+  await(function(callback)
+    local function fill()
+      while running < concurrency and goesOn() do
+        running = running + 1
+        clients.connect(port, function(text, problem)
+          if problem or text == "" then problems[#problems + 1] = problem or "no answer" end
+          answers[text] = (answers[text] or 0) + 1
+          running = running - 1
+          fill()
+        end, from)
+      end
+      if running == 0 then callback() end
+    end
+    fill()
+  end)
+  return answers, problems
 end
 
 --- Runs `count` connections, `concurrency` at a time; waits for their ends.
 ---@return table<string, integer> answers how often each text came
 ---@return string[] problems
 function clients.run(port, count, concurrency, from)
-  local answers, problems, started, left = {}, {}, 0, count
-  await(function(callback)
-    local function next()
-      if started >= count then return end
-      started = started + 1
-      clients.connect(port, function(text, problem)
-        if problem or text == "" then problems[#problems + 1] = problem or "no answer" end
-        answers[text] = (answers[text] or 0) + 1
-        left = left - 1
-        if left == 0 then return callback() end
-        next()
-      end, from)
-    end
-    for _ = 1, math.min(concurrency, count) do next() end
+  local started = 0
+  return flow(port, concurrency, function()
+    started = started + 1
+    return started <= count
+  end, from)
+end
+
+--- Runs connections, `concurrency` at a time, until `enough()` holds; throws when that takes too long.
+---@return table<string, integer> answers how often each text came
+---@return string[] problems
+function clients.drive(port, concurrency, enough, what)
+  local ends, done = uv.hrtime() + LIMIT * 1e6, false
+  local answers, problems = flow(port, concurrency, function()
+    done = done or enough()
+    return not done and uv.hrtime() < ends
   end)
+  if not done then error("timed out waiting for " .. what, 2) end
   return answers, problems
 end
 
@@ -104,7 +129,7 @@ function clients.load(port, options)
     local limit = uv.new_timer()
     await(function(callback)
       stopped = callback
-      limit:start(3000, 0, function()
+      limit:start(LIMIT, 0, function()
         local late = {}
         for _, again in pairs(giveUp) do late[#late + 1] = again end
         for _, again in ipairs(late) do again("no answer") end
@@ -123,9 +148,9 @@ local function check(name, first, ...)
   return first, ...
 end
 
---- Waits for one event of an emitter; throws after `ms` (5000).
+--- Waits for one event of an emitter; throws when it does not come.
 ---@return any ... the event's arguments
-function clients.event(emitter, name, ms)
+function clients.event(emitter, name)
   return check(name, await(function(callback)
     local timer = uv.new_timer()
     local function listener(...)
@@ -133,7 +158,7 @@ function clients.event(emitter, name, ms)
       callback(...)
     end
     emitter:once(name, listener)
-    timer:start(ms or 5000, 0, function()
+    timer:start(LIMIT, 0, function()
       timer:close()
       emitter:off(name, listener)
       callback(NEVER)
@@ -142,8 +167,8 @@ function clients.event(emitter, name, ms)
 end
 
 --- Waits until `condition()` holds.
-function clients.untilTrue(condition, what, ms)
-  local ends = uv.hrtime() + (ms or 5000) * 1e6
+function clients.untilTrue(condition, what)
+  local ends = uv.hrtime() + LIMIT * 1e6
   while not condition() do
     if uv.hrtime() > ends then error("timed out waiting for " .. what, 2) end
     await.sleep(5)

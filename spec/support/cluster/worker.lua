@@ -4,6 +4,7 @@
 local cluster = require("cluster")
 local net = require("net")
 local timers = require("timers")
+local uv = require("luv")
 
 local port = tonumber(process.env.SPEC_PORT) or 0
 local roles = {}
@@ -47,18 +48,14 @@ function roles.fickle()
   timers.setTimeout(close, 15)
 end
 
--- Keeps connections open, or for SPEC_IDLE ms; says id, then does what it reads: "block" for a second, "close".
+-- Keeps connections open; says id, then does what it reads: "close", or "block" as long as the file SPEC_BLOCK exists.
 function roles.hold()
   net.createServer(function(socket)
     socket:on("error", function() end)
-    if process.env.SPEC_IDLE then
-      timers.setTimeout(function() socket:finish() end, tonumber(process.env.SPEC_IDLE)):unref()
-    end
     socket:write(cluster.worker.id .. "\n")
     socket:on("data", function(text)
       if text:find("close") then return socket:finish() end
-      local ends = process.hrtime() + 1e9
-      while process.hrtime() < ends do end     -- luacheck: ignore
+      while uv.fs_stat(process.env.SPEC_BLOCK) do uv.sleep(5) end
       socket:finish("blocked\n")
     end)
   end):listen(port, "127.0.0.1")
@@ -72,7 +69,7 @@ function roles.http()
     if delay == 0 then return res:finish(answer) end
     timers.setTimeout(function() res:finish(answer) end, delay)
   end):listen(port, "127.0.0.1")
-  if process.env.SPEC_READY then timers.setTimeout(function() process.send("ready") end, 50) end
+  if process.env.SPEC_READY then process:on("message", function() process.send("ready") end) end
 end
 
 -- Is ready never.
