@@ -16,7 +16,7 @@
 enum {
   HANDOFF_BATCH = 64,     /* descriptors a message */
   HANDOFF_INFLIGHT = 256, /* sent and not yet reported, a lane; what is beyond waits in the primary */
-  HANDOFF_TRIES = 8       /* a connection that so many workers died of, or refused, is closed */
+  HANDOFF_TRIES = 8       /* a connection that so many workers died of is closed */
 };
 
 typedef struct {

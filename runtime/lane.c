@@ -59,7 +59,7 @@ static void settle(lane_t *lane, const handoff_report_t *report) {
     lane->sent--;
     if (report->refused >> i & 1) {
       lane->load.refused++;
-      give_back(lane, conn, true);
+      give_back(lane, conn, false);
     } else {
       lane->load.taken++;
       conn_done(conn);

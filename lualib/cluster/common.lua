@@ -18,12 +18,14 @@ local common = {}
 ---@field state string none, online, listening, disconnecting, disconnected, destroying, dead
 local Worker = EventEmitter:extend("Worker")
 
---- Makes a worker object and passes its process's `message` and `error` events on.
----@param options { id: integer, process: ChildProcess, state: string? }
+--- Makes a worker object and passes its process's messages on.
+---@param options { id: integer?, process: ChildProcess?, state: string? }?
 function Worker:initialize(options)
-  self.id = options.id
+  options = options or {}
+  self.id = options.id or 0
   self.state = options.state or "none"
   self.process = options.process
+  if not self.process then return end
   self.process:on("message", function(message, handle) self:emit("message", message, handle) end)
 end
 

@@ -188,11 +188,8 @@ function Listener:acceptFrom(handle)
   return acceptor
 end
 
---- The worker's server listens: it can get connections.
----@param place Place
-function Listener:listening(place)
-  if not self.users[place.worker] or self.closed then return end
-  removePlace(self.places, place.worker)
+-- Makes the worker a candidate that starts level with the others.
+local function addPlace(self, place)
   local fewest = math.huge
   for _, other in ipairs(self.places) do fewest = math.min(fewest, other.given) end
   if fewest < math.huge then place.given = math.max(place.given, fewest) end
@@ -200,17 +197,41 @@ function Listener:listening(place)
   self:placesChanged()
 end
 
+--- The worker's server listens: it can get connections.
+---@param place Place
+function Listener:listening(place)
+  if not self.users[place.worker] or self.closed then return end
+  removePlace(self.places, place.worker)
+  self.full[place.worker] = nil
+  addPlace(self, place)
+end
+
+--- The worker's server has, or has no more, as many connections as it wants.
+---@param place Place
+---@param room boolean
+function Listener:roomChanged(place, room)
+  local worker = place.worker
+  if room and self.full[worker] then
+    self.full[worker] = nil
+    addPlace(self, place)
+  elseif not room and removePlace(self.places, worker) then
+    self.full[worker] = true
+    self:placesChanged()
+  end
+end
+
 --- Whether the worker's server listens.
 ---@return boolean
 function Listener:serves(worker)
   for _, place in ipairs(self.places) do if place.worker == worker then return true end end
-  return false
+  return self.full[worker] == true
 end
 
 --- The worker is gone, or has closed its server. True: nobody is left, the listener is closed.
 ---@return boolean empty
 function Listener:remove(worker)
   removePlace(self.places, worker)
+  self.full[worker] = nil
   self.users[worker] = nil
   if next(self.users) == nil then
     self:close()
@@ -381,6 +402,7 @@ function listen.open(options)
   local listener = setmetatable({
     id = options.id, hub = options.hub, policy = options.policy, request = options.request, warn = options.warn,
     places = {},     -- workers that listen, in fork order
+    full = {},       -- workers that listen and want no more connections for now
     users = {},      -- workers that asked for it and have not closed it
     turn = 1,
   }, classFor(options.policy, options.request))

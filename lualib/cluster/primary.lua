@@ -220,6 +220,13 @@ local function onListening(worker, message)
   cluster:emit("listening", worker, address)
 end
 
+local function onRoom(worker, message)
+  local listener = listeners[message.key]
+  if not listener or not places[worker] then return end
+  listener:roomChanged(places[worker], message.room == true)
+  redistribute()
+end
+
 local function onClose(worker, message)
   local listener = listeners[message.key]
   if listener and listener:remove(worker) then dropListener(message.key, listener) end
@@ -232,6 +239,7 @@ local handlers = {
   queryServer = onQueryServer,
   listening = onListening,
   close = onClose,
+  room = onRoom,
   online = function(worker)
     worker.state = "online"
     worker:emit("online")

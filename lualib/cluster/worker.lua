@@ -44,7 +44,7 @@ end
 
 local function onDescriptor(id, fd)
   local handle = lanes[id]
-  if not handle or not handle.onconnection then return lane:refuse() end
+  if not handle or not handle.onconnection or handle:isFull() then return lane:refuse() end
   local client = openConnection(handle.kind, fd)
   if not client then return lane:released() end
   handle.onconnection(client)
@@ -57,7 +57,21 @@ LaneHandle.__index = LaneHandle
 function LaneHandle:listen() return 0 end
 function LaneHandle:getsockname() return self.sockname end
 function LaneHandle:is_closing() return self.closed end
-function LaneHandle:release() lane:released() end
+
+-- Whether its server has all the connections that it wants; the primary then gives it none, until it has room again.
+function LaneHandle:isFull()
+  local full = self.server:_isFull()
+  if full and not self.full then send(process, { act = "room", key = self.key, room = false }) end
+  self.full = self.full or full
+  return full
+end
+
+function LaneHandle:release()
+  lane:released()
+  if not self.full or self.closed or self.server:_isFull() then return end
+  self.full = false
+  send(process, { act = "room", key = self.key, room = true })
+end
 
 function LaneHandle:ref()
   if self.referenced or self.closed then return end
@@ -115,7 +129,7 @@ local function closer(key, id, indexKey)
 end
 
 local function laneHandle(server, reply, indexKey)
-  local handle = setmetatable({ kind = reply.kind, sockname = reply.sockname }, LaneHandle)
+  local handle = setmetatable({ server = server, key = reply.key, kind = reply.kind, sockname = reply.sockname }, LaneHandle)
   handle.onClose = closer(reply.key, reply.lane, indexKey)
   listening[reply.key] = { server = server, onClose = handle.onClose }
   lanes[reply.lane] = handle
@@ -154,7 +168,11 @@ local function sharedHandle(server, reply, indexKey)
   listening[reply.key] = { server = server, onClose = onClose }
   if reply.lane then
     -- Connections that the primary accepts on behalf of a worker that is gone.
-    lanes[reply.lane] = { kind = reply.kind, onconnection = function(client) server:_onconnection(client) end }
+    lanes[reply.lane] = {
+      kind = reply.kind,
+      onconnection = function(client) server:_onconnection(client) end,
+      isFull = function() return false end,      -- what its own socket brings does not wait either
+    }
   end
   if reply.kind ~= "udp" then countConnections(server) end
   watchClose(server, onClose)
@@ -173,7 +191,9 @@ local function boundAddress(server, request)
 end
 
 local function announce(server, request, key)
+  local entry = listening[key]
   server:once("listening", function()
+    if listening[key] ~= entry then return end       -- it was closed meanwhile
     cluster.worker.state = "listening"
     local fields = boundAddress(server, request)
     fields.act, fields.key = "listening", key
@@ -202,9 +222,13 @@ local function provide(server, request, callback)
       leaveIndex(indexKey)
       return callback(bound.failure(reply.errno, request, type(request.addressType) == "string" and "bind" or nil))
     end
-    announce(server, request, reply.key)
-    if not handle then return callback(nil, laneHandle(server, reply, indexKey)) end
+    if not handle then
+      local own = laneHandle(server, reply, indexKey)
+      announce(server, request, reply.key)
+      return callback(nil, own)
+    end
     local onClose = sharedHandle(server, reply, indexKey)
+    announce(server, request, reply.key)
     callback(nil, handle)
     if handle:is_closing() then onClose() end    -- it could not listen, or was closed meanwhile
   end)

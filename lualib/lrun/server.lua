@@ -84,12 +84,18 @@ local function isBlocked(list, handle)
   return peer.ip ~= nil and list:check(peer.ip, peer.family == "inet6" and "ipv6" or "ipv4")
 end
 
+--- Internal: whether it has as many connections as `maxConnections` allows.
+---@return boolean
+function Server:_isFull()
+  local limit = self.maxConnections
+  return limit ~= nil and limit > 0 and self._connections >= limit
+end
+
 --- Internal: whether an accepted connection may stay; counts it, or closes it. For `_onconnection`.
 ---@param handle userdata
 ---@return boolean
 function Server:_admit(handle)
-  local limit = self.maxConnections
-  if limit and limit > 0 and self._connections >= limit then
+  if self:_isFull() then
     drop(self, handle)
     return false
   end

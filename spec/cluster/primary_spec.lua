@@ -99,9 +99,25 @@ describe("cluster.fork", function()
     assert.equal(tostring(worker.id), answer)
   end)
 
+  it("hears nothing of a socket that was closed as soon as it was bound", function()
+    local worker = fork("brief")
+    worker:on("listening", function() error("it does not listen any more") end)
+    assert.equal("closed", event(worker, "message"))
+    assert.is_false(worker:isDead())
+  end)
+
   it("does not make a worker's own children workers", function()
     local message = event(fork("nested"), "message")
     assert.same({ primary = true }, message)
+  end)
+end)
+
+describe("cluster.Worker", function()
+  it("can be made by hand", function()
+    local worker = cluster.Worker:new()
+    assert.same({ 0, "none" }, { worker.id, worker.state })
+    worker = cluster.Worker:new{ id = 3, state = "online", process = process }
+    assert.same({ 3, "online", process }, { worker.id, worker.state, worker.process })
   end)
 end)
 
@@ -129,6 +145,25 @@ describe("round robin", function()
     local _, problems = clients.drive(port, 40, function() return deaths >= 12 end, "deaths")
     cluster:off("exit", onExit)
     assert.same({}, problems)
+  end)
+
+  it("lets connections wait while all servers have as many as they want", function()
+    local port = portOf(fork("hold", { SPEC_MAX = 1 }))
+    event(fork("hold", { SPEC_MAX = 2 }), "listening")
+    local held, ended = {}, 0
+    for i = 1, 40 do held[i] = clients.connect(port, function() ended = ended + 1 end) end
+    local function served()
+      local open = 0
+      for _, known in pairs(cluster.metrics()) do open = open + known.accepted end
+      return open
+    end
+    untilTrue(function() return served() == 3 end, "as many as fit")
+    assert.equal(0, ended)
+    untilTrue(function()
+      for _, handle in ipairs(held) do if not handle:is_closing() then handle:write("close") end end
+      return ended == 40
+    end, "all to be served")
+    assert.equal(40, served())
   end)
 
   it("loses no connection when workers close their servers", function()

@@ -48,9 +48,10 @@ function roles.fickle()
   timers.setTimeout(close, 15)
 end
 
--- Keeps connections open; says id, then does what it reads: "close", or "block" as long as the file SPEC_BLOCK exists.
+-- Keeps connections open, at most SPEC_MAX; says id, then does what it reads: "close", or "block" as long as the file
+-- SPEC_BLOCK exists.
 function roles.hold()
-  net.createServer(function(socket)
+  local server = net.createServer(function(socket)
     socket:on("error", function() end)
     socket:write(cluster.worker.id .. "\n")
     socket:on("data", function(text)
@@ -58,7 +59,9 @@ function roles.hold()
       while uv.fs_stat(process.env.SPEC_BLOCK) do uv.sleep(5) end
       socket:finish("blocked\n")
     end)
-  end):listen(port, "127.0.0.1")
+  end)
+  server.maxConnections = tonumber(process.env.SPEC_MAX)
+  server:listen(port, "127.0.0.1")
 end
 
 -- An HTTP server that takes SPEC_DELAY ms to answer.
@@ -101,6 +104,13 @@ function roles.options()
   local server = net.createServer(function(socket) socket:finish(tostring(cluster.worker.id)) end)
   server:on("error", function(err) process.send{ code = err.code, message = err.message } end)
   server:listen(options, function() process.send{ address = server:address() } end)
+end
+
+-- Closes a socket of each kind in the listener that hears of its being bound.
+function roles.brief()
+  local udp, server = require("dgram").createSocket("udp4"), net.createServer()
+  udp:bind(0, "127.0.0.1", function() udp:close() end)
+  server:listen(0, "127.0.0.1", function() server:close(function() process.send("closed") end) end)
 end
 
 function roles.flood()
