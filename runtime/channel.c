@@ -32,6 +32,7 @@
 enum {
   FLUSH_AT = 64 * 1024, /* queued bytes that do not wait for the end of the turn */
   GATHER_NS = 1000000,  /* nor does a message, when none was written for so long: a script may compute next */
+  CLOCK_EVERY = 2048,
   BACKLOG_MAX = 128 * 1024, /* `send` returns false from here on */
   READS_PER_TURN = 16,      /* before other handles get their turn */
   EXIT_STALL_MS = 5000,     /* at exit, a reader that takes nothing for so long is given up */
@@ -162,7 +163,8 @@ static void answer(channel_t *ch, bool taken) {
 static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message) {
   bool handle = frame->kind == FRAME_DESCRIPTOR;
   ch->current = *frame;
-  *message = (channel_message_t){frame->body, frame->length, -1, handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE};
+  *message = (channel_message_t){frame->body, (uint32_t)frame->length, -1,
+                                 handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE};
   if (!handle) return;
   message->fd = received_take(&ch->received);
   answer(ch, message->fd >= 0);
@@ -416,6 +418,15 @@ static int l_close_fd(lua_State *L) {
   return 0;
 }
 
+/* Whether nothing was written for a while. The clock is asked for the first message of a queue and then every
+ * CLOCK_EVERY bytes. */
+static bool is_overdue(const channel_t *ch, size_t appended) {
+  size_t queued = ch->outbox.queued;
+  if (queued / CLOCK_EVERY == (queued - appended) / CLOCK_EVERY && queued > appended + FRAME_HEAD)
+    return false;
+  return uv_hrtime() - ch->wrote_at > GATHER_NS;
+}
+
 int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   bool json = ch->wire == FRAME_JSON;
   char head[FRAME_HEAD];
@@ -429,8 +440,7 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   bool done = json ? outbox_append(&ch->outbox, body, length, "\n", 1, fd)
                    : outbox_append(&ch->outbox, head, sizeof head, body, length, fd);
   if (!done) return UV_ENOMEM;
-  if (ch->writable && (ch->outbox.queued >= FLUSH_AT || uv_hrtime() - ch->wrote_at > GATHER_NS))
-    write_out(ch);
+  if (ch->writable && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
   if (ch->outbox.head || ch->waits) schedule_flush(ch);
   return ch->outbox.queued < BACKLOG_MAX;
 }

@@ -5,15 +5,16 @@
 #include "frame.h"
 #include <lua.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct channel channel_t; /* fields live in channel.c */
 
 /* A message as it came; lualib/lrun/ipc.lua declares the same struct. */
 typedef struct {
   const char *body; /* valid until the next channel_next */
-  size_t length;
-  int fd;   /* on the Lua wire: the descriptor that travelled with it, or -1 */
-  int kind; /* CHANNEL_NOTHING, …_MESSAGE, …_HANDLE */
+  uint32_t length;  /* at most FRAME_MAX; 32 bits are a number to Lua, 64 would be a cdata */
+  int fd;           /* on the Lua wire: the descriptor that travelled with it, or -1 */
+  int kind;         /* CHANNEL_NOTHING, …_MESSAGE, …_HANDLE */
 } channel_message_t;
 
 enum {

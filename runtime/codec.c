@@ -2,6 +2,7 @@
  * string.buffer, called by lualib/lrun/codec.lua. */
 #include "codec.h"
 
+#include <stdint.h>
 #include <string.h>
 
 enum { MAX_DEPTH = 100 };
@@ -55,9 +56,10 @@ static inline bool skip(cursor_t *cursor, size_t length) {
 
 /* Objects still to come in a table that is open: first those of its array, then keys and values in turn. */
 typedef struct {
-  size_t array, hash;
+  uint64_t array, hash;
 } level_t;
 
+/* The sizes of a table's parts: how many objects follow its head. */
 static bool read_table(cursor_t *cursor, unsigned tag, level_t *level) {
   unsigned parts = tag - TAG_TABLE;
   size_t array = 0, hash = 0;
@@ -67,10 +69,13 @@ static bool read_table(cursor_t *cursor, unsigned tag, level_t *level) {
     if (array == 0) return false;
     array--;
   }
-  size_t left = (size_t)(cursor->end - cursor->at); /* an object is a byte or more */
-  if (array > left || hash > left / 2 || array + 2 * hash > left) return false;
-  *level = (level_t){array, 2 * hash};
+  *level = (level_t){array, 2 * (uint64_t)hash};
   return true;
+}
+
+static bool fits(const cursor_t *cursor, level_t level) {
+  uint64_t left = (uint64_t)(cursor->end - cursor->at); /* an object is a byte or more */
+  return level.array + level.hash <= left;
 }
 
 /* No table has these keys. string.buffer would throw for them as well, but in a way that brings compiled code
@@ -84,6 +89,7 @@ static bool is_bad_key(const cursor_t *cursor, unsigned tag) {
   return key != key;
 }
 
+/* What follows the tag of an object that is neither a string nor a table. */
 static bool skip_scalar(cursor_t *cursor, unsigned tag) {
   switch (tag) {
   case TAG_NIL:
@@ -99,43 +105,58 @@ static bool skip_scalar(cursor_t *cursor, unsigned tag) {
   }
 }
 
+static inline bool skip_string(cursor_t *cursor, unsigned first) {
+  size_t size;
+  if (first < 0xe0) return skip(cursor, first - TAG_STRING + 1); /* a short one: what there is most of */
+  return read_size(cursor, &size) && skip(cursor, size - TAG_STRING);
+}
+
 bool codec_check(const char *bytes, size_t length) {
   cursor_t cursor = {(const unsigned char *)bytes, (const unsigned char *)bytes + length};
-  level_t levels[MAX_DEPTH + 1];
+  level_t outer[MAX_DEPTH], level = {1, 0};
   int depth = 0;
-  levels[0] = (level_t){1, 0};
   for (;;) {
-    while (levels[depth].array == 0 && levels[depth].hash == 0) {
+    while (level.array + level.hash == 0) {
       if (depth == 0) return cursor.at == cursor.end;
-      depth--;
+      level = outer[--depth];
     }
-    level_t *level = &levels[depth];
-    bool is_key = level->array == 0 && level->hash % 2 == 0;
-    if (level->array > 0) level->array--;
-    else level->hash--;
-    size_t size;
+    bool is_key = level.array == 0 && level.hash % 2 == 0;
+    if (level.array > 0) level.array--;
+    else level.hash--;
     if (cursor.at == cursor.end) return false;
-    unsigned first = *cursor.at;
-    if (first >= TAG_STRING && first < 0xe0) { /* a short string: what there is most of */
-      if (!skip(&cursor, first - TAG_STRING + 1)) return false;
+    unsigned tag = *cursor.at;
+    if (tag >= TAG_STRING) {
+      if (!skip_string(&cursor, tag)) return false;
       continue;
     }
-    if (first >= TAG_STRING) {
-      if (!read_size(&cursor, &size) || !skip(&cursor, size - TAG_STRING)) return false;
-      continue;
-    }
-    unsigned tag = *cursor.at++;
+    cursor.at++;
     if (is_key && is_bad_key(&cursor, tag)) return false;
     if (tag < TAG_TABLE || tag > TAG_TABLE_LAST) {
       if (!skip_scalar(&cursor, tag)) return false;
       continue;
     }
     if (tag == TAG_TABLE) continue;
-    if (depth == MAX_DEPTH || !read_table(&cursor, tag, &levels[++depth])) return false;
+    if (depth == MAX_DEPTH) return false;
+    outer[depth++] = level;
+    if (!read_table(&cursor, tag, &level) || !fits(&cursor, level)) return false;
   }
 }
 
 bool codec_has_pointer(const char *bytes, size_t length) {
-  return (memchr(bytes, TAG_POINTER32, length) || memchr(bytes, TAG_POINTER64, length)) &&
-         !codec_check(bytes, length);
+  cursor_t cursor = {(const unsigned char *)bytes, (const unsigned char *)bytes + length};
+  level_t ignored;
+  while (cursor.at <
+         cursor.end) { /* what a table holds follows its head, so the order is all there is to it */
+    unsigned tag = *cursor.at;
+    bool known;
+    if (tag >= TAG_STRING) {
+      known = skip_string(&cursor, tag);
+    } else {
+      cursor.at++;
+      bool table = tag >= TAG_TABLE && tag <= TAG_TABLE_LAST;
+      known = table ? read_table(&cursor, tag, &ignored) : skip_scalar(&cursor, tag);
+    }
+    if (!known) return true;
+  }
+  return false;
 }

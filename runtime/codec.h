@@ -10,8 +10,8 @@
  * to `length`. */
 bool codec_check(const char *bytes, size_t length);
 
-/* Whether bytes that were just serialized hold a light userdata other than NULL, which would mean nothing
- * elsewhere. Quick where there is none: its tags are rare bytes. */
+/* Whether bytes that string.buffer has just made hold a light userdata other than NULL, which would mean
+ * nothing elsewhere. */
 bool codec_has_pointer(const char *bytes, size_t length);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "bundle.h"
 #include "callback.h"
+#include "collector.h"
 #include "hooks.h"
 #include "modules.h"
 #include <lauxlib.h>
@@ -106,7 +107,7 @@ vm_t *vm_new(void) {
   vm->loop.data = vm;
   lua_State *L = vm->L;
   lua_atpanic(L, panic);
-  lua_gc(L, LUA_GCSTOP, 0); /* nothing of the start becomes garbage; boot.lua turns it on before the script */
+  collector_stop(L); /* nothing of the start becomes garbage; boot.lua turns it on before the script */
   lua_pushlightuserdata(L, vm);
   lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_VM);
   callback_init(L);
@@ -168,6 +169,12 @@ static int l_tick(lua_State *L) {
   return 0;
 }
 
+/* collect(): the garbage collector's work begins. */
+static int l_collect(lua_State *L) {
+  collector_start(L);
+  return 0;
+}
+
 /* hook(name, f): name is "uncaught", "tick", "beforeExit" or "exit". */
 static int l_hook(lua_State *L) {
   static const char *const names[] = {"uncaught", "tick", "beforeExit", "exit", NULL};
@@ -179,8 +186,9 @@ static int l_hook(lua_State *L) {
 }
 
 int luaopen_lrun_vm(lua_State *L) {
-  static const luaL_Reg functions[] = {{"exit", l_exit}, {"enter", l_enter}, {"resume", l_resume},
-                                       {"tick", l_tick}, {"hook", l_hook},   {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"exit", l_exit}, {"enter", l_enter},     {"resume", l_resume},
+                                       {"tick", l_tick}, {"collect", l_collect}, {"hook", l_hook},
+                                       {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

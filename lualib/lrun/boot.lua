@@ -129,7 +129,7 @@ local function prepare(options)
   io.stdout:setvbuf("line")
   if process.env.LRUN_CHANNEL_FD or process.env.NODE_CHANNEL_FD then require("lrun.ipc").start() end
   if process.env.LRUN_CLUSTER_ID then require("cluster") end
-  collectgarbage("restart")
+  require("lrun.vm").collect()
 end
 
 local function runScript(options)

@@ -22,7 +22,7 @@ local ipc = {}
 
 -- runtime/channel.h: compiled code calls these without leaving its trace.
 ffi.cdef[[
-typedef struct { const char *body; size_t length; int fd; int kind; } lrun_channel_message_t;
+typedef struct { const char *body; uint32_t length; int fd; int kind; } lrun_channel_message_t;
 ]]
 local nextMessage = ffi.cast("void (*)(void *, lrun_channel_message_t *)", channels.next)
 local append = ffi.cast("int (*)(void *, const char *, size_t, int)", channels.append)
