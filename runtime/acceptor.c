@@ -12,8 +12,8 @@
 #include "handoff.h"
 
 enum {
-  ACCEPT_TURN = 256,  /* connections accepted before others get their turn */
-  WAITING_MAX = 2048, /* accepted and not yet taken by a worker; less where few descriptors may be open */
+  ACCEPT_TURN = 256,       /* connections accepted before others get their turn */
+  WAITING_MAX = 2048,      /* accepted and not yet sent to a worker; less where few descriptors may be open */
   EXHAUSTED_PAUSE_MS = 100 /* how long to wait for free descriptors */
 };
 
@@ -21,10 +21,11 @@ struct acceptor {
   uv_poll_t poll;   /* both closed by acceptor_close; the last on_closed may free */
   uv_timer_t retry; /* after descriptors had run out */
   hub_t *hub;
-  int fd; /* the owner's */
+  acceptor_t *next; /* in the hub's list of those that are open */
+  int fd;           /* the owner's */
   uint32_t id;
   uint32_t waiting_max;
-  uint32_t waiting; /* connections from here that no worker has taken yet: they hold the struct */
+  uint32_t waiting; /* connections from here that are in this process: they hold the struct */
   int open_handles;
   conn_queue_t parked; /* accepted while no worker listens: the next one that does gets them */
   bool running;        /* between resume and pause */
@@ -110,7 +111,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
       break;
     }
     acceptor->starved = false;
-    acceptor->waiting++;
+    acceptor_conn_waits(acceptor);
     accepted++;
     hub_put(acceptor->hub, (conn_t){.fd = fd, .from = acceptor});
   }
@@ -139,6 +140,7 @@ int acceptor_open(hub_t *hub, int fd, uint32_t id, int backlog, acceptor_t **out
   }
   uv_timer_init(hub_loop(hub), &acceptor->retry);
   acceptor->open_handles = 2;
+  hub_join(hub, acceptor);
   *out = acceptor;
   return 0;
 }
@@ -161,6 +163,7 @@ void acceptor_close(acceptor_t *acceptor) {
   if (acceptor->closing) return;
   acceptor_pause(acceptor);
   acceptor->closing = true;
+  hub_leave(acceptor->hub, acceptor);
   conn_queue_free(&acceptor->parked);
   uv_close((uv_handle_t *)&acceptor->poll, on_poll_closed);
   uv_close((uv_handle_t *)&acceptor->retry, on_retry_closed);
@@ -172,6 +175,10 @@ void acceptor_park(conn_t conn) {
 }
 
 uint32_t acceptor_id(const acceptor_t *acceptor) { return acceptor->id; }
+
+acceptor_t **acceptor_next(acceptor_t *acceptor) { return &acceptor->next; }
+
+void acceptor_conn_waits(acceptor_t *acceptor) { acceptor->waiting++; }
 
 void acceptor_conn_done(acceptor_t *acceptor) {
   acceptor->waiting--;

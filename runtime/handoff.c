@@ -155,8 +155,8 @@ static int l_acceptor_close(lua_State *L) {
   return 0;
 }
 
-/* hub:lane() → the lane, and the descriptor of the worker's end (to be closed once the worker was started),
- * or nil and the error. */
+/* hub:lane() → the lane, and the descriptor of the worker's end, of which the worker is to get a copy; or nil
+ * and the error. */
 static int l_hub_lane(lua_State *L) {
   hub_t *hub = hub_check(L);
   void **box = box_new(L, LANE);
@@ -171,7 +171,7 @@ static int l_hub_lane(lua_State *L) {
 
 static lane_t *lane_check(lua_State *L) { return *(lane_t **)luaL_checkudata(L, 1, LANE); }
 
-/* lane:close(): what the worker has not taken waits for another lane again. */
+/* lane:close(): the worker has ended. What it has not taken waits for another lane again. */
 static int l_lane_close(lua_State *L) {
   lane_t *lane = lane_check(L);
   if (lane) lane_close(lane);

@@ -1,9 +1,12 @@
 /* handoff.h: accepted connections, primary -> worker, in batches.
  *
- * A lane is a SOCK_SEQPACKET pair beside a worker's channel. Towards the worker one message is a
- * handoff_batch_t whose descriptors ride along in the same order; towards the primary it is a
- * handoff_report_t about the oldest records not yet reported. The first message of a lane has no records and
- * carries the page of counters (stats.h). */
+ * A lane is a SOCK_SEQPACKET pair beside a worker's channel. Each message is a handoff_batch_t whose
+ * descriptors ride along in the same order: connections towards the worker, and those that it refuses back.
+ * The first message of a lane has no connections and carries the page of counters (stats.h).
+ *
+ * A connection is at any time in one place: in the primary, in a message, or in the worker. The worker leaves
+ * a message in the socket until it has been through all of it, and notes on the page how far it is; the
+ * primary keeps the worker's end open as well, and takes what is left in there when the worker has died. */
 #ifndef LRUN_HANDOFF_H
 #define LRUN_HANDOFF_H
 
@@ -14,30 +17,35 @@
 #include "stats.h"
 
 enum {
-  HANDOFF_BATCH = 64,     /* descriptors a message */
-  HANDOFF_INFLIGHT = 256, /* sent and not yet reported, a lane; what is beyond waits in the primary */
-  HANDOFF_TRIES = 8       /* a connection that so many workers died of is closed */
+  HANDOFF_BATCH = 64,    /* descriptors a message */
+  HANDOFF_INFLIGHT = 128 /* sent and not yet taken, a lane; what is beyond waits in the primary */
 };
 
 typedef struct {
+  uint64_t first; /* how many connections the lane carried before these; nothing towards the primary */
   uint32_t count;
   uint32_t listener[HANDOFF_BATCH]; /* which server of the worker each descriptor is for */
 } handoff_batch_t;
 
-typedef struct {
-  uint32_t count; /* records that the worker is done with: taken, but for */
-  uint32_t unused;
-  uint64_t refused; /* bit i: the i-th of them has no server here any more */
-} handoff_report_t;
+/* Sends one message with `nfds` descriptors, of which copies travel. 0 or UV_E*. */
+int handoff_send(int fd, const handoff_batch_t *batch, const int *fds, int nfds);
+
+/* Looks at the next message, which stays where it is. 1, and `fds` has descriptors of one's own for it, one a
+ * connection or the page's; 0 when there is none for now; UV_EOF; UV_EMFILE when not all of them can be
+ * opened; UV_EPROTO when it is no such message. */
+int handoff_peek(int fd, handoff_batch_t *batch, int fds[HANDOFF_BATCH]);
+
+/* Removes the message that was looked at. */
+void handoff_consume(int fd);
 
 typedef struct hub hub_t;           /* hub.c: the connections that wait for a lane */
 typedef struct acceptor acceptor_t; /* acceptor.c: one listening socket of the primary */
 typedef struct lane lane_t;         /* lane.c: the primary's end of a lane */
 
-/* One accepted connection. Whoever holds it owns the descriptor; `from` counts it until conn_done. */
+/* One accepted connection in the primary. Whoever holds it owns the descriptor; `from` counts it until
+ * conn_done. */
 typedef struct {
   int fd;
-  uint32_t tries;
   acceptor_t *from;
 } conn_t;
 
@@ -56,11 +64,15 @@ void conn_done(conn_t conn);
 
 /* Makes the connection wait for a lane; closes it where that is impossible. */
 void hub_put(hub_t *hub, conn_t conn);
+/* The same for one that comes back: its acceptor is found by its number, and may be gone. */
+void hub_put_back(hub_t *hub, int fd, uint32_t acceptor);
 /* Lets Lua name lanes for all that waits. */
 void hub_dispatch(hub_t *hub);
 /* The lane has something to send: the next hub_dispatch flushes it. */
 void hub_mark(hub_t *hub, lane_t *lane);
 void hub_unmark(hub_t *hub, lane_t *lane);
+void hub_join(hub_t *hub, acceptor_t *acceptor);
+void hub_leave(hub_t *hub, acceptor_t *acceptor);
 uv_loop_t *hub_loop(const hub_t *hub);
 /* A descriptor in reserve, to be able to accept and close when there are no others; -1 if there is none. */
 int hub_take_reserve(hub_t *hub);
@@ -75,11 +87,15 @@ void acceptor_pause(acceptor_t *acceptor);
 /* Keeps a connection until the next resume. */
 void acceptor_park(conn_t conn);
 uint32_t acceptor_id(const acceptor_t *acceptor);
+/* The hub's list of open acceptors runs through them. */
+acceptor_t **acceptor_next(acceptor_t *acceptor);
+/* A connection that is from here waits in the primary (again), or does no longer. */
+void acceptor_conn_waits(acceptor_t *acceptor);
 void acceptor_conn_done(acceptor_t *acceptor);
 
-/* Makes a pair; the worker's end is `*peer`, the caller's to close once the worker has it. */
+/* Makes a pair; the worker's end is `*peer`, which stays the lane's: the worker is to get a copy. */
 int lane_open(hub_t *hub, lane_t **out, int *peer);
-/* Safe to repeat. What the worker has not taken goes back to the hub. */
+/* The worker is gone. Safe to repeat. What it has not taken goes back to the hub. */
 void lane_close(lane_t *lane);
 /* The owner lets go: freed as soon as it is closed. */
 void lane_release(lane_t *lane);
@@ -93,7 +109,7 @@ typedef struct {
 lane_link_t *lane_link(lane_t *lane);
 
 typedef struct {
-  uint32_t untaken; /* assigned, and not yet reported */
+  uint64_t untaken; /* assigned, and not yet taken */
   uint64_t taken;
   uint64_t refused;
 } lane_load_t;

@@ -1,7 +1,8 @@
 /* handoff_worker.c: the worker's end of its lane.
- * A batch arrives -> each descriptor enters Lua once, with the id of its listener -> Lua opens it as a luv
- * handle, or refuses it -> one report a batch. A batch that the process does not survive is reported as far
- * as it got, so that no connection is served twice; the rest goes to another worker. */
+ * A message is looked at -> each of its connections is noted on the page and enters Lua once, with the id of
+ * its listener -> Lua opens it as a luv handle, or refuses it -> those refused go back in one message -> the
+ * message is removed. A worker that ends over a message leaves it to the primary, which sees on the page what
+ * is still unserved. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -9,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "callback.h"
@@ -19,103 +19,70 @@
 
 enum {
   BATCHES_A_TURN = 4,
-  PAUSE_MS = 20 /* between looks whether there are descriptors for another batch */
+  PAUSE_MS = 20 /* between looks whether there are descriptors, or room in the socket, for another batch */
 };
 
 static const char WORKER[] = "lrun.handoff.worker";
 
+/* What goes back. */
+typedef struct {
+  handoff_batch_t batch;
+  int fds[HANDOFF_BATCH];
+} refused_t;
+
 typedef struct {
   uv_poll_t poll;   /* never closed by us but at the lane's end: the lane lasts as long as the process */
-  uv_timer_t pause; /* runs while `full`; lasts as long, too */
+  uv_timer_t pause; /* runs while `paused`; lasts as long, too */
   int fd;
   vm_t *vm;
   stats_t *stats;
   uint64_t max_open; /* connections: the process needs descriptors for other things */
   int callback;      /* registry ref: (listener, fd) */
-  bool full;         /* the lane is not read: what comes waits in the primary */
-  bool refused;      /* Lua's answer about the connection that it was entered with */
-  bool delivering;   /* inside deliver: `report` is about the part that is done */
-  handoff_report_t report;
+  bool paused;       /* the lane is not read: what comes waits in it, and in the primary */
+  bool refuses;      /* Lua's answer about the connection that it was entered with */
+  refused_t refused;
 } worker_t;
 
-static void send_report(worker_t *worker) {
-  if (worker->report.count == 0) return;
-  ssize_t n;
-  do n = send(worker->fd, &worker->report, sizeof worker->report, MSG_NOSIGNAL | MSG_DONTWAIT);
-  while (n < 0 && errno == EINTR); /* EAGAIN cannot be: fewer reports than batches are on their way */
+static bool send_refused(worker_t *worker) {
+  refused_t *refused = &worker->refused;
+  if (refused->batch.count == 0) return true;
+  int rc = handoff_send(worker->fd, &refused->batch, refused->fds, (int)refused->batch.count);
+  if (rc == UV_EAGAIN || rc == UV_ENOBUFS || rc == UV_ENOMEM || rc == -ETOOMANYREFS) return false;
+  while (refused->batch.count > 0) close(refused->fds[--refused->batch.count]);
+  return true;
 }
 
-/* Exit hook: the process ends inside a batch. The connection that it ended in is done with, too. */
-static void on_exit_inside(void *data) {
-  worker_t *worker = data;
-  if (!worker->delivering) return;
-  worker->report.count++;
-  send_report(worker);
+/* Exit hook. */
+static void at_exit(void *data) { send_refused(data); }
+
+static void refuse(worker_t *worker, uint32_t listener, int fd) {
+  refused_t *refused = &worker->refused;
+  refused->fds[refused->batch.count] = fd;
+  refused->batch.listener[refused->batch.count++] = listener;
 }
 
 static void deliver(worker_t *worker, const handoff_batch_t *batch, const int *fds) {
-  worker->report = (handoff_report_t){0};
-  worker->delivering = true;
+  stats_t *stats = worker->stats;
   for (uint32_t i = 0; i < batch->count; i++) {
-    worker->refused = false;
-    worker->stats->opened++;
+    worker->refuses = false;
+    stats->handed = batch->first + i + 1;
+    stats->opened++;
     lua_State *co = callback_begin(vm_state(worker->vm));
     lua_rawgeti(co, LUA_REGISTRYINDEX, worker->callback);
     lua_pushinteger(co, (lua_Integer)batch->listener[i]);
     lua_pushinteger(co, fds[i]);
     callback_run(co, 2);
-    if (worker->refused) {
-      worker->stats->opened--;
-      worker->report.refused |= (uint64_t)1 << i;
-      close(fds[i]);
+    if (worker->refuses) {
+      stats->opened--;
+      refuse(worker, batch->listener[i], fds[i]);
     }
-    worker->report.count++;
   }
-  worker->delivering = false;
-  send_report(worker);
 }
 
 static void end(worker_t *worker) {
   uv_poll_stop(&worker->poll);
   close(worker->fd);
   worker->fd = -1;
-}
-
-static int fds_of(struct msghdr *message, int *fds) {
-  int count = 0;
-  for (struct cmsghdr *c = CMSG_FIRSTHDR(message); c; c = CMSG_NXTHDR(message, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    int n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-    memcpy(fds + count, CMSG_DATA(c), (size_t)n * sizeof(int));
-    count += n;
-  }
-  return count;
-}
-
-/* 1 a batch, 0 none for now, -1 the end. */
-static int receive(worker_t *worker, handoff_batch_t *batch, int *fds, int *count) {
-  union {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(HANDOFF_BATCH * sizeof(int))];
-  } control;
-  struct iovec iov = {batch, sizeof *batch};
-  struct msghdr message = {
-      .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-  ssize_t n;
-  do n = recvmsg(worker->fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  while (n < 0 && errno == EINTR);
-  if (n < 0) return errno == EAGAIN ? 0 : -1;
-  if (n == 0) return -1;
-  *count = fds_of(&message, fds);
-  return 1;
-}
-
-/* The kernel passes on only as many descriptors as the process may open. What is missing, others will serve.
- */
-static void refuse_missing(worker_t *worker, const handoff_batch_t *batch, int *fds, int count) {
-  for (int i = 0; i < count; i++) close(fds[i]);
-  worker->report = (handoff_report_t){.count = batch->count, .refused = ~(uint64_t)0};
-  send_report(worker);
 }
 
 static bool has_room(const worker_t *worker) {
@@ -126,8 +93,8 @@ static bool has_room(const worker_t *worker) {
 static void on_readable(uv_poll_t *poll, int status, int events);
 
 static void resume(worker_t *worker) {
-  if (!worker->full) return;
-  worker->full = false;
+  if (!worker->paused || !send_refused(worker)) return;
+  worker->paused = false;
   uv_timer_stop(&worker->pause);
   if (worker->fd >= 0) uv_poll_start(&worker->poll, UV_READABLE, on_readable);
 }
@@ -138,7 +105,7 @@ static void on_pause(uv_timer_t *timer) {
 }
 
 static void pause_reading(worker_t *worker) {
-  worker->full = true;
+  worker->paused = true;
   uv_poll_stop(&worker->poll);
   uv_timer_start(&worker->pause, on_pause, PAUSE_MS, PAUSE_MS);
 }
@@ -150,6 +117,30 @@ static uint64_t max_open(void) {
   return limit.rlim_cur > spare + HANDOFF_BATCH ? limit.rlim_cur - spare - HANDOFF_BATCH : 1;
 }
 
+static bool share_page(worker_t *worker, int fd) {
+  int rc = stats_share(vm_state(worker->vm), fd);
+  close(fd);
+  if (rc == 0) worker->stats->handed = 0;
+  return rc == 0;
+}
+
+/* Takes the next message. False: there is none for now, or no more is to be read. */
+static bool take_batch(worker_t *worker) {
+  handoff_batch_t batch;
+  int fds[HANDOFF_BATCH];
+  int rc = handoff_peek(worker->fd, &batch, fds);
+  bool good = rc > 0 && (batch.count > 0 || share_page(worker, fds[0]));
+  if (rc < 0 && rc != UV_EMFILE) end(worker);
+  else if (rc != 0 && !good)
+    pause_reading(worker); /* the message stays until there is room for what it brings */
+  if (!good) return false;
+  deliver(worker, &batch, fds);
+  handoff_consume(worker->fd);
+  if (send_refused(worker)) return true;
+  pause_reading(worker);
+  return false;
+}
+
 static void on_readable(uv_poll_t *poll, int status, int events) {
   worker_t *worker = (worker_t *)poll;
   (void)status;
@@ -159,21 +150,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
       pause_reading(worker);
       return;
     }
-    handoff_batch_t batch;
-    int fds[HANDOFF_BATCH], count = 0;
-    int got = receive(worker, &batch, fds, &count);
-    if (got < 0) end(worker);
-    if (got <= 0) return;
-    if (batch.count == 0 && count == 1) {
-      stats_share(vm_state(worker->vm), fds[0]);
-      close(fds[0]);
-    } else if ((uint32_t)count != batch.count) {
-      refuse_missing(worker, &batch, fds, count);
-      pause_reading(worker);
-      return;
-    } else {
-      deliver(worker, &batch, fds);
-    }
+    if (!take_batch(worker)) return;
   }
 }
 
@@ -202,16 +179,16 @@ static int l_worker(lua_State *L) {
   uv_unref((uv_handle_t *)&worker->pause);
   uv_poll_start(&worker->poll, UV_READABLE, on_readable);
   uv_unref((uv_handle_t *)&worker->poll);
-  vm_at_exit(worker->vm, on_exit_inside, worker);
+  vm_at_exit(worker->vm, at_exit, worker);
   stats_watch(L, vm_loop(worker->vm));
   return 1;
 }
 
 static worker_t *worker_check(lua_State *L) { return luaL_checkudata(L, 1, WORKER); }
 
-/* worker:refuse(): the connection that Lua was entered with has no server here. C closes the descriptor. */
+/* worker:refuse(): the connection that Lua was entered with has no server here. It goes back. */
 static int l_refuse(lua_State *L) {
-  worker_check(L)->refused = true;
+  worker_check(L)->refuses = true;
   return 0;
 }
 
@@ -235,7 +212,7 @@ static int l_opened(lua_State *L) {
 static int l_released(lua_State *L) {
   worker_t *worker = worker_check(L);
   worker->stats->closed++;
-  if (worker->full && has_room(worker)) resume(worker);
+  if (worker->paused && has_room(worker)) resume(worker);
   return 0;
 }
 

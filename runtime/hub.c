@@ -1,6 +1,6 @@
 /* hub.c: the accepted connections that wait for a lane.
  * acceptor -> hub_put -> [waiting] -> Lua names a lane for the first, again and again -> lane_push ->
- * lane_flush. What a lane gives back takes the same way once more. */
+ * lane_flush. What comes back from a lane takes the same way once more (hub_put_back). */
 #include "hub.h"
 
 #include <errno.h>
@@ -36,7 +36,29 @@ void hub_refill_reserve(hub_t *hub) {
 }
 
 void hub_put(hub_t *hub, conn_t conn) {
-  if (conn.tries >= HANDOFF_TRIES || conn_queue_push(&hub->waiting, conn) < 0) conn_done(conn);
+  if (conn_queue_push(&hub->waiting, conn) < 0) conn_done(conn);
+}
+
+void hub_join(hub_t *hub, acceptor_t *acceptor) {
+  *acceptor_next(acceptor) = hub->acceptors;
+  hub->acceptors = acceptor;
+}
+
+void hub_leave(hub_t *hub, acceptor_t *acceptor) {
+  acceptor_t **at = &hub->acceptors;
+  while (*at != acceptor) at = acceptor_next(*at);
+  *at = *acceptor_next(acceptor);
+}
+
+void hub_put_back(hub_t *hub, int fd, uint32_t acceptor) {
+  acceptor_t *from = hub->acceptors;
+  while (from && acceptor_id(from) != acceptor) from = *acceptor_next(from);
+  if (!from) {
+    close(fd);
+    return;
+  }
+  acceptor_conn_waits(from);
+  hub_put(hub, (conn_t){.fd = fd, .from = from});
 }
 
 void hub_mark(hub_t *hub, lane_t *lane) {

@@ -10,9 +10,10 @@
 struct hub {
   vm_t *vm;
   conn_queue_t waiting;
-  lane_t *marked; /* lanes with something to send */
-  int callback;   /* registry ref: Lua's function that names lanes while something waits */
-  int reserve;    /* a descriptor to give up when there are no others */
+  lane_t *marked;        /* lanes with something to send */
+  acceptor_t *acceptors; /* those that are open */
+  int callback;          /* registry ref: Lua's function that names lanes while something waits */
+  int reserve;           /* a descriptor to give up when there are no others */
   bool dispatching;
 };
 

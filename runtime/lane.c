@@ -1,17 +1,20 @@
 /* lane.c: the primary's end of a worker's lane.
- * queue: [ sent, not yet reported | not yet sent ]. A report settles the oldest; whatever is left when the
- * lane ends goes back to the hub, so a connection is lost with no worker. The primary's copy of a descriptor
- * is closed once the worker has taken it. */
+ * lane_push -> queue -> lane_flush -> the socket; our copies are closed then. What comes back over the socket
+ * is what the worker had no server for: to the hub. How far the worker is says its page. When it has died,
+ * lane_close reads what is left at its end and gives that back to the hub, too. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "handoff.h"
 
-enum { RETRY_MS = 5 }; /* when the kernel has too many descriptors in flight, or no memory */
+enum {
+  BEHIND_MS = 2, /* between looks whether a worker that has HANDOFF_INFLIGHT to take has taken some */
+  RETRY_MS = 5,  /* when the kernel has too many descriptors under way, or no memory */
+  EXHAUSTED_PAUSE_MS = 100 /* how long to wait for free descriptors */
+};
 
 struct lane {
   uv_poll_t poll; /* both closed by lane_close; the last on_closed may free */
@@ -19,10 +22,11 @@ struct lane {
   hub_t *hub;
   lane_link_t link; /* in the hub's list of lanes to flush */
   conn_queue_t queue;
-  uint32_t sent; /* how many at the head of the queue the worker was sent */
-  lane_load_t load;
+  uint64_t sent; /* connections */
+  uint64_t refused;
   stats_t *stats; /* the worker's page */
   int fd;
+  int peer; /* the worker's end: what it left there is not lost with it */
   int open_handles;
   bool waits; /* for room in the socket, or for the timer */
   bool closing;
@@ -44,120 +48,123 @@ static void on_poll_closed(uv_handle_t *handle) {
 
 static void on_retry_closed(uv_handle_t *handle) {
   lane_t *lane = (lane_t *)((char *)handle - offsetof(lane_t, retry));
+  close(lane->peer);
   lane->open_handles--;
   maybe_free(lane);
 }
 
-static void give_back(lane_t *lane, conn_t conn, bool tried) {
-  if (tried) conn.tries++;
-  hub_put(lane->hub, conn);
-}
-
-static void settle(lane_t *lane, const handoff_report_t *report) {
-  for (uint32_t i = 0; i < report->count; i++) {
-    conn_t conn = conn_queue_shift(&lane->queue);
-    lane->sent--;
-    if (report->refused >> i & 1) {
-      lane->load.refused++;
-      give_back(lane, conn, false);
-    } else {
-      lane->load.taken++;
-      conn_done(conn);
-    }
-  }
-}
-
-/* Reads all reports. False: the worker is gone, or does not keep to the protocol. */
-static bool read_reports(lane_t *lane) {
-  for (;;) {
-    handoff_report_t report;
-    ssize_t n = recv(lane->fd, &report, sizeof report, MSG_DONTWAIT);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno == EAGAIN;
-    if (n != sizeof report || report.count > HANDOFF_BATCH || report.count > lane->sent) return false;
-    settle(lane, &report);
-    if (lane->sent == 0) return true; /* no other report is due: spare the call that would say so */
-  }
+/* How many connections the worker has been entered with. It writes the page, so it may say anything. */
+static uint64_t handed(const lane_t *lane) {
+  uint64_t count = lane->stats->handed;
+  return count < lane->sent ? count : lane->sent;
 }
 
 static void on_event(uv_poll_t *poll, int status, int events);
+static void on_retry(uv_timer_t *timer);
 
-static int watch(lane_t *lane, bool writable) {
-  lane->waits = writable;
-  return uv_poll_start(&lane->poll, UV_READABLE | (writable ? UV_WRITABLE : 0), on_event);
+static int watch(lane_t *lane, int events) {
+  lane->waits = events & UV_WRITABLE;
+  return uv_poll_start(&lane->poll, events, on_event);
+}
+
+static void wait_a_moment(lane_t *lane, uint64_t ms) {
+  lane->waits = true;
+  uv_timer_start(&lane->retry, on_retry, ms, 0);
+}
+
+/* Takes the messages that wait at one end; what comes before `from` is the worker's. UV_EMFILE: some are
+ * still there. */
+static int take_back(lane_t *lane, int fd, uint64_t from) {
+  for (;;) {
+    handoff_batch_t batch;
+    int fds[HANDOFF_BATCH];
+    int rc = handoff_peek(fd, &batch, fds);
+    if (rc <= 0) return rc;
+    handoff_consume(fd);
+    if (batch.count == 0) close(fds[0]); /* the page */
+    for (uint32_t i = 0; i < batch.count; i++) {
+      if (batch.first + i < from) close(fds[i]);
+      else hub_put_back(lane->hub, fds[i], batch.listener[i]);
+    }
+    if (fd == lane->fd) lane->refused += batch.count;
+  }
+}
+
+static void read_refused(lane_t *lane) {
+  int rc = take_back(lane, lane->fd, 0);
+  if (rc == UV_EMFILE) {
+    uv_poll_stop(&lane->poll);
+    wait_a_moment(lane, EXHAUSTED_PAUSE_MS);
+  } else if (rc < 0) {
+    lane_close(lane);
+  }
 }
 
 static void on_event(uv_poll_t *poll, int status, int events) {
   lane_t *lane = (lane_t *)poll;
   hub_t *hub = lane->hub;
-  if (events & UV_WRITABLE) watch(lane, false);
-  if (status < 0 || !read_reports(lane)) lane_close(lane);
-  else lane_flush(lane);
+  if (events & UV_WRITABLE) watch(lane, UV_READABLE);
+  if (status < 0) lane_close(lane);
+  else read_refused(lane);
+  lane_flush(lane);
   hub_dispatch(hub); /* Lua may let the lane go: nothing after this */
+}
+
+/* Takes what the worker has left; the timer's handle lasts until that is done. */
+static void recover(lane_t *lane) {
+  if (take_back(lane, lane->peer, handed(lane)) == UV_EMFILE) wait_a_moment(lane, EXHAUSTED_PAUSE_MS);
+  else uv_close((uv_handle_t *)&lane->retry, on_retry_closed);
 }
 
 static void on_retry(uv_timer_t *timer) {
   lane_t *lane = (lane_t *)((char *)timer - offsetof(lane_t, retry));
   hub_t *hub = lane->hub;
-  lane->waits = false;
-  lane_flush(lane);
+  if (lane->closing) {
+    recover(lane);
+  } else {
+    if (lane->waits) watch(lane, UV_READABLE);
+    lane_flush(lane);
+  }
   hub_dispatch(hub);
 }
 
-static int send_message(int fd, const handoff_batch_t *batch, const int *fds, uint32_t count) {
-  union {
-    struct cmsghdr align;
-    char bytes[CMSG_SPACE(HANDOFF_BATCH * sizeof(int))];
-  } control;
-  struct iovec iov = {(void *)batch,
-                      offsetof(handoff_batch_t, listener) + batch->count * sizeof batch->listener[0]};
-  struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control};
-  message.msg_controllen = CMSG_SPACE(count * sizeof(int));
-  struct cmsghdr *cmsg = &control.align;
-  cmsg->cmsg_level = SOL_SOCKET;
-  cmsg->cmsg_type = SCM_RIGHTS;
-  cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
-  memcpy(CMSG_DATA(cmsg), fds, count * sizeof(int));
-  ssize_t n;
-  do n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  while (n < 0 && errno == EINTR);
-  return n < 0 ? -errno : 0;
-}
-
 static int send_batch(lane_t *lane, uint32_t count) {
-  handoff_batch_t batch = {.count = count};
+  handoff_batch_t batch;
   int fds[HANDOFF_BATCH];
+  batch.first = lane->sent;
+  batch.count = count;
   for (uint32_t i = 0; i < count; i++) {
-    const conn_t *conn = conn_queue_at(&lane->queue, lane->sent + i);
+    const conn_t *conn = conn_queue_at(&lane->queue, i);
     batch.listener[i] = acceptor_id(conn->from);
     fds[i] = conn->fd;
   }
-  return send_message(lane->fd, &batch, fds, count);
+  int rc = handoff_send(lane->fd, &batch, fds, (int)count);
+  if (rc < 0) return rc;
+  lane->sent += count;
+  while (count-- > 0) conn_done(conn_queue_shift(&lane->queue));
+  return 0;
 }
 
-static void on_send_error(lane_t *lane, int error) {
-  switch (error) {
-  case -EAGAIN: watch(lane, true); break;
+static void on_send_error(lane_t *lane, int rc) {
+  switch (rc) {
+  case UV_EAGAIN: watch(lane, UV_READABLE | UV_WRITABLE); break;
   case -ETOOMANYREFS:
-  case -ENOBUFS:
-  case -ENOMEM:
-    lane->waits = true;
-    uv_timer_start(&lane->retry, on_retry, RETRY_MS, 0);
-    break;
-  default: /* the worker is gone */
-    if (!read_reports(lane)) errno = 0;
-    lane_close(lane);
+  case UV_ENOBUFS:
+  case UV_ENOMEM: wait_a_moment(lane, RETRY_MS); break;
+  default: lane_close(lane);
   }
 }
 
 void lane_flush(lane_t *lane) {
-  while (!lane->closing && !lane->waits && lane->sent < HANDOFF_INFLIGHT && lane->sent < lane->queue.count) {
-    uint32_t count = lane->queue.count - lane->sent;
-    if (count > HANDOFF_BATCH) count = HANDOFF_BATCH;
-    if (count > HANDOFF_INFLIGHT - lane->sent) count = HANDOFF_INFLIGHT - lane->sent;
-    int rc = send_batch(lane, count);
+  while (!lane->closing && !lane->waits && lane->queue.count > 0) {
+    uint64_t room = HANDOFF_INFLIGHT - (lane->sent - handed(lane));
+    uint32_t count = lane->queue.count < HANDOFF_BATCH ? lane->queue.count : HANDOFF_BATCH;
+    if (room == 0) { /* the timer looks again, and so does whoever pushes */
+      if (!uv_is_active((uv_handle_t *)&lane->retry)) uv_timer_start(&lane->retry, on_retry, BEHIND_MS, 0);
+      return;
+    }
+    int rc = send_batch(lane, count < room ? count : (uint32_t)room);
     if (rc < 0) return on_send_error(lane, rc);
-    lane->sent += count;
   }
 }
 
@@ -171,15 +178,10 @@ int lane_push(lane_t *lane, conn_t conn) {
 void lane_close(lane_t *lane) {
   if (lane->closing) return;
   lane->closing = true;
-  read_reports(lane); /* what the worker had taken before it went is not for another */
-  while (lane->queue.count > 0) {
-    bool tried = lane->sent > 0;
-    if (tried) lane->sent--;
-    give_back(lane, conn_queue_shift(&lane->queue), tried);
-  }
+  while (lane->queue.count > 0) hub_put(lane->hub, conn_queue_shift(&lane->queue));
   conn_queue_free(&lane->queue);
   uv_close((uv_handle_t *)&lane->poll, on_poll_closed);
-  uv_close((uv_handle_t *)&lane->retry, on_retry_closed);
+  recover(lane);
 }
 
 void lane_release(lane_t *lane) {
@@ -195,20 +197,20 @@ static int send_page(lane_t *lane) {
   int rc = stats_create(&fd, &lane->stats);
   if (rc < 0) return rc;
   handoff_batch_t none = {.count = 0};
-  rc = send_message(lane->fd, &none, &fd, 1);
+  rc = handoff_send(lane->fd, &none, &fd, 1);
   close(fd);
   return rc;
 }
 
 static int start(lane_t *lane) {
-  int rc = uv_poll_init(hub_loop(lane->hub), &lane->poll, lane->fd);
+  int rc = send_page(lane);
+  if (rc < 0) return rc;
+  rc = uv_poll_init(hub_loop(lane->hub), &lane->poll, lane->fd);
   if (rc < 0) return rc;
   uv_timer_init(hub_loop(lane->hub), &lane->retry);
   lane->open_handles = 2;
   uv_unref((uv_handle_t *)&lane->poll); /* the worker's process keeps the primary alive, not its lane */
-  rc = send_page(lane);
-  if (rc == 0) rc = watch(lane, false);
-  return rc;
+  return watch(lane, UV_READABLE);
 }
 
 int lane_open(hub_t *hub, lane_t **out, int *peer) {
@@ -221,26 +223,29 @@ int lane_open(hub_t *hub, lane_t **out, int *peer) {
   }
   lane->hub = hub;
   lane->fd = pair[0];
+  lane->peer = pair[1];
   int rc = start(lane);
-  if (rc < 0) {
+  if (rc < 0 && lane->open_handles == 0) {
+    close(pair[0]);
     close(pair[1]);
-    if (lane->open_handles > 0) {
-      lane_release(lane);
-    } else {
-      close(pair[0]);
-      free(lane);
-    }
+    stats_unmap(lane->stats);
+    free(lane);
+    return rc;
+  }
+  if (rc < 0) {
+    lane_release(lane);
     return rc;
   }
   *out = lane;
-  *peer = pair[1];
+  *peer = lane->peer;
   return 0;
 }
 
 lane_load_t lane_load(const lane_t *lane) {
-  lane_load_t load = lane->load;
-  load.untaken = lane->queue.count;
-  return load;
+  uint64_t taken = handed(lane);
+  uint64_t refused = lane->refused < taken ? lane->refused : taken;
+  return (lane_load_t){
+      .untaken = lane->queue.count + lane->sent - taken, .taken = taken - refused, .refused = lane->refused};
 }
 
 stats_t *lane_stats(lane_t *lane) { return lane->stats; }

@@ -377,7 +377,6 @@ local function startWithLane(id, env)
   local lane, laneEnd = hub:lane()
   if not lane then return neverStarted(laneEnd) end
   local ok, child = pcall(startProcess, id, laneEnd, env)
-  handoff.closeDescriptor(laneEnd)
   if ok then return child, lane end
   lane:close()
   error(child, 0)

@@ -1,4 +1,4 @@
---- Both ends of a lane in one process: the worker's end is a second descriptor of the same pair.
+--- Both ends of a lane in one process: the worker's end is a copy of the other descriptor of the pair, as in a worker.
 local await = require("await")
 local handoff = require("lrun.handoff")
 local uv = require("luv")
@@ -19,6 +19,8 @@ local function assignAllTo(lane)
     while hub:next() do if not hub:assign(lane) then hub:drop() end end
   end
 end
+
+local function worker(peer, onDescriptor) return assert(handoff.worker(handoff.duplicate(peer), onDescriptor)) end
 
 local function listening(id)
   local handle = uv.new_tcp()
@@ -62,7 +64,7 @@ describe("handoff", function()
   it("brings accepted connections to the worker with their listener, and gives its own copies up", function()
     local lane, peer = hub:lane()
     local seen = {}
-    handoff.worker(peer, function(id, fd)
+    worker(peer, function(id, fd)
       seen[#seen + 1] = id
       local handle = uv.new_tcp()
       assert(handle:open(fd))
@@ -87,8 +89,8 @@ describe("handoff", function()
     local first, firstPeer = hub:lane()
     local second, secondPeer = hub:lane()
     local refusing
-    refusing = handoff.worker(firstPeer, function() refusing:refuse() end)
-    handoff.worker(secondPeer, function(_, fd)
+    refusing = worker(firstPeer, function() refusing:refuse() end)
+    worker(secondPeer, function(_, fd)
       local handle = uv.new_tcp()
       handle:open(fd)
       handle:write("second", function() handle:close() end)
@@ -115,9 +117,9 @@ describe("handoff", function()
   end)
 
   it("gives what a lane had not delivered to another when it ends", function()
-    local dead, deadPeer = hub:lane()             -- nobody reads its other end
+    local dead = hub:lane()                       -- nobody reads its other end
     local live, livePeer = hub:lane()
-    handoff.worker(livePeer, function(_, fd)
+    worker(livePeer, function(_, fd)
       local handle = uv.new_tcp()
       handle:open(fd)
       handle:write("alive", function() handle:close() end)
@@ -128,7 +130,9 @@ describe("handoff", function()
     for i = 1, 100 do clients[i] = connect(port) end
     waitFor(function() return (dead:load()) == 100 end, "the first lane to have them all")
     onWaiting = assignAllTo(live)
-    handoff.closeDescriptor(deadPeer)             -- as when its process dies
+    dead:close()                                  -- as when its process dies
+    onWaiting()
+    hub:flush()
     waitFor(ended(clients), "all answers")
     for _, client in ipairs(clients) do assert.equal("alive", client.text) end
     assert.is_nil(dead:load())
@@ -137,10 +141,47 @@ describe("handoff", function()
     live:close()
   end)
 
-  it("closes a lane whose worker reports what it was never sent", function()
+  it("gives what a worker died before to another, and nothing that it had begun to serve", function()
+    local dying, dyingPeer = hub:lane()
+    local live, livePeer = hub:lane()
+    local begun = 0
+    local function answer(text)
+      return function(_, fd)
+        local handle = uv.new_tcp()
+        handle:open(fd)
+        handle:write(text, function() handle:close() end)
+      end
+    end
+    local first = answer("first")
+    worker(dyingPeer, function(id, fd)
+      if not dying:load() then return handoff.closeDescriptor(fd) end      -- it is dead
+      begun = begun + 1
+      first(id, fd)
+      if begun == 3 then dying:close() end
+    end)
+    function onWaiting()
+      while hub:next() do if not hub:assign(dying) then hub:assign(live) end end
+    end
+    local handle, acceptor, port = listening(1)
+    local clients = {}
+    for i = 1, 20 do clients[i] = connect(port) end
+    waitFor(function() return begun == 3 end, "the worker to die")
+    worker(livePeer, answer("second"))            -- not before: a process counts on one page
+    onWaiting()
+    hub:flush()
+    waitFor(ended(clients), "all answers")
+    local answers = {}
+    for _, client in ipairs(clients) do answers[client.text] = (answers[client.text] or 0) + 1 end
+    assert.same({ first = 3, second = 17 }, answers)
+    acceptor:close()
+    handle:close()
+    live:close()
+  end)
+
+  it("closes a lane whose worker sends what is no message of a lane", function()
     local lane, peer = hub:lane()
     local liar = uv.new_pipe(false)
-    assert(liar:open(peer))
+    assert(liar:open(handoff.duplicate(peer)))
     liar:write(("\255"):rep(16))
     waitFor(function() return lane:load() == nil end, "the lane to close")
     liar:close()
@@ -148,7 +189,7 @@ describe("handoff", function()
 
   it("holds on to connections while nobody listens, and serves them after", function()
     local lane, peer = hub:lane()
-    handoff.worker(peer, function(_, fd)
+    worker(peer, function(_, fd)
       local handle = uv.new_tcp()
       handle:open(fd)
       handle:write("late", function() handle:close() end)
@@ -172,14 +213,15 @@ describe("handoff", function()
   it("leaves no descriptor behind", function()
     local before = openDescriptors()
     for _ = 1, 5 do
-      local lane, peer = hub:lane()
+      local lane = hub:lane()
       onWaiting = assignAllTo(lane)
       local handle, acceptor, port = listening(1)
       local clients = {}
       for i = 1, 50 do clients[i] = connect(port) end
       waitFor(function() return (lane:load()) == 50 end, "the lane to have them all")
       onWaiting = function() while hub:next() do hub:drop() end end
-      handoff.closeDescriptor(peer)
+      lane:close()
+      onWaiting()
       waitFor(ended(clients), "all to be closed")
       acceptor:close()
       handle:close()
@@ -189,7 +231,7 @@ describe("handoff", function()
 
   it("tells how long a worker has been busy with one turn", function()
     local lane, peer = hub:lane()
-    handoff.worker(peer, function() end)
+    worker(peer, function() end)
     await.sleep(20)                               -- the page travels with the first message
     local _, _, busy = lane:load()
     assert.is_true(busy < 1000)
