@@ -112,6 +112,7 @@ local function runImmediates()
       immediate._f = nil
       if immediate._ref then keepAlive(-1) end
       vm.enter(f, unpack(immediate, 1, immediate._count))
+      vm.ticks()
     end
   end
   if #queue == 0 then uv.check_stop(check) end

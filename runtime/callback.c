@@ -137,6 +137,8 @@ static void run_ticks(callbacks_t *callbacks) {
   }
 }
 
+void callback_run_ticks(lua_State *L) { run_ticks(callbacks_of(L)); }
+
 static int run(callbacks_t *callbacks, entry_t entry, int nargs) {
   if (callbacks->turn && *callbacks->turn == 0) *callbacks->turn = uv_hrtime();
   callbacks->depth++;

@@ -28,6 +28,9 @@ int callback_resume(lua_State *co, int nargs);
 /* Says that process.nextTick has work: it runs before the loop gets control back. */
 void callback_tick(lua_State *L);
 
+/* Runs that work now: for one callback of the loop's that stands for several, between them. */
+void callback_run_ticks(lua_State *L);
+
 /* Whether it has, in a form that costs nothing to ask often. */
 typedef struct callbacks callbacks_t;
 const callbacks_t *callback_state(lua_State *L);

@@ -151,21 +151,15 @@ static int l_enter(lua_State *L) {
   return 0;
 }
 
-/* resume(coroutine, ...): continues one that waits in a yield; an error in it goes where uncaught errors go.
- */
-static int l_resume(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTHREAD);
-  lua_State *co = lua_tothread(L, 1);
-  int nargs = lua_gettop(L) - 1;
-  if (lua_status(co) != LUA_YIELD) return luaL_error(L, "cannot resume a coroutine that does not wait");
-  luaL_checkstack(co, nargs, "resume");
-  lua_xmove(L, co, nargs);
-  callback_resume(co, nargs);
+static int l_tick(lua_State *L) {
+  callback_tick(L);
   return 0;
 }
 
-static int l_tick(lua_State *L) {
-  callback_tick(L);
+/* ticks(): runs what process.nextTick holds, between the callbacks that one callback of the loop's stands for
+ */
+static int l_ticks(lua_State *L) {
+  callback_run_ticks(L);
   return 0;
 }
 
@@ -186,8 +180,8 @@ static int l_hook(lua_State *L) {
 }
 
 int luaopen_lrun_vm(lua_State *L) {
-  static const luaL_Reg functions[] = {{"exit", l_exit}, {"enter", l_enter},     {"resume", l_resume},
-                                       {"tick", l_tick}, {"collect", l_collect}, {"hook", l_hook},
+  static const luaL_Reg functions[] = {{"exit", l_exit},   {"enter", l_enter},     {"tick", l_tick},
+                                       {"ticks", l_ticks}, {"collect", l_collect}, {"hook", l_hook},
                                        {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);

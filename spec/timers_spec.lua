@@ -18,6 +18,21 @@ describe("timers", function()
     assert.same({ "tick", "immediate", "timeout", "tick in timeout" }, seen)
   end)
 
+  it("runs ticks between two immediates of one turn", function()
+    local seen = {}
+    await(function(done)
+      timers.setImmediate(function()
+        process.nextTick(function() seen[#seen + 1] = "tick" end)
+        seen[#seen + 1] = "first"
+      end)
+      timers.setImmediate(function()
+        seen[#seen + 1] = "second"
+        done()
+      end)
+    end)
+    assert.same({ "first", "tick", "second" }, seen)
+  end)
+
   it("passes the arguments, nils included", function()
     local count, a, b, c = await(function(done)
       timers.setTimeout(function(...) done(select("#", ...), ...) end, 1, 1, nil, 3)
