@@ -46,7 +46,10 @@ static int on_called(lua_State *L) {
     return 0;
   }
   lua_State *co = lua_tothread(L, lua_upvalueindex(CO));
-  if (lua_status(co) != LUA_YIELD) return luaL_error(L, "cannot resume a coroutine that does not wait");
+  if (lua_status(co) != LUA_YIELD) {
+    return errors_throw(L, "ERR_INVALID_STATE",
+                        "somebody else resumed a coroutine that was to wait in await");
+  }
   luaL_checkstack(co, count, "resume");
   lua_xmove(L, co, count);
   callback_resume(co, count);
@@ -58,6 +61,11 @@ static int l_callback(lua_State *L) {
     return errors_throw(L, "ERR_INVALID_STATE",
                         "await must be called inside a coroutine: a request handler, a listener, the main "
                         "script, or await.spawn");
+  }
+  if (!lua_isyieldable(L)) {
+    return errors_throw(L, "ERR_INVALID_STATE",
+                        "await cannot wait inside a function that was called from C, such as table.sort's or "
+                        "string.gsub's, or a file that dofile runs");
   }
   lua_pushinteger(L, PENDING);
   lua_pushinteger(L, 0);

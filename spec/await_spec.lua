@@ -65,6 +65,13 @@ await.sleep(1000)]])
     assert.equal('The "ms" argument must be of type number. Received type string (\'x\')', err.message)
   end)
 
+  it("says so, before anything happens, where it cannot wait", function()
+    local called = false
+    local ok, err = pcall(table.sort, { 2, 1 }, function() await(function() called = true end) end)
+    assert.same({ false, "ERR_INVALID_STATE", false }, { ok, err.code, called })
+    assert.truthy(err.message:find("table.sort", 1, true))
+  end)
+
   it("wants a dot", function()
     local ok, err = pcall(function() await:sleep(1) end)
     assert.is_false(ok)
