@@ -2,7 +2,9 @@
 local uv = require("luv")
 local calls = require("lrun.calls")
 local errors = require("errors")
+local ip = require("lrun.ip")
 local signals = require("lrun.signals")
+local validate = require("lrun.validate")
 
 ---@class os: oslib
 ---@field EOL string "\n"
@@ -66,7 +68,18 @@ function os.loadavg() return { uv.loadavg() } end
 ---@return number
 function os.uptime() return check("uv_uptime", uv.uptime()) end
 
---- Interface name → list of `{ address, family, netmask, mac, internal }`.
+-- "255.255.0.0" → 16
+local function prefixOf(netmask)
+  local _, bytes = ip.parse(netmask)
+  local bits = 0
+  for i = 1, #(bytes or "") do
+    local byte = bytes:byte(i)
+    while byte > 0 do bits, byte = bits + byte % 2, math.floor(byte / 2) end
+  end
+  return bits
+end
+
+--- Interface name → list of `{ address, family, netmask, mac, internal, cidr }`.
 ---@return table<string, table[]>
 function os.networkInterfaces()
   local interfaces = {}
@@ -75,6 +88,7 @@ function os.networkInterfaces()
     for i, each in ipairs(addresses) do
       list[i] = {
         address = each.ip, netmask = each.netmask, internal = each.internal,
+        cidr = ("%s/%d"):format(each.ip, prefixOf(each.netmask)),
         family = each.family == "inet6" and "IPv6" or "IPv4",
         mac = (each.mac or ""):gsub(".", function(byte) return ("%02x:"):format(byte:byte()) end):sub(1, -2),
       }
@@ -130,20 +144,20 @@ function os.userInfo()
   return { username = user.username, uid = user.uid, gid = user.gid, shell = user.shell, homedir = user.homedir }
 end
 
+local function checkPid(pid) return validate.integer(pid, "pid", -2147483648, 2147483647) end
+
 --- The scheduling priority of a process, −20 to 19. Throws ESRCH.
 ---@param pid integer? default this process
 ---@return integer
-function os.getPriority(pid) return check("uv_os_getpriority", uv.os_getpriority(pid or 0)) end
+function os.getPriority(pid) return check("uv_os_getpriority", uv.os_getpriority(checkPid(pid or 0))) end
 
 --- setPriority(priority) or setPriority(pid, priority), −20 to 19. Throws ESRCH, EACCES, EPERM.
 ---@param pid integer
 ---@param priority integer?
 function os.setPriority(pid, priority)
   if priority == nil then pid, priority = 0, pid end
-  if type(priority) ~= "number" then error(errors.argType("priority", "number", priority), 0) end
-  if priority < -20 or priority > 19 or priority % 1 ~= 0 then
-    error(errors.outOfRange("priority", ">= -20 && <= 19", priority), 0)
-  end
+  checkPid(pid)
+  validate.integer(priority, "priority", -20, 19)
   check("uv_os_setpriority", uv.os_setpriority(pid, priority))
 end
 

@@ -13,6 +13,7 @@ local EventEmitter = events.EventEmitter
 --- Event beforeExit(code: integer)
 --- Event exit(code: integer)
 --- Event uncaughtException(err: any, origin: string)
+--- Event uncaughtExceptionMonitor(err: any, origin: string): before that, and also when nobody takes the error
 --- Event warning(err: Error)
 --- Event message(message: any, handle: any)
 --- Event disconnect()
@@ -30,7 +31,7 @@ local EventEmitter = events.EventEmitter
 ---@field version string
 ---@field versions table<string, string>
 ---@field features table<string, boolean>
----@field exitCode integer? what the process will end with
+---@field exitCode integer? what the process will end with; setting it to what is no whole number throws
 ---@field stdin Readable `fd`, `isTTY`, `setRawMode(on)`
 ---@field stdout StandardOutput
 ---@field stderr StandardOutput
@@ -54,34 +55,33 @@ local api = {}                      -- functions without self; wrapped below to 
 -- Exit ----------------------------------------------------------------------------------------------------------------
 
 local exiting = false
+local exitCode                      -- what process.exitCode was set to
 
-local function exitCode(code)
-  if code == nil then code = process.exitCode end
-  if code == nil then return 0 end
-  local number = type(code) == "boolean" and (code and 0 or 1) or tonumber(code)
-  if not number or number ~= math.floor(number) then error(errors.argType("code", "integer", code), 0) end
-  return number
+local function checkCode(code)
+  if code == nil then return nil end
+  if type(code) == "boolean" then return code and 0 or 1 end      -- as with Lua's os.exit
+  return require("lrun.validate").integer(type(code) == "string" and tonumber(code) or code, "code")
 end
 
+-- The event has a coroutine of its own: a listener that waits does not put the end off.
 local function finish(code)
   if not exiting then
-    exiting = true
-    process.exitCode = code
-    process:emit("exit", code)
-    code = exitCode()
+    exiting, exitCode = true, code
+    vm.enter(process.emit, "exit", code)
+    code = exitCode or 0
   end
   vm.exit(code % 256)
 end
 
 --- Ends the process: the `exit` event, then what the channels still hold is written, then the end. Source: Node 20.
----@param code integer? default `process.exitCode`, else 0
-function api.exit(code) finish(exitCode(code)) end
+---@param code (integer|string|boolean)? default `process.exitCode`, else 0; true is 0, false 1
+function api.exit(code) finish(checkCode(code) or exitCode or 0) end
 
 --- Ends the process at once with SIGABRT and a core dump, without an event.
 function api.abort() host.abort() end
 
-vm.hook("exit", function() finish(exitCode()) end)
-vm.hook("beforeExit", function() if not exiting then process:emit("beforeExit", exitCode()) end end)
+vm.hook("exit", function() finish(exitCode or 0) end)
+vm.hook("beforeExit", function() if not exiting then process:emit("beforeExit", exitCode or 0) end end)
 vm.hook("uncaught", function(coroutine, err) require("lrun.uncaught").handle(coroutine, err, exiting) end)
 
 -- nextTick ------------------------------------------------------------------------------------------------------------
@@ -201,7 +201,12 @@ local function micros(time) return time.sec * 1000000 + time.usec end
 ---@param previous { user: integer, system: integer }?
 ---@return { user: integer, system: integer }
 function api.cpuUsage(previous)
-  if previous ~= nil and type(previous) ~= "table" then error(errors.argType("prevValue", "table", previous), 0) end
+  if previous ~= nil then
+    local validate = require("lrun.validate")
+    validate.table(previous, "prevValue")
+    validate.number(previous.user, "prevValue.user", 0)
+    validate.number(previous.system, "prevValue.system", 0)
+  end
   local usage = uv.getrusage()
   local user, system = micros(usage.utime), micros(usage.stime)
   if previous then user, system = user - previous.user, system - previous.system end
@@ -225,9 +230,7 @@ end
 ---@return integer before
 function api.umask(mask)
   if mask == nil then return host.umask() end
-  local number = type(mask) == "string" and mask:find("^[0-7]+$") and tonumber(mask, 8) or mask
-  if type(number) ~= "number" then error(errors.argValue("mask", mask, "must be a number or an octal string"), 0) end
-  return host.umask(number)
+  return host.umask(require("lrun.fs_arguments").mode(mask, "mask"))
 end
 
 for _, name in ipairs{ "getuid", "getgid", "geteuid", "getegid" } do api[name] = host[name] end
@@ -245,8 +248,13 @@ identity("setuid") identity("setgid") identity("seteuid") identity("setegid") id
 ---@param text string|Error
 ---@param options string|{ type: string?, code: string? }? the warning's type
 function api.emitWarning(text, options)
-  local kind = type(options) == "string" and options or type(options) == "table" and options.type or "Warning"
-  local warning = errors.isError(text) and text or errors.Error:new(text, { code = type(options) == "table" and options.code or nil })
+  if type(text) ~= "string" and not errors.isError(text) then error(errors.argType("warning", "string or Error", text), 0) end
+  if type(options) == "string" then options = { type = options } end
+  local validate = require("lrun.validate")
+  options = validate.optional(validate.table, options, "options") or {}
+  local kind = validate.optional(validate.string, options.type, "options.type") or "Warning"
+  local code = validate.optional(validate.string, options.code, "options.code")
+  local warning = errors.isError(text) and text or errors.Error:new(text, { code = code })
   warning.name = kind
   api.nextTick(function()
     io.stderr:write(("(lrun:%d) %s: %s\n"):format(uv.os_getpid(), kind, tostring(warning)))
@@ -293,6 +301,7 @@ return setmetatable(process, {
   name = "process",
   __index = function(self, key)
     if key == "title" then return uv.get_process_title() end
+    if key == "exitCode" then return exitCode end
     if key == "ppid" then return uv.os_getppid() end
     local compute = computed[key]
     if compute then
@@ -303,6 +312,12 @@ return setmetatable(process, {
     return EventEmitter[key]
   end,
   __newindex = function(self, key, value)
-    if key == "title" then uv.set_process_title(tostring(value)) else rawset(self, key, value) end
+    if key == "title" then
+      uv.set_process_title(tostring(value))
+    elseif key == "exitCode" then
+      exitCode = checkCode(value)
+    else
+      rawset(self, key, value)
+    end
   end,
 })

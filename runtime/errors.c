@@ -97,6 +97,7 @@ int errors_throw(lua_State *L, const char *code, const char *format, ...) {
 
 int errors_type(lua_State *L, const char *name, const char *expected, int index) {
   if (index < 0) index = lua_gettop(L) + index + 1;
+  if (index > lua_gettop(L)) lua_settop(L, index); /* not given is nil */
   push_constructor(L, "argType");
   lua_pushstring(L, name);
   lua_pushstring(L, expected);

@@ -81,8 +81,9 @@ static int l_setgroups(lua_State *L) {
 
 /* initgroups(user, extra group) */
 static int l_initgroups(lua_State *L) {
+  uid_t uid = check_user(L, 1, "user");
   gid_t group = check_group(L, 2, "extraGroup");
-  const struct passwd *user = getpwuid(check_user(L, 1, "user"));
+  const struct passwd *user = getpwuid(uid);
   if (!user) return errors_throw(L, "ERR_UNKNOWN_CREDENTIAL", "User identifier does not exist");
   return result(L, initgroups(user->pw_name, group), "initgroups");
 }

@@ -68,6 +68,48 @@ describe("process", function()
     assert.equal(0, code)
   end)
 
+  it("ends with 7, and without the exit event, when a listener for uncaughtException throws", function()
+    local out, err, code = lrun.run({ "-" }, [[
+process:on("exit", function() print("exit") end)
+process:on("uncaughtExceptionMonitor", function(e, origin) print(e, origin) end)
+process:on("uncaughtException", function()
+  error("again")
+end)
+error("first", 0)]])
+    assert.equal("first\tuncaughtException\n", out)
+    assert.truthy(err:find("^stdin:4: again\nstack traceback:\n\tstdin:4: "), err)
+    assert.equal(7, code)
+  end)
+
+  it("does not put its end off for an exit listener that waits", function()
+    local out, _, code = lrun.eval([[
+      process:on("exit", function() print("exit") require("await").sleep(1) print("late") end)
+      require("timers").setInterval(function() end, 1)
+      process.exit(3)]])
+    assert.equal("exit\n", out)
+    assert.equal(3, code)
+  end)
+
+  it("throws for wrong arguments, naming them", function()
+    local function message(f, ...)
+      local ok, err = pcall(f, ...)
+      assert.is_false(ok)
+      return err.message
+    end
+    for _, code in ipairs{ "x", 1.5, {} } do
+      assert.matches('"code"', message(process.exit, code))
+      assert.matches('"code"', message(function() process.exitCode = code end))
+    end
+    assert.is_nil(process.exitCode)
+    assert.matches('"prevValue.user"', message(process.cpuUsage, {}))
+    assert.matches('"prevValue.system"', message(process.cpuUsage, { user = 1, system = -1 }))
+    assert.matches('"mask"', message(process.umask, -1))
+    assert.matches("'mask'", message(process.umask, "9"))
+    assert.matches('"warning" argument', message(process.emitWarning))
+    assert.matches('"options.type"', message(process.emitWarning, "x", { type = 5 }))
+    assert.equal('The "user" argument must be of type string or number. Received nil', message(process.initgroups))
+  end)
+
   it("runs ticks after the script, each once, also when one throws", function()
     local out = lrun.eval([[
       process:on("uncaughtException", function(e) print((e:gsub("^.-: ", ""))) end)

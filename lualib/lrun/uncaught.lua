@@ -1,9 +1,12 @@
 --- What becomes of an error that nobody caught: `uncaughtException` listeners get the thrown value; without one it is
 --- printed with a traceback and the process ends with code 1. At the prompt it is printed and the process goes on.
+local vm = require("lrun.vm")
 local errors = require("errors")
 local process = require("process")
 
 local uncaught = {}
+
+local FAILED_IN_HANDLER = 7         -- Node's exit code for an error in an `uncaughtException` listener
 
 local stay = false                  -- at the prompt
 
@@ -88,14 +91,20 @@ end
 ---@param err any
 function uncaught.report(err) print(coroutine.running(), err) end
 
---- The host's hook.
+local function tell(err)
+  process:emit("uncaughtExceptionMonitor", err, "uncaughtException")
+  return process:emit("uncaughtException", err, "uncaughtException")
+end
+
+--- The host's hook. A listener that throws ends the process without the `exit` event, as in Node.
 ---@param coroutine thread its stack is as it was when the error was thrown
 ---@param err any
 ---@param exiting boolean the `exit` event is being emitted
 function uncaught.handle(coroutine, err, exiting)
-  if not exiting and process:listenerCount("uncaughtException") > 0 then
-    process:emit("uncaughtException", err, "uncaughtException")
-    return
+  if not exiting then
+    local ok, taken = xpcall(tell, uncaught.report, err)
+    if not ok and not stay then vm.exit(FAILED_IN_HANDLER) end
+    if taken then return end
   end
   print(coroutine, err)
   if not stay or exiting then process.exit(1) end
