@@ -69,9 +69,7 @@ function Socket:initialize(options, onMessage)
   if not FAMILY[options.type] then
     error(errors.coded("ERR_SOCKET_BAD_TYPE", "Bad socket type specified. Valid types are: udp4, udp6"), 0)
   end
-  for _, name in ipairs{ "reuseAddr", "reusePort", "ipv6Only" } do
-    validate.optional(validate.boolean, options[name], "options." .. name)
-  end
+  validate.flags(options, { "reuseAddr", "reusePort", "ipv6Only" })
   validate.optional(validate.integer, options.recvBufferSize, "options.recvBufferSize", 1, 2147483647)
   validate.optional(validate.integer, options.sendBufferSize, "options.sendBufferSize", 1, 2147483647)
   validate.optional(validate.func, options.lookup, "options.lookup")
@@ -297,6 +295,7 @@ end
 local function sendArguments(self, message, ...)
   local first, second, third, fourth, fifth = ...
   local sliced = type(first) == "number" and type(second) == "number"
+    and (self._connected == true or third ~= nil and type(third) ~= "function")
   if not sliced then return message, first, second, third end
   local offset, length = validate.integer(first, "offset", 0), validate.integer(second, "length", 0)
   if type(message) ~= "string" then error(errors.argType("msg", "string", message), 0) end
@@ -322,10 +321,7 @@ function Socket:send(message, ...)
     port, address = nil, nil
   else
     if type(address) == "function" then address, callback = nil, address end
-    port = validate.port(port, "Port")
-    if port == 0 then
-      error(errors.coded("ERR_SOCKET_BAD_PORT", "Port should be > 0 and < 65536. Received type number (0)."), 0)
-    end
+    port = validate.port(port, "Port", 1)
     validate.optional(validate.string, address, "address")
   end
   validate.optional(validate.func, callback, "callback")
@@ -339,10 +335,7 @@ end
 function Socket:connect(port, address, callback)
   checkRunning(self)
   if type(address) == "function" then address, callback = nil, address end
-  port = validate.port(port, "Port")
-  if port == 0 then
-    error(errors.coded("ERR_SOCKET_BAD_PORT", "Port should be > 0 and < 65536. Received type number (0)."), 0)
-  end
+  port = validate.port(port, "Port", 1)
   validate.optional(validate.string, address, "address")
   validate.optional(validate.func, callback, "callback")
   if self._connected then error(errors.coded("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected"), 0) end

@@ -16,12 +16,22 @@ Error.__index = Error
 --- The message.
 function Error:__tostring() return self.message end
 
+-- The traceback without the runtime's own frames and C's, and without the names that the runtime has for the user's
+-- functions. `level` counts from the caller.
+local function traceback(level)
+  local text = debug.traceback("", level + 1)
+  text = text:gsub(" in function '[^'\n]*'(\n\tlrun:boot%.lua)", " in main chunk%1")
+  text = text:gsub(" in function '[^'\n]*'(\n\tlrun:)", " in a callback%1")
+  text = text:gsub("\n\tlrun:[^\n]*", ""):gsub("\n\t%[[^\n]*", "")
+  return text == "\nstack traceback:" and "" or text
+end
+
 local function make(message, fields, level)
   local object = setmetatable({ message = message }, Error)
   if fields then
     for key, value in pairs(fields) do object[key] = value end
   end
-  object.stack = debug.traceback(tostring(message), level)
+  object.stack = tostring(message) .. traceback(level)
   return object
 end
 
@@ -60,11 +70,19 @@ function errors.coded(code, message, fields)
   return object
 end
 
--- Node adds the reason after these; after the others only the code stands.
 local function place(fields)
   if not fields or not fields.address then return "" end
-  if fields.port then return (" %s:%s"):format(fields.address, fields.port) end
-  return " " .. fields.address
+  local text = fields.port and (" %s:%s"):format(fields.address, fields.port) or " " .. fields.address
+  if fields.localPort then text = ("%s - Local (%s:%s)"):format(text, fields.localAddress, fields.localPort) end
+  return text
+end
+
+-- Port 0 stands for any; it says nothing about where it was.
+local function withoutAnyPort(fields)
+  local copy = {}
+  for key, value in pairs(fields) do copy[key] = value end
+  copy.port = nil
+  return copy
 end
 
 --- A system error, as Node words it: `connect ECONNREFUSED 127.0.0.1:80`, `listen EADDRINUSE: address already in use :::80`,
@@ -76,11 +94,12 @@ end
 ---@return Error
 function errors.system(code, syscall, fields)
   local name, reason, errno = uvErrors.describe(code)
+  if fields and fields.port == 0 then fields = withoutAnyPort(fields) end
   local message
   if fields and fields.path and not fields.spawnargs then
     message = ("%s: %s, %s '%s'"):format(name, reason, syscall, fields.path)
     if fields.dest then message = ("%s -> '%s'"):format(message, fields.dest) end
-  elseif syscall == "listen" or syscall == "bind" then
+  elseif syscall == "listen" then    -- after this one Node adds the reason
     message = ("%s %s: %s%s"):format(syscall, name, reason, place(fields))
   else
     message = ("%s %s%s"):format(syscall, name, place(fields))
@@ -132,6 +151,14 @@ function errors.argValue(name, value, reason)
     name:find(".", 1, true) and "property" or "argument", name, reason or "is invalid", shown))
 end
 
+--- `Port should be >= 0 and < 65536. Received type number (70000).` (ERR_SOCKET_BAD_PORT).
+---@package
+---@param from string ">= 0" or "> 0"
+---@return Error
+function errors.badPort(name, from, value)
+  return errors.coded("ERR_SOCKET_BAD_PORT", ("%s should be %s and < 65536. Received %s."):format(name, from, received(value)))
+end
+
 --- `The value of "port" is out of range. It must be >= 0 and < 65536. Received 70000` (ERR_OUT_OF_RANGE).
 ---@package
 ---@param range string such as ">= 0 and < 65536"
@@ -150,7 +177,7 @@ end
 
 -- The others are the runtime's own, and look at the stack of who called them.
 calls.functions(errors, "errors", {
-  Error = true, coded = true, system = true, argType = true, argValue = true, outOfRange = true, missing = true,
+  Error = true, coded = true, system = true, argType = true, argValue = true, outOfRange = true, badPort = true, missing = true,
 })
 
 return errors

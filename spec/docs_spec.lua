@@ -191,7 +191,7 @@ describe("the modules' pages", function()
   local function isPublic(name) return type(name) == "string" and not name:find("^_") end
 
   -- `errors` holds what the runtime makes errors with, and `os` Lua's own functions; they are nobody's promise.
-  local LEFT_OUT = { errors = "argType argValue coded missing outOfRange system", repl = "start",
+  local LEFT_OUT = { errors = "argType argValue badPort coded missing outOfRange system", repl = "start",
     os = "clock date difftime execute exit getenv remove rename setlocale time tmpname" }
   -- Methods that `events` and `stream` have are described there.
   local SHARED = {}

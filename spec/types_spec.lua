@@ -60,7 +60,7 @@ local function modules()
   return list
 end
 
-local PACKAGE = { errors = { system = true, coded = true, argType = true, argValue = true, outOfRange = true, missing = true } }
+local PACKAGE = { errors = { system = true, coded = true, argType = true, argValue = true, outOfRange = true, badPort = true, missing = true } }
 local LUAS_OWN = "clock date difftime execute exit getenv remove rename setlocale time tmpname"
 
 local function isForUsers(module, key)

@@ -16,7 +16,10 @@ BlockList.__index = function(self, key)
 end
 
 --- Makes an empty list. Source: Node 20.
-function BlockList:new() return setmetatable({ _rules = {} }, BlockList) end
+function BlockList:new()
+  if not rawequal(self, BlockList) then calls.needsColon("BlockList", "new") end
+  return setmetatable({ _rules = {} }, BlockList)
+end
 
 local FAMILIES = { ipv4 = 4, ipv6 = 6 }
 local MAPPED = ("\0"):rep(10) .. "\255\255"

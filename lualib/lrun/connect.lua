@@ -38,8 +38,9 @@ function connect.arguments(...)
   else
     error(errors.argType("options", "table, number or string", first), 0)
   end
-  local listener = isCallable(second) and second or isCallable(third) and third or nil
-  return options, listener
+  local listener = third
+  if isCallable(second) or options.port ~= first and second ~= nil then listener = second end
+  return options, validate.optional(validate.func, listener, "connectListener")
 end
 
 local function check(options)
@@ -57,6 +58,8 @@ local function check(options)
   validate.optional(validate.func, options.lookup, "options.lookup")
   validate.optional(validate.port, options.localPort, "options.localPort")
   validate.optional(validate.number, options.timeout, "options.timeout", 0)
+  validate.flags(options, { "autoSelectFamily", "noDelay", "keepAlive" })
+  validate.optional(validate.number, options.keepAliveInitialDelay, "options.keepAliveInitialDelay", 0)
   if options.family ~= nil then validate.oneOf(options.family, "options.family", { 0, 4, 6 }) end
   if options.localAddress ~= nil and ip.parse(options.localAddress) == 0 then
     error(errors.coded("ERR_INVALID_IP_ADDRESS", "Invalid IP address: " .. tostring(options.localAddress)), 0)
@@ -79,14 +82,13 @@ end
 
 -- Attempts ------------------------------------------------------------------------------------------------------------
 
--- One try at one address; `done(err, handle)` once.
+-- One try at one place; `done(err)` once. The target: `handle`, `place` (what an error says of it), `start(handle, finished)`.
 local function try(self, target, done)
   local handle = target.handle
   self:_attach(handle)
   local function finished(code)
     if self._handle ~= handle or not self.connecting then return end
-    done(code and errors.system(code, "connect", { address = target.address, port = target.port,
-      localAddress = target.localAddress, localPort = target.localPort }))
+    done(code and errors.system(code, "connect", target.place))
   end
   local ok, _, code = target.start(handle, finished)
   if not ok then nextTick(finished, code) end
@@ -106,15 +108,26 @@ local function succeed(self)
   self:emit("connect")
 end
 
+-- What an error says of an attempt; as in Node, of this end only when both of its parts were asked for.
+local function placeOf(options, each)
+  local place = { address = each.address, port = tonumber(options.port) }
+  local localPort = tonumber(options.localPort)
+  if options.localAddress and localPort and localPort > 0 then
+    place.localAddress, place.localPort = options.localAddress, localPort
+  end
+  return place
+end
+
 local function newTcp(options, each)
   local handle, _, code = uv.new_tcp(each.family == 6 and "inet6" or "inet")
-  if not handle then return nil, code end
+  if not handle then return nil, errors.system(code, "connect", placeOf(options, each)) end
   if options.localAddress or options.localPort then
     local own = options.localAddress or (each.family == 6 and "::" or "0.0.0.0")
-    local called, ok, _, failed = pcall(uv.tcp_bind, handle, own, tonumber(options.localPort) or 0)
+    local port = tonumber(options.localPort) or 0
+    local called, ok, _, failed = pcall(uv.tcp_bind, handle, own, port)
     if not called or not ok then
       uv.close(handle)
-      return nil, failed or "EINVAL"
+      return nil, errors.system(failed or "EINVAL", "bind", { address = own, port = port })
     end
   end
   return handle
@@ -157,19 +170,16 @@ local function tryAddresses(self, options, addresses)
   function nextAddress()
     at = at + 1
     local each = addresses[at]
-    local place = { address = each.address, port = tonumber(options.port) }
-    local handle, code = newTcp(options, each)
+    local place = placeOf(options, each)
+    local handle, err = newTcp(options, each)
     if not handle then
-      return nextTick(function()
-        if not self.destroyed then settled(errors.system(code, options.localAddress and "bind" or "connect", place)) end
-      end)
+      return nextTick(function() if not self.destroyed then settled(err) end end)
     end
     if at < #addresses then
       timer = uv.new_timer()
       uv.timer_start(timer, limit, 0, function() settled(errors.system("ETIMEDOUT", "connect", place)) end)
     end
-    try(self, { handle = handle, address = each.address, port = place.port, localAddress = options.localAddress,
-      localPort = options.localPort, start = startTcp(options, each) }, settled)
+    try(self, { handle = handle, place = place, start = startTcp(options, each) }, settled)
   end
   nextAddress()
 end
@@ -232,7 +242,7 @@ local function connectPath(self, options)
     return nextTick(function() if self.connecting then succeed(self) end end)
   end
   if #path > MAX_PATH then return fail("ENAMETOOLONG") end
-  try(self, { handle = uv.new_pipe(false), address = path, start = function(handle, finished)
+  try(self, { handle = uv.new_pipe(false), place = { address = path }, start = function(handle, finished)
     return uv.pipe_connect(handle, path, finished)
   end }, function(err)
     if err then return self:destroy(err) end
@@ -240,12 +250,14 @@ local function connectPath(self, options)
   end)
 end
 
--- A socket that was used and closed may connect again.
+-- A socket that was used and closed may connect again; its listeners get what comes then.
 local function renew(self)
   if not self.destroyed then return end
-  local options = { allowHalfOpen = self.allowHalfOpen, highWaterMark = self._rs.mark }
-  require("stream").Duplex.initialize(self, options)
-  self._rs.continuous = true
+  local before = self._rs
+  require("stream").Duplex.initialize(self, { allowHalfOpen = self.allowHalfOpen, highWaterMark = before.mark })
+  local rs = self._rs
+  rs.continuous, rs.flowing, rs.paused = true, before.flowing, before.paused
+  rs.readableListening, rs.needReadable = before.readableListening, before.readableListening
   self._emitClose = false
   self.errored, self._peer, self._own, self.readableEnded = nil, nil, nil, false
   self.bytesRead, self._written = 0, 0

@@ -33,9 +33,7 @@ local function checkOptions(options)
   validate.table(options, "options")
   validate.optional(validate.number, options.keepAliveInitialDelay, "options.keepAliveInitialDelay", 0)
   validate.optional(validate.integer, options.highWaterMark, "options.highWaterMark", 0)
-  for _, name in ipairs{ "allowHalfOpen", "pauseOnConnect", "noDelay", "keepAlive" } do
-    validate.optional(validate.boolean, options[name], "options." .. name)
-  end
+  validate.flags(options, { "allowHalfOpen", "pauseOnConnect", "noDelay", "keepAlive" })
   local list = options.blockList
   if list ~= nil and (type(list) ~= "table" or type(list.check) ~= "function") then
     error(errors.argType("options.blockList", "an instance of BlockList", list), 0)
@@ -283,9 +281,7 @@ end
 
 local function requestFor(options)
   validate.optional(validate.integer, options.backlog, "options.backlog", 0, 2147483647)
-  for _, name in ipairs{ "exclusive", "reusePort", "ipv6Only", "readableAll", "writableAll" } do
-    validate.optional(validate.boolean, options[name], "options." .. name)
-  end
+  validate.flags(options, { "exclusive", "reusePort", "ipv6Only", "readableAll", "writableAll" })
   local backlog = options.backlog
   if backlog == nil or backlog == 0 then backlog = DEFAULT_BACKLOG end
   return {
@@ -315,10 +311,10 @@ local function listenWith(self, options)
     request.address, request.addressType, request.port = validate.string(options.path, "options.path"), -1, -1
     return open(self, request)
   end
-  if options.port == nil and options.host == nil then
+  if options.port == nil then
     error(errors.argValue("options", options, 'must have the property "port" or "path"'), 0)
   end
-  request.port = options.port == nil and 0 or validate.port(options.port, "options.port")
+  request.port = validate.port(options.port, "options.port")
   local host = validate.optional(validate.string, options.host, "options.host")
   if host and host ~= "" then return openHost(self, request, host) end
   request.addressType = 4

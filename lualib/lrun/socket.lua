@@ -14,6 +14,7 @@ local validate = require("lrun.validate")
 local nextTick = process.nextTick
 local Duplex = stream.Duplex
 local push = stream.Readable.push
+local write = stream.Writable.write
 
 --- Event lookup(err: Error?, address: string?, family: integer?, host: string)
 --- Event connect()
@@ -138,6 +139,27 @@ function Socket:_write(data, callback)
     return callback(errors.system(code, "write"))
   end
   writeRest(self, handle, data, size, callback)
+end
+
+-- The peer has ended, and for that the socket has, too.
+local function refuseWrite(self, callback)
+  local err = errors.coded("EPIPE", "This socket has been ended by the other party")
+  if callback then nextTick(callback, err) end
+  self:destroy(err)
+  return false
+end
+
+--- Writes a string. False says: the high-water mark is passed, wait for `drain`. After the peer's end, without
+--- `allowHalfOpen`, it fails with EPIPE.
+---@param chunk string
+---@param encoding (string|fun(err: Error?))? accepted, changes nothing
+---@param callback fun(err: Error?)? once it was written
+---@return boolean more
+function Socket:write(chunk, encoding, callback)
+  if type(self) == "table" and self.writableEnded and self.readableEnded and not self.allowHalfOpen then
+    return refuseWrite(self, type(encoding) == "function" and encoding or callback)
+  end
+  return write(self, chunk, encoding, callback)
 end
 
 function Socket:_writev(chunks, callback) return self:_write(table.concat(chunks), callback) end
@@ -306,6 +328,7 @@ end
 ---@return self
 function Socket:setTimeout(ms, callback)
   validate.number(ms, "msecs", 0)
+  if ms == math.huge then error(errors.outOfRange("msecs", "a finite number", ms), 0) end
   if callback ~= nil then validate.func(callback, "callback") end
   if self.destroyed then return self end
   self.timeout = ms
@@ -499,12 +522,17 @@ function Socket:_onConnected()
   end
 end
 
+local FLAGS = { "allowHalfOpen", "readable", "writable", "noDelay", "keepAlive" }
+
 --- Makes a socket: unconnected, or around a luv handle or a descriptor, which it then owns. Source: Node 20.
 ---@param options SocketOptions? `readable`, `writable`: false closes that side
 function Socket:initialize(options)
   if type(options) == "number" then options = { fd = options } end
   if options == nil then options = {} end
   validate.table(options, "options")
+  validate.flags(options, FLAGS)
+  validate.optional(validate.number, options.keepAliveInitialDelay, "options.keepAliveInitialDelay", 0)
+  if options.objectMode then error(errors.argValue("options.objectMode", true, "is not supported"), 0) end
   local handle = handleOf(options)
   Duplex.initialize(self, {
     allowHalfOpen = options.allowHalfOpen == true, readable = options.readable, writable = options.writable,
@@ -536,6 +564,6 @@ end
 ---@return self
 function Socket:connect(...) return require("lrun.connect").connect(self, ...) end
 
-calls.methods(Socket, "socket")
+calls.methods(Socket, "socket", { write = true })
 
 return Socket

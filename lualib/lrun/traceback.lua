@@ -124,14 +124,14 @@ function traceback.format(frames)
   return table.concat(shown, "\n")
 end
 
---- The user's frames in a text that debug.traceback made.
+--- The frames in the `stack` of an error object.
 ---@param text string
 ---@return table[] frames
 function traceback.parse(text)
   local frames = {}
   for line in text:gmatch("[^\n]+") do
     local path, number = line:match("^\t(.-):(%d+): in ")
-    if path and not path:find("^lrun:") and not path:find("^%[") then
+    if path then
       frames[#frames + 1] = { text = line:sub(2), source = "@" .. path, path = path, line = tonumber(number) }
     end
   end

@@ -36,13 +36,11 @@ function validate.integer(value, name, min, max)
   return value
 end
 
---- A port as a number or numeric string; returns the number.
-function validate.port(value, name)
+--- A port as a number or numeric string; returns the number. `min` is 0 unless given.
+function validate.port(value, name, min)
   local port = type(value) == "number" and value or type(value) == "string" and value:find("%S") and tonumber(value)
-  if not port or port ~= math.floor(port) or port < 0 or port > 65535 then
-    error(errors.coded("ERR_SOCKET_BAD_PORT",
-      ("%s should be >= 0 and < 65536. Received %s."):format(name, type(value) == "string" and ("type string ('%s')"):format(value)
-        or ("type %s (%s)"):format(type(value), tostring(value)))), 0)
+  if not port or port ~= math.floor(port) or port < (min or 0) or port > 65535 then
+    error(errors.badPort(name, min == 1 and "> 0" or ">= 0", value), 0)
   end
   return port
 end
@@ -59,6 +57,15 @@ end
 function validate.optional(check, value, name, ...)
   if value == nil then return nil end
   return check(value, name, ...)
+end
+
+--- Options that are true, false or not given.
+---@param options table
+---@param names string[]
+function validate.flags(options, names)
+  for _, name in ipairs(names) do
+    if options[name] ~= nil then validate.boolean(options[name], "options." .. name) end
+  end
 end
 
 return validate

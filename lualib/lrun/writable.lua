@@ -258,6 +258,14 @@ local function write(self, ws, chunk, callback)
   return more and not self._failed and not self.destroyed
 end
 
+-- The callback, which may stand in the place of an encoding, or false.
+local function callbackOf(encoding, callback)
+  if type(encoding) == "function" then return encoding end
+  if encoding ~= nil and type(encoding) ~= "string" then error(errors.argType("encoding", "string or function", encoding), 0) end
+  if callback ~= nil and type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
+  return callback or false
+end
+
 --- Writes a string. False says: the high-water mark is passed, wait for `drain`.
 ---@param chunk string
 ---@param encoding (string|fun(err: any?))? accepted, changes nothing
@@ -266,9 +274,7 @@ end
 function Writable:write(chunk, encoding, callback)
   local ws = type(self) == "table" and self._ws
   if not ws then calls.needsColon("stream", "write") end
-  if type(encoding) == "function" then callback = encoding end
-  if callback ~= nil and type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
-  return (write(self, ws, chunk, callback or false))
+  return (write(self, ws, chunk, callbackOf(encoding, callback)))
 end
 
 --- Writes a last string, if given; `finish` is emitted once everything was written. Node's `end`.
@@ -278,8 +284,7 @@ end
 ---@return self
 function Writable:finish(chunk, encoding, callback)
   if type(chunk) == "function" then chunk, encoding, callback = nil, nil, chunk end
-  if type(encoding) == "function" then callback = encoding end
-  if callback ~= nil and type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
+  callback = callbackOf(encoding, callback)
   local ws, err = self._ws, nil
   if chunk ~= nil then
     local _

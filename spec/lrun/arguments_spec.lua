@@ -1,9 +1,14 @@
 -- Whatever a function is called with, it either works or throws an error object that is worded for its user; it never
 -- fails somewhere inside.
+local abort = require("abort")
 local dgram = require("dgram")
 local errors = require("errors")
+local events = require("events")
+local json = require("json")
 local net = require("net")
+local path = require("path")
 local stream = require("stream")
+local timers = require("timers")
 
 local NIL = {}
 local VALUES = {
@@ -55,8 +60,8 @@ local function quiet(object)
 end
 
 describe("wrong arguments", function()
-  it("never break the functions of net, stream and dgram", function()
-    for label, module in pairs{ net = net, stream = stream, dgram = dgram } do
+  it("never break the functions of the modules that act on nothing but what they are given", function()
+    for label, module in pairs{ net = net, stream = stream, dgram = dgram, path = path, json = json, timers = timers } do
       for name, f in pairs(module) do
         if type(f) == "function" then tryAll(label .. "." .. name, f) end
       end
@@ -75,6 +80,14 @@ describe("wrong arguments", function()
     tryMethods(net.Server, function() return quiet(net.Server:new()) end)
     tryMethods(net.BlockList, function() return net.BlockList:new() end)
     tryMethods(dgram.Socket, function() return quiet(dgram.createSocket("udp4")) end)
+  end)
+
+  it("never break a method of an emitter, a signal or a timer", function()
+    tryMethods(events.EventEmitter, function() return quiet(events.EventEmitter:new()) end)
+    tryMethods(abort.AbortController, function() return quiet(abort.AbortController:new()) end)
+    for _, start in ipairs{ timers.setTimeout, timers.setImmediate } do
+      tryMethods(getmetatable(start(function() end)), function() return start(function() end) end)
+    end
   end)
 
   it("never break a method of a stream", function()
