@@ -218,7 +218,7 @@ function stream.pipeline(...)
   local function settled(err)
     if err ~= nil and failure == nil then
       failure = err
-      for _, each in ipairs(streams) do if not isDone(each) then each:destroy() end end
+      for _, each in ipairs(streams) do if not isDone(each) then each:destroy(err) end end
     end
     open = open - 1
     if open == 0 and callback then callback(failure) end

@@ -371,8 +371,10 @@ describe("fs.createWriteStream", function()
 
   it("reports what cannot be written", function()
     local stream = fs.createWriteStream(at("no/a"))
-    stream:write("x")
+    local failed
+    stream:write("x", function(why) failed = why end)
     local err = event(stream, "error")
+    assert.equal(err, failed)
     assert.equal(("ENOENT: no such file or directory, open '%s'"):format(at("no/a")), err.message)
     stream = fs.createWriteStream("/dev/full")
     stream:write("x")

@@ -115,6 +115,11 @@ describe("path", function()
     assert.equal("", path.format{})
   end)
 
+  it("joins and resolves nothing to here", function()
+    assert.equal(".", path.join())
+    assert.equal(process.cwd(), path.resolve())
+  end)
+
   it("has the separators", function()
     assert.equal("/", path.sep)
     assert.equal(":", path.delimiter)

@@ -341,6 +341,7 @@ describe("Duplex and Transform", function()
     end)
     assert.equal("sink", tostring(err))
     assert.is_true(source.destroyed and middle.destroyed)
+    assert.equal(err, source.errored)
   end)
 
   it("tells of an early close by finished", function()

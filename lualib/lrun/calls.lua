@@ -39,9 +39,9 @@ end
 function calls.functions(module, label, except)
   for name, f in pairs(module) do
     if type(f) == "function" and not name:find("^_") and not (except and except[name]) then
-      module[name] = function(first, ...)
-        if first ~= nil and rawequal(first, module) then fail(("call %s.%s(...) with a dot"):format(label, name)) end
-        return f(first, ...)
+      module[name] = function(...)
+        if rawequal((...), module) then fail(("call %s.%s(...) with a dot"):format(label, name)) end
+        return f(...)
       end
     end
   end

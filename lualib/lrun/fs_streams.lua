@@ -115,8 +115,9 @@ local function destroyStream(self, err, callback)
     self._afterBusy = function() destroyStream(self, err, callback) end
     return
   end
+  local held, fd = self._held, self.fd
   self._held = nil
-  local fd = self.fd
+  if held then held(err or errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed")) end
   if fd == nil or not self._autoClose then return callback(err) end
   self.fd = nil
   uv.fs_close(fd, function(text)
@@ -160,7 +161,7 @@ end
 
 function ReadStream:_read(size)
   if self.pending then
-    self._held = function() self:_read(size) end
+    self._held = function(err) if err == nil then self:_read(size) end end
     return
   end
   if self.destroyed or self._busy then return end
@@ -194,7 +195,9 @@ end
 
 function WriteStream:_write(data, callback)
   if self.pending then
-    self._held = function() self:_write(data, callback) end
+    self._held = function(err)
+      if err == nil then self:_write(data, callback) else callback(err) end
+    end
     return
   end
   if data == "" then return callback() end
