@@ -440,7 +440,8 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   bool done = json ? outbox_append(&ch->outbox, body, length, "\n", 1, fd)
                    : outbox_append(&ch->outbox, head, sizeof head, body, length, fd);
   if (!done) return UV_ENOMEM;
-  if (ch->writable && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
+  /* With a descriptor it waits for the end of the turn: who sends it has yet to let go of it. */
+  if (fd < 0 && ch->writable && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
   if (ch->outbox.head || ch->waits) schedule_flush(ch);
   return ch->outbox.queued < BACKLOG_MAX;
 }

@@ -352,14 +352,25 @@ static int close_some(lua_State *L, bool idle) {
 static int l_close_idle(lua_State *L) { return close_some(L, true); }
 static int l_close_all(lua_State *L) { return close_some(L, false); }
 
-/* release(conn) → the bytes behind the head; the handle is the caller's again. */
+static int push_rest(lua_State *L, const http_conn_t *conn) {
+  if (conn->rest != NULL) lua_pushlstring(L, conn->rest, conn->rest_len);
+  else lua_pushlstring(L, conn->in.data != NULL ? conn->in.data : "", conn->in.len);
+  return 1;
+}
+
+/* rest(conn) → the bytes behind the head; nil when it is closed */
+static int l_rest(lua_State *L) {
+  const http_conn_t *conn = conn_at(L, 1);
+  return conn->stream != NULL ? push_rest(L, conn) : 0;
+}
+
+/* release(conn) → the same; the handle is the caller's again. */
 static int l_release(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   if (conn->stream == NULL) return 0;
   conn->muted = true;
   http_conn_release(L, conn);
-  if (conn->rest != NULL) lua_pushlstring(L, conn->rest, conn->rest_len);
-  else lua_pushlstring(L, conn->in.data != NULL ? conn->in.data : "", conn->in.len);
+  push_rest(L, conn);
   http_buffer_free(&conn->in);
   return 1;
 }
@@ -418,6 +429,7 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"close", l_close},
                                        {"closeIdle", l_close_idle},
                                        {"closeAll", l_close_all},
+                                       {"rest", l_rest},
                                        {"release", l_release},
                                        {"sweep", l_sweep},
                                        {"counters", l_counters},

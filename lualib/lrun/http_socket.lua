@@ -38,7 +38,14 @@ function shared:setTimeout(ms, listener)
   return self
 end
 
--- The socket is about to be sent to another process: HTTP lets go of it.
+function shared:_unread() return core.rest(self._connection.c) or "" end
+
+function shared:_acceptedBy()
+  local connection = self._connection
+  return connection.counted and connection.server or self._server
+end
+
+-- The socket goes to another process: HTTP lets go of it.
 function shared:_surrender() socket.surrender(self._connection) end
 
 --- Puts an http connection and a socket together.

@@ -211,7 +211,6 @@ end
 ---@return boolean room
 ---@return Error? err
 function ipc.append(state, message, fd, callback)
-  checkMessage(message)
   local address = state.address
   if not address then return false, errors.coded("ERR_IPC_CHANNEL_CLOSED", "Channel closed") end
   local room
@@ -247,6 +246,7 @@ local function send(state, message, handle, options, callback)
   if not target.connected then
     return fail(target, errors.coded("ERR_IPC_CHANNEL_CLOSED", "Channel closed"), callback)
   end
+  checkMessage(message)
   local room, err
   if handle ~= nil then
     room, err = require("lrun.ipc_handles").send(state, message, handle, options or {}, callback)

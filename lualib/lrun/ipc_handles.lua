@@ -40,19 +40,20 @@ local function closeWhenWritten(handle)
   close(handle)
 end
 
+-- What the second result does is done once the message is queued: until then the socket is as it was.
 senders["net.Socket"] = function(state, envelope, socket, options)
-  if not socket._handle or socket.connecting then return nil end
-  if socket._surrender and not options.keepOpen then socket:_surrender() end
   local handle = socket._handle
-  local server = socket._server
+  if not handle or socket.connecting then return nil end
+  local server = socket:_acceptedBy()
   if server then
     envelope.key = require("lrun.ipc_sockets").sent(state, server)
   end
   if options.keepOpen then return handle end
-  local data
-  handle, data = socket:_detach()
-  if data ~= "" then envelope.rest = data end
+  local unread = socket:_unread()
+  if unread ~= "" then envelope.rest = unread end
   return handle, function()
+    if socket._surrender then socket:_surrender() end
+    socket:_detach()
     closeWhenWritten(handle)
     if server then server:_connectionClosed(handle) end
   end
@@ -85,11 +86,11 @@ end
 ---@return Error? err
 function handles.send(state, message, handle, options, callback)
   local envelope = { cmd = "NODE_HANDLE", type = typeOf(handle), msg = message }
-  local native, release = senders[envelope.type](state, envelope, handle, options)
+  local native, letGo = senders[envelope.type](state, envelope, handle, options)
   local fd = native and not uv.is_closing(native) and uv.fileno(native)
   if not fd then return ipc.append(state, message, nil, callback) end
   local room, err = ipc.append(state, envelope, fd, callback)
-  if release then release() end
+  if letGo and not err then letGo() end
   return room, err
 end
 

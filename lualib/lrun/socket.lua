@@ -229,6 +229,16 @@ function Socket:_destroy(err, callback)
   callback(err)
 end
 
+--- Internal: what was received and not yet read.
+function Socket:_unread()
+  local rs = self._rs
+  return table.concat(rs.chunks, "", rs.first, rs.last)
+end
+
+--- Internal: the server that counts this connection.
+---@return Server?
+function Socket:_acceptedBy() return self._server end
+
 --- Internal: stops reading and takes the handle out of the socket, which stays open without one, until `_attach`.
 ---@return userdata? handle
 ---@return string data received and not yet read
@@ -236,8 +246,7 @@ function Socket:_release()
   local handle = self._handle
   if not handle then return nil, "" end
   self:_stopReading()
-  local rs = self._rs
-  local data = table.concat(rs.chunks, "", rs.first, rs.last)
+  local rs, data = self._rs, self:_unread()
   rs.chunks, rs.first, rs.last, rs.length = {}, 1, 0, 0
   self._handle = nil
   return handle, data
@@ -260,18 +269,15 @@ end
 
 --- Internal: gives the handle away. The socket object closes; the handle stays open, and whoever takes it tells
 --- `socket._server` by `_connectionClosed(handle)` when the connection has ended where it went.
----@return userdata? handle
----@return string data received and not yet read
 function Socket:_detach()
-  local handle, data = self:_release()
-  if not handle then return nil, "" end
+  local handle = self:_release()
+  if not handle then return end
   stopTimer(self)
   self.destroyed, self.closed = true, true
   self._rs.ended = true
   writePending(self, handle)
   self:_failPending()
   nextTick(emitClose, self, false)
-  return handle, data
 end
 
 --- Destroys the socket once everything was written.
