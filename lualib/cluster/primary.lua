@@ -261,6 +261,9 @@ local function closeLane(worker)
   local place = places[worker]
   if not place then return end
   places[worker] = nil
+  for _, other in pairs(places) do
+    if other.replaces == worker then other.replaces = nil end
+  end
   if not place.lane then return end
   place.lane:close()
   redistribute()

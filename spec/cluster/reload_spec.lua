@@ -50,6 +50,21 @@ describe("cluster.reload", function()
     assert.same({ "fork 2", "ready 2", "drain 1", "exit 1", "done" }, phases)
   end)
 
+  it("keeps nothing of the workers that it has replaced", function()
+    cluster.start("http")
+    local gone = setmetatable({}, { __mode = "k" })
+    for _ = 1, 10 do
+      for _, worker in pairs(cluster.workers) do gone[worker] = true end
+      assert.is_nil((await(cluster.reload)))
+    end
+    clients.untilTrue(function()
+      collectgarbage()
+      local kept = 0
+      for _ in pairs(gone) do kept = kept + 1 end
+      return kept <= 5                          -- a stack, or compiled code, may still know some
+    end, "them to be collected")
+  end)
+
   it("replaces several at a time when asked to", function()
     for _ = 1, 4 do cluster.start("http") end
     local running, most = 0, 0
