@@ -1,6 +1,8 @@
 local child_process = require("child_process")
 local children = require("spec.support.children")
+local dgram = require("dgram")
 local net = require("net")
+local uv = require("luv")
 local once, ask = children.once, children.ask
 
 local version = child_process.spawnSync("node", { "--version" }).stdout
@@ -69,6 +71,34 @@ describe("a Lua parent of a Node child", function()
     assert.equal("given", message.text)
     assert.equal("from node", children.text(socket))
     child:disconnect()
+    once(child, "close")
+  end)
+
+  it("exchanges handles of the other kinds with it", function()
+    local child = fork("kinds")
+    local natives = { TCP = uv.new_tcp("inet"), UDP = uv.new_udp("inet"), Pipe = uv.new_pipe(false) }
+    natives.UDP:bind("127.0.0.1", 0)
+    local pair = uv.socketpair()
+    natives.Pipe:open(pair[1])
+    for name, handle in pairs(natives) do
+      local got, back = ask(child, "", handle)
+      assert.same({ name, uv.handle_get_type(handle) }, { got, uv.handle_get_type(back) })
+      handle:close()
+      back:close()
+    end
+    local rest = uv.new_pipe(false)
+    rest:open(pair[2])
+    rest:close()
+    for _, kind in ipairs{ "udp4", "udp6" } do
+      local socket = dgram.createSocket(kind)
+      socket:bind(0)
+      once(socket, "listening")
+      local _, back = ask(child, "", socket)
+      assert.same({ kind, socket:address() }, { back.type, back:address() })
+      socket:close()
+      back:close()
+    end
+    child:kill()                     -- its own copies keep it alive
     once(child, "close")
   end)
 
