@@ -90,7 +90,7 @@ local function waitUntil(self, what, ms, condition)
       timer:close()
       resume(value)
     end
-    timer = timers.setTimeout(function() settle(false) end, ms or 5000)
+    timer = timers.setTimeout(function() settle(false) end, ms or 15000)
     self._waiting = function()
       met = condition()
       if met then settle(true) end
