@@ -18,6 +18,7 @@ local inspect = {}
 
 local DEFAULTS = { depth = 2, colors = false, breakLength = 80, maxLength = 100, maxStringLength = 10000, showHidden = false }
 local ENTRY_BUDGET = 20000          -- entries of all tables together: what is shared is shown again each time
+local DEPTH_LIMIT = 500             -- whatever `depth` says: each level takes a piece of the stack
 
 local STYLES = {
   string = "32", number = "33", boolean = "33", ["nil"] = "1", ["function"] = "36", special = "36", cdata = "33",
@@ -35,7 +36,7 @@ end
 
 -- Strings -------------------------------------------------------------------------------------------------------------
 
-local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\\"] = "\\\\", ["\27"] = "\\27" }
+local ESCAPES = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ["\\"] = "\\\\" }
 
 -- The length of the UTF-8 character that starts at `i`, or nil when there is none.
 local function utf8Length(text, i)
@@ -99,6 +100,12 @@ local function formatFunction(f)
   return ("<function: %s:%d>"):format(info.short_src, info.linedefined)
 end
 
+-- Of a value whose own conversion fails, the type.
+local function safeText(value)
+  local ok, text = pcall(tostring, value)
+  return ok and type(text) == "string" and text or type(value)
+end
+
 local function isNull(value)
   local json = package.loaded["lrun.json"] or package.loaded.cjson
   return json ~= nil and value == json.null
@@ -114,13 +121,12 @@ local leaves = {
     return paint(state, "thread", ("<%s, %s>"):format(tostring(value), coroutine.status(value)))
   end,
   cdata = function(state, value)
-    local text = tostring(value)
+    local text = safeText(value)
     return paint(state, "cdata", text:find("^cdata<") and "<" .. text .. ">" or text)
   end,
   userdata = function(state, value)
     if isNull(value) then return paint(state, "nil", "json.null") end
-    local ok, text = pcall(tostring, value)
-    return paint(state, "userdata", ("<%s>"):format(ok and text or "userdata"))
+    return paint(state, "userdata", "<" .. safeText(value) .. ">")
   end,
 }
 
@@ -136,10 +142,12 @@ local function field(t, name)
   return type(value) == "string" and value ~= "" and value or nil
 end
 
+local function nameOf(class) return field(class, "name") or field(class, "__name") end
+
 -- A class is its instances' metatable and has a name.
 local function classOf(value)
   local meta = metatableOf(value)
-  return meta and (field(meta, "name") or field(meta, "__name")) and meta or nil
+  return meta and nameOf(meta) and meta or nil
 end
 
 local function isClass(value)
@@ -157,7 +165,7 @@ local function before(a, b)
   local rankA, rankB = RANKS[type(a)] or 4, RANKS[type(b)] or 4
   if rankA ~= rankB then return rankA < rankB end
   if rankA == 1 or rankA == 2 then return a < b end
-  return tostring(a) < tostring(b)
+  return ("%p"):format(a) < ("%p"):format(b)
 end
 
 -- How many entries from 1 on have no hole between them.
@@ -172,7 +180,7 @@ local function formatKey(state, key)
     if key:find("^[%a_][%w_]*$") and not KEYWORDS[key] then return key end
     return "[" .. paint(state, "string", quote(key)) .. "]"
   end
-  if type(key) == "table" then return ("[<%s>]"):format((tostring(key):gsub("^%S+: ", "table: "))) end
+  if type(key) == "table" then return ("[<table: %p>]"):format(key) end
   return "[" .. (leaves[type(key)](state, key)) .. "]"
 end
 
@@ -180,16 +188,24 @@ local function isHiddenKey(key) return type(key) == "string" and key:find("^_") 
 
 local ERROR_FIELDS_SHOWN_ELSEWHERE = { message = true, stack = true }
 
--- The keys beside the sequence, sorted, and what they hold (an iterator of the table's own may make it up).
+-- What a table holds as its own `__pairs` tells it, which may make it up, without end.
+local function entriesByPairs(t, iterate)
+  local values, count = {}, 0
+  local ok = pcall(function()
+    for key, value in iterate(t) do
+      values[key], count = value, count + 1
+      if count == ENTRY_BUDGET then break end
+    end
+  end)
+  return ok and values or t
+end
+
+-- The keys beside the sequence, sorted, and what they hold.
 local function otherKeys(state, t, length, class)
   local keys, values = {}, t
   local meta = metatableOf(t)
   local iterate = meta and rawget(meta, "__pairs")
-  if type(iterate) == "function" then
-    values = {}
-    local ok = pcall(function() for key, value in iterate(t) do values[key] = value end end)
-    if not ok then values = t end
-  end
+  if type(iterate) == "function" then values = entriesByPairs(t, iterate) end
   local failed = isError(t)
   for key in next, values do
     local inSequence = type(key) == "number" and key >= 1 and key <= length and key == math.floor(key)
@@ -304,7 +320,7 @@ local function entriesOf(state, t, class, level, indent)
   local meta = metatableOf(t)
   if meta and (state.showHidden or not class and not rawget(meta, "__pairs")) then
     texts[#texts + 1] = paint(state, "special", "<metatable>") .. " = " ..
-      (class and "<" .. class.name .. ">" or format(state, meta, level + 1, indent + 2, indent + 16))
+      (class and "<" .. nameOf(class) .. ">" or format(state, meta, level + 1, indent + 2, indent + 16))
   end
   return texts, #keys == 0 and length > 0, numeric
 end
@@ -321,9 +337,9 @@ local function layout(state, prefix, texts, list, numeric, indent, column)
   return prefix .. "{\n" .. margin .. table.concat(lines, separator .. margin) .. "\n" .. (" "):rep(indent) .. "}"
 end
 
-local function ownText(t, class)
+local function ownText(t)
   local meta = metatableOf(t)
-  local convert = not class and meta and rawget(meta, "__tostring")
+  local convert = meta and not isError(t) and rawget(meta, "__tostring")
   if type(convert) ~= "function" then return end
   local ok, text = pcall(convert, t)
   return ok and type(text) == "string" and text or nil
@@ -334,7 +350,7 @@ local function prefixOf(state, t, class)
     local name = field(t, "name") or "Error"
     return paint(state, "error", ("[%s: %s]"):format(name, tostring(rawget(t, "message")))), true
   end
-  if class then return (field(class, "name") or field(class, "__name")) .. " " end
+  if class then return nameOf(class) .. " " end
   return ""
 end
 
@@ -353,10 +369,10 @@ local function formatTable(state, t, level, indent, column)
     return paint(state, "special", "<class " .. t.name .. (parent and ": " .. parent or "") .. ">")
   end
   local class = classOf(t)
-  local text = ownText(t, class)
+  local text = ownText(t)
   if text then return text end
   local prefix, failed = prefixOf(state, t, class)
-  if level > state.depth then
+  if level > state.depth or level > DEPTH_LIMIT then
     if failed then return prefix end
     return next(t) == nil and prefix .. "{}" or prefix .. "{" .. paint(state, "special", "...") .. "}"
   end

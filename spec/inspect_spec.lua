@@ -22,7 +22,7 @@ describe("inspect", function()
     shows([["\x00\x01\xFF"]], "\0\1\255")
     shows('"Grüße €"', "Grüße €")
     shows([["\xC3(\xED\xA0\x80"]], "\195(\237\160\128")
-    for _, text in ipairs{ "a\0b\200\n\27[31m", "\"'", ("x"):rep(300), "€\255" } do
+    for _, text in ipairs{ "a\0b\200\n\27[31m\0275", "\"'", ("x"):rep(300), "€\255" } do
       assert.equal(text, loadstring("return " .. inspect(text))())
     end
   end)
@@ -40,6 +40,9 @@ describe("inspect", function()
     shows("{ a = { b = { c = {...} } } }", { a = { b = { c = { d = 1 } } } })
     shows("{ a = {...} }", { a = { 1 } }, { depth = 0 })
     shows("{ a = { b = { c = { d = 1 } } } }", { a = { b = { c = { d = 1 } } } }, { depth = math.huge })
+    local deep = {}
+    for _ = 1, 100000 do deep = { deep } end
+    assert.truthy(inspect(deep, { depth = math.huge }):find("{...}", 1, true))
   end)
 
   it("marks tables inside themselves", function()
@@ -107,13 +110,23 @@ describe("inspect", function()
   it("shows metatables of plain tables, and uses __tostring and __pairs", function()
     shows("{ x = 1, <metatable> = { __index = { y = 2 } } }", setmetatable({ x = 1 }, { __index = { y = 2 } }))
     shows("me", setmetatable({}, { __tostring = function() return "me" end }))
+    shows("me", setmetatable({}, { __name = "Class", __tostring = function() return "me" end }))
+    shows("Class { _a = 1, <metatable> = <Class> }", setmetatable({ _a = 1 }, { __name = "Class" }), { showHidden = true })
     assert.truthy(inspect(setmetatable({ 7 }, { __tostring = function() error("no") end })):find("^{%s+7,"))
     shows("{ a = 1 }", setmetatable({}, { __pairs = function() return next, { a = 1 }, nil end }))
     assert.truthy(inspect(process.env):find("PATH = ", 1, true))
   end)
 
-  it("survives objects that hide their metatable", function()
+  it("survives what resists", function()
     shows("{ 1, <metatable> = { __metatable = false } }", setmetatable({ 1 }, { __metatable = false }))
+    local function refuse() error("no") end
+    local hostile = setmetatable({}, { __tostring = refuse, __index = refuse, __eq = refuse, __lt = refuse, __len = refuse })
+    local another = setmetatable({}, getmetatable(hostile))
+    assert.truthy(inspect{ [hostile] = 1, [another] = 2 }:find("^{ %[<table: 0x%x+>%] = %d, %[<table: 0x%x+>%] = %d }$"))
+    local ffi = require("ffi")
+    shows("cdata", ffi.metatype("struct { int refuses; }", { __tostring = refuse })())
+    local endless = setmetatable({}, { __pairs = function() return function(_, n) return n + 1, true end, nil, 0 end })
+    assert.truthy(inspect(endless):find("... %d+ more\n}$"))
   end)
 
   it("shows functions, coroutines and C's values", function()
