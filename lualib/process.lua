@@ -266,8 +266,12 @@ end
 
 local function stream(name) return function() return require("lrun.stdio")[name]() end end
 
-local computed = {                  -- made when first asked for, then kept
-  stdin = stream("stdin"), stdout = stream("stdout"), stderr = stream("stderr"),
+local streams = { stdin = stream("stdin"), stdout = stream("stdout"), stderr = stream("stderr") }
+
+local computed = {
+  title = function() return uv.get_process_title() end,
+  ppid = function() return uv.os_getppid() end,
+  exitCode = function() return exitCode end,
   version = function() return "v" .. host.versions().lrun end,
   versions = host.versions,
   execPath = function() return uv.exepath() end,
@@ -297,19 +301,18 @@ process.env = env
 process.argv = {}
 process.execArgv = {}
 
+local CHANGES = { title = true, ppid = true, exitCode = true } -- the rest is made when first asked for, then kept
+
 return setmetatable(process, {
   name = "process",
+  __getters = computed,             -- what the prompt shows and completes …
+  __lazy = streams,                 -- … and only completes: looking must not open them
   __index = function(self, key)
-    if key == "title" then return uv.get_process_title() end
-    if key == "exitCode" then return exitCode end
-    if key == "ppid" then return uv.os_getppid() end
-    local compute = computed[key]
-    if compute then
-      local value = compute()
-      rawset(self, key, value)
-      return value
-    end
-    return EventEmitter[key]
+    local compute = computed[key] or streams[key]
+    if not compute then return EventEmitter[key] end
+    local value = compute()
+    if not CHANGES[key] then rawset(self, key, value) end
+    return value
   end,
   __newindex = function(self, key, value)
     if key == "title" then

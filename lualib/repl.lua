@@ -44,7 +44,11 @@ end
 
 -- Evaluating ----------------------------------------------------------------------------------------------------------
 
-local function isIncomplete(err) return err:find("near '<eof>'$") ~= nil end
+-- A quoted string ends with its line, unless a backslash carries it on.
+local function isIncomplete(err, source)
+  if not err:find("near '<eof>'$") then return false end
+  return not err:find("unfinished string", 1, true) or source:sub(-1) == "\\"
+end
 
 -- Text only: what starts with an escape is no bytecode here.
 local function loadText(source, name) return load(source, name, "t") end
@@ -54,11 +58,11 @@ local function compile(source)
   local expression = source:match("^%s*=(.*)$") or source
   local chunk, err = loadText("return " .. expression, CHUNK_NAME)
   if chunk then return chunk end
-  if isIncomplete(err) then return nil, err, true end
+  if isIncomplete(err, source) then return nil, err, true end
   if expression ~= source then return nil, err, false end
   chunk, err = loadText(source, CHUNK_NAME)
   if chunk then return chunk end
-  return nil, err, isIncomplete(err)
+  return nil, err, isIncomplete(err, source)
 end
 
 local function remember(value)

@@ -71,9 +71,9 @@ void vm_run_exit_hooks(vm_t *vm) {
 }
 
 #ifdef LRUN_SANITIZE
-/* The leak checker does not look into LuaJIT's own arenas; what only Lua objects point to would seem lost. Nor
- * does it follow the trace compiler's pointers to before the start of its buffers: all of LuaJIT's memory is
- * taken as in use, together with what it points to. */
+/* The leak checker does not look into LuaJIT's own arenas; what only Lua objects point to would seem lost.
+ * Nor does it follow the trace compiler's pointers to before the start of its buffers: all of LuaJIT's memory
+ * is taken as in use, together with what it points to. */
 static void *sanitized_alloc(void *ud, void *ptr, size_t old_size, size_t size) {
   (void)ud;
   (void)old_size;

@@ -66,8 +66,8 @@ local function fieldsOf(value, methodsOnly)
     local class = type(index) == "table" and index or type(index) == "function" and rawget(meta, "__getters") and meta
     if type(class) ~= "table" then break end
     addKeys(names, class, value, methodsOnly)
-    if not methodsOnly and type(rawget(class, "__getters")) == "table" then
-      for key in next, rawget(class, "__getters") do names[#names + 1] = key end
+    for _, computed in ipairs(methodsOnly and {} or { "__getters", "__lazy" }) do
+      for key in next, rawget(class, computed) or {} do names[#names + 1] = key end
     end
     meta = metatableOf(class)
   end
