@@ -54,6 +54,7 @@ static void add_step(reader_t *reader, const char *kind, const char *value) {
 /* The value of an option: the rest of its argument, or the next one; NULL when there is none. */
 static const char *option_value(reader_t *reader, const char *attached) {
   if (attached && *attached) return attached;
+  if (attached && attached[-1] == '=') return NULL;
   if (reader->at + 1 >= reader->argc) return NULL;
   return reader->argv[++reader->at];
 }

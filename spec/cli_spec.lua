@@ -98,7 +98,7 @@ describe("the command line", function()
     for _, case in ipairs{
       { "option '-e' needs a value", "-e" }, { "option '-p' needs a value", "-p" }, { "option '-l' needs a value", "-l" },
       { "option '-c' needs a value", "-c" }, { "option '-j' needs a value", "-j" },
-      { "option '--title' needs a value", "--title" }, { "option '--completion' needs a shell", "--completion" },
+      { "option '--title' needs a value", "--title" }, { "option '--title' needs a value", "--title=", "x" }, { "option '--completion' needs a shell", "--completion" },
       { "unknown option '--nope'", "--nope" }, { "unknown option '-q'", "-q" }, { "unknown option '-ix'", "-ix" },
       { "unknown option '--titles'", "--titles" },
       { "cannot stand beside", "-c", "x.lua", "-e", "1" }, { "cannot stand beside", "-i", "-c", "x.lua" },
@@ -195,6 +195,14 @@ await.all{ function() work() return 1 end }
     assert.equal(("%s:4: no\nstack traceback:\n\t%s:4: in function <%s:4>\n\t(lrun: events)\n\t%s:7: in function 'work'\n"):format(
       place, place, place, place) .. ("\t%s:10: in function <%s:10>\n\t(awaited from)\n\t%s:10: in main chunk\n"):format(
       place, place, place), err)
+  end)
+
+  it("has a frame for what C called, and takes no address for a file", function()
+    local err = fails(1, "script.lua:1: no", { script("local function compare() error('no') end\ntable.sort({ 2, 1 }, compare)") })
+    assert.equal(("%s:1: no\nstack traceback:\n\t%s:1: in a function that C called\n\t%s:2: in main chunk\n"):gsub("%%s",
+      folder .. "/script.lua"), err)
+    err = fails(1, "script.lua:1: 127.0.0.1:80: refused", { script("error('127.0.0.1:80: refused', 0)") })
+    assert.is_nil(err:find("that C called", 1, true))
   end)
 
   it("shortens a deep recursion", function()

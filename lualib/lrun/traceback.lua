@@ -79,14 +79,28 @@ function traceback.frames(co)
   return frames
 end
 
---- An error of the virtual machine leaves no line in the frame it happened in, but in its message.
+-- Whether the frames tell of a place.
+local function contains(frames, path, line)
+  for _, frame in ipairs(frames) do
+    if frame.path == path and frame.line == line then return true end
+  end
+  return false
+end
+
+--- What only an error's message tells: the line of a frame that the virtual machine left without one, and the frame of a
+--- function that C called (a comparison of table.sort), which is gone when the error has passed C.
 ---@param frames table[]
 ---@param path string
 ---@param line integer
-function traceback.setLine(frames, path, line)
+function traceback.addPlace(frames, path, line)
   local first = frames[1]
-  if not first or first.path ~= path or first.line > 0 then return end
-  first.line, first.text = line, ("%s:%d%s"):format(path, line, first.text:sub(#path + 1))
+  if not first then return end
+  if first.path == path and first.line <= 0 then
+    first.line, first.text = line, ("%s:%d%s"):format(path, line, first.text:sub(#path + 1))
+  elseif not contains(frames, path, line) then
+    table.insert(frames, 1, { text = ("%s:%d: in a function that C called"):format(path, line), source = "@" .. path, path = path,
+      line = line })
+  end
 end
 
 --- The first frame that is the user's.

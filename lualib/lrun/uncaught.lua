@@ -35,11 +35,19 @@ local function fields(err, colors)
   return ok and text or nil
 end
 
--- "file.lua:12: …" → the file and the line
-local function placeIn(text)
+-- "file.lua:12: …" → the file and the line. An address and a port look alike: a file is in a frame, or is there.
+local function placeIn(text, frames)
   local path, line = text:match("^([^\n]-):(%d+): ")
-  return path, tonumber(line)
+  if not path then return nil end
+  for _, frame in ipairs(frames) do
+    if frame.path == path then return path, tonumber(line) end
+  end
+  local stat = require("luv").fs_stat(path)
+  if stat and stat.type == "file" then return path, tonumber(line) end
 end
+
+-- The runtime's own places tell a user nothing.
+local function withoutRuntimePlace(text) return (text:gsub("^lrun:[%w_/]+%.lua:%d+: ", "")) end
 
 --- The report on an error: message with the user's file and line, the source line on a terminal, the fields of an error
 --- object, the traceback.
@@ -53,15 +61,15 @@ function uncaught.describe(coroutine, err, options)
   local frames = traceback.taken(err) or traceback.frames(coroutine)
   local stack = type(err) == "table" and rawget(err, "stack")
   if #frames == 0 and errors.isError(err) and type(stack) == "string" then frames = traceback.parse(stack) end
-  local text, place = message(err), traceback.place(frames)
+  local text, place = withoutRuntimePlace(message(err)), traceback.place(frames)
   local path, line
-  if type(err) == "string" then path, line = placeIn(text) end
-  if path then traceback.setLine(frames, path, line) end
+  if type(err) == "string" then path, line = placeIn(text, frames) end
+  if path then traceback.addPlace(frames, path, line) end
   if not path then
     if place then
       path, line = place.path, place.line
       text = ("%s:%d: %s"):format(path, line, text)
-    elseif type(err) ~= "string" and not options.short then
+    elseif not options.short then
       text = "lrun: " .. text
     end
   end
