@@ -1,6 +1,6 @@
 --- Replaces the workers one after another without a dropped request. Owns the timers of the replacements that run, not
 --- the workers. One replacement: fork -> the new one is ready -> the old one gets no more connections and drains ->
---- it ends by itself, by SIGTERM, or by SIGKILL. A new one that fails stops the reload; the old ones go on.
+--- it ends by itself, by SIGTERM, or by SIGKILL. A new one that fails stops the reload; the old ones that are left go on.
 local errors = require("errors")
 local timers = require("timers")
 local validate = require("lrun.validate")
@@ -29,6 +29,13 @@ local function readOptions(options)
   end })
 end
 
+local function failureOf(worker, reason, old, cause)
+  local consequence = old and ("; worker %d goes on"):format(old.id) or ""
+  return errors.coded("ERR_CLUSTER_RELOAD", ("worker %d %s%s"):format(worker.id, reason, consequence), { cause = cause })
+end
+
+local function endOf(code, signal) return signal or "code " .. tostring(code) end
+
 -- Calls done() or done(err) once: when the new worker can take over, or will not.
 local function whenReady(cluster, primary, worker, old, options, done)
   local timer, grace
@@ -47,8 +54,7 @@ local function whenReady(cluster, primary, worker, old, options, done)
 
   local function failure(reason, cause)
     worker.exitedAfterDisconnect = true       -- nobody shall replace it: the old one goes on
-    finish(errors.coded("ERR_CLUSTER_RELOAD", ("worker %d %s; worker %d goes on"):format(worker.id, reason, old.id),
-      { cause = cause }))
+    finish(failureOf(worker, reason, old, cause))
   end
 
   function onMessage(message)
@@ -63,7 +69,7 @@ local function whenReady(cluster, primary, worker, old, options, done)
     if not options.waitReady and not primary.listens(old) then finish() end
   end
   function onExit(code, signal)
-    failure(("ended before it was ready (%s)"):format(signal or "code " .. tostring(code)))
+    failure(("ended before it was ready (%s)"):format(endOf(code, signal)))
   end
   function onError(err) failure("could not be started: " .. tostring(err), err) end
 
@@ -118,7 +124,7 @@ local function replace(cluster, primary, old, options, done)
     cluster:emit("reload", "drain", old)
     drain(old, primary, options, function()
       cluster:emit("reload", "exit", old)
-      done()
+      done(nil, worker)
     end)
   end)
 end
@@ -130,6 +136,16 @@ local function toReplace(cluster)
   end
   table.sort(list, function(a, b) return a.id < b.id end)
   return list
+end
+
+-- Why the new version is not to be trusted with more: one of its workers was ready, took over, and ended.
+local function lost(replacements)
+  for _, worker in ipairs(replacements) do
+    if worker:isDead() and not worker.exitedAfterDisconnect then
+      local child = worker.process
+      return failureOf(worker, ("ended after it was ready (%s)"):format(endOf(child.exitCode, child.signalCode)))
+    end
+  end
 end
 
 local callbacks     -- of the reload that runs
@@ -156,15 +172,17 @@ function reload.run(cluster, primary, options, callback)
   end
   callbacks = { callback }
   local queue = toReplace(cluster)
-  local running, failed = 0, nil
+  local running, replacements, failed = 0, {}, nil
   local function step()
+    failed = failed or lost(replacements)
     while not failed and running < options.parallel and #queue > 0 do
       local old = table.remove(queue, 1)
       if not old:isDead() and old:isConnected() and not old.exitedAfterDisconnect then
         running = running + 1
-        replace(cluster, primary, old, options, function(err)
+        replace(cluster, primary, old, options, function(err, worker)
           running = running - 1
           failed = failed or err
+          replacements[#replacements + 1] = worker
           step()
         end)
       end

@@ -120,6 +120,22 @@ describe("cluster.reload", function()
     assert.same({}, load.problems)
   end)
 
+  it("stops when a new worker ends that had taken over, and keeps the old ones that are left", function()
+    local _, port = cluster.start("hold")
+    local held = clients.connect(port)
+    clients.untilTrue(function() return cluster.metrics()[1].accepted == 1 end, "the only worker to have it")
+    local second = cluster.start("hold")
+    cluster:on("reload", function(phase, worker)
+      if phase ~= "ready" then return end
+      worker:kill("SIGKILL")
+      worker:once("exit", function() held:write("close") end)    -- until then the old one cannot end
+    end)
+    local err = await(cluster.reload)
+    assert.equal("ERR_CLUSTER_RELOAD", err.code)
+    assert.equal("worker 3 ended after it was ready (SIGKILL)", err.message)
+    assert.same({ second.id }, ids(cluster))
+  end)
+
   it("keeps the old worker when the new one does not listen in time", function()
     local old = cluster.start("http")
     local fork = cluster.fork
