@@ -9,9 +9,13 @@
 #include "errors.h"
 #include "modules.h"
 #include "vm.h"
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+enum { OLD_KERNEL_LOOKS_TO = 64 }; /* no gap between open descriptors below this ends the search for more */
 
 typedef struct child {
   uv_process_t
@@ -94,6 +98,19 @@ void spawn_read_plan(lua_State *L, int index, uv_process_options_t *options) {
   lua_pop(L, 1);
 }
 
+/* Files of io.open and io.popen, what C modules opened and what we were started with are not closed on exec by
+ * themselves: a child would hold them, and hold up the end of whatever is on their other side. Done as late as
+ * this because any of them may be new. */
+static void close_all_on_exec(void) {
+  if (close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
+  for (int fd = STDERR_FILENO + 1; fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 || fd < OLD_KERNEL_LOOKS_TO; fd++) {}
+}
+
+int spawn_process(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *options) {
+  close_all_on_exec();
+  return uv_spawn(loop, process, options);
+}
+
 /* Asynchronous children
  * --------------------------------------------------------------------------------------- */
 
@@ -137,7 +154,7 @@ static int l_start(lua_State *L) {
   child->self = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushvalue(L, 2);
   child->on_exit = luaL_ref(L, LUA_REGISTRYINDEX);
-  int rc = uv_spawn(vm_loop(child->vm), &child->process, &options);
+  int rc = spawn_process(vm_loop(child->vm), &child->process, &options);
   if (rc < 0) {
     child_close(child);
     lua_pushnil(L);

@@ -23,6 +23,9 @@ void spawn_read_plan(lua_State *L, int index, uv_process_options_t *options);
 /* The slot's number in the plan: a descriptor, SPAWN_IGNORE or SPAWN_PIPE. */
 int spawn_slot(lua_State *L, int index, int slot);
 
+/* uv_spawn, for a child that gets the descriptors of its slots and no others. */
+int spawn_process(uv_loop_t *loop, uv_process_t *process, const uv_process_options_t *options);
+
 /* sync(plan) → result: see spawn_sync.c. */
 int spawn_sync(lua_State *L);
 

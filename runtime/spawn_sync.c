@@ -147,7 +147,7 @@ static void open_slots(lua_State *L, run_t *run, uv_process_options_t *options) 
 static void start(run_t *run, uv_process_options_t *options, double timeout) {
   run->process.data = run;
   options->exit_cb = on_exit_status;
-  int rc = uv_spawn(&run->loop, &run->process, options);
+  int rc = spawn_process(&run->loop, &run->process, options);
   if (rc < 0) {
     run->exited = true;
     run->process.pid = 0;

@@ -80,6 +80,17 @@ describe("spawn", function()
     assert.same({ "two\n", "four\n" }, { two, four })
   end)
 
+  it("gives the child the descriptors of its slots and no others", function()
+    local file, stdio = io.open("/dev/null"), { "ignore", "pipe", "inherit" }
+    assert.equal("0\n1\n2\n3\n", text(spawn("ls", { "/proc/self/fd" }, { stdio = stdio }).stdout)) -- 3 is its own
+    file:close()
+    file = io.open("/dev/null")
+    assert.equal("0\n1\n2\n3\n", child_process.spawnSync("ls", { "/proc/self/fd" }, { stdio = stdio }).stdout)
+    for slot = 4, 20 do stdio[slot] = file end -- one of them is the file's own
+    assert.equal("", text(spawn("sh", { "-c", "for i in 3 9 11 19; do cat <&$i; done" }, { stdio = stdio }).stdout))
+    file:close()
+  end)
+
   it("lends descriptors and streams", function()
     local sink = spawn("cat", { stdio = { "pipe", "pipe", "inherit" } })
     local writer = spawn("echo", { "lent" }, { stdio = { "ignore", sink.stdin, "ignore" } })
