@@ -149,10 +149,10 @@ local function gather(child, file, args, options, callback)
     if timer then timers.clearTimeout(timer) end
     if not callback then return end
     if not err and code == 0 then return callback(nil, stdout(), stderr()) end
-    local cmd = commandLine(file, args)
-    err = err or commandFailed(child, killed or false, code, signal, cmd, stderr())
-    if type(err) == "table" then err.cmd = cmd end
-    callback(err, stdout(), stderr())
+    local cmd, out, errOut = commandLine(file, args), stdout(), stderr()
+    err = err or commandFailed(child, killed or false, code, signal, cmd, errOut)
+    if type(err) == "table" then err.cmd, err.stdout, err.stderr = cmd, out, errOut end
+    callback(err, out, errOut)
   end
   local function dropOutput()
     if child.stdout then child.stdout:destroy() end
@@ -208,7 +208,7 @@ end
 ---@param file string
 ---@param args string[]?
 ---@param options ExecOptions? without `stdio`
----@param callback fun(err: Error?, stdout: string, stderr: string)? err has `code` (the exit code, or a name), `signal`, `killed`, `cmd`
+---@param callback fun(err: Error?, stdout: string, stderr: string)? err has `code` (the exit code, or a name), `signal`, `killed`, `cmd`, `stdout`, `stderr`
 ---@return ChildProcess
 function child_process.execFile(file, args, options, callback)
   plans.file(file)
