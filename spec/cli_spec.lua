@@ -98,7 +98,8 @@ describe("the command line", function()
     for _, case in ipairs{
       { "option '-e' needs a value", "-e" }, { "option '-p' needs a value", "-p" }, { "option '-l' needs a value", "-l" },
       { "option '-c' needs a value", "-c" }, { "option '-j' needs a value", "-j" },
-      { "option '--title' needs a value", "--title" }, { "option '--title' needs a value", "--title=", "x" }, { "option '--completion' needs a shell", "--completion" },
+      { "option '--title' needs a value", "--title" }, { "option '--title' needs a value", "--title=", "x" },
+      { "option '--completion' needs a shell", "--completion" },
       { "unknown option '--nope'", "--nope" }, { "unknown option '-q'", "-q" }, { "unknown option '-ix'", "-ix" },
       { "unknown option '--titles'", "--titles" },
       { "cannot stand beside", "-c", "x.lua", "-e", "1" }, { "cannot stand beside", "-i", "-c", "x.lua" },
