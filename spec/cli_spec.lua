@@ -198,6 +198,14 @@ await.all{ function() work() return 1 end }
       place, place, place), err)
   end)
 
+  it("ends when nobody reads what it prints", function()
+    local path = script("while true do print('x') end")
+    local pipe = io.popen(("'%s' '%s' 2>'%s/errors' | sed 1q"):format(process.execPath, path, folder))
+    assert.equal("x\n", pipe:read("*a"))
+    pipe:close()                      -- waits for both
+    assert.equal(path .. ":1: write EPIPE", io.open(folder .. "/errors"):read())
+  end)
+
   it("has a frame for what C called, and takes no address for a file", function()
     local err = fails(1, "script.lua:1: no", { script("local function compare() error('no') end\ntable.sort({ 2, 1 }, compare)") })
     assert.equal(("%s:1: no\nstack traceback:\n\t%s:1: in a function that C called\n\t%s:2: in main chunk\n"):gsub("%%s",

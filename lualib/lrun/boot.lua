@@ -124,7 +124,7 @@ end
 
 local function prepare(options)
   if options.title then process.title = options.title end
-  rawset(_G, "process", process)
+  require("lrun.globals").install(process)
   require("lrun.modules").install(options.script)
   io.stdout:setvbuf("line")
   if process.env.LRUN_CHANNEL_FD or process.env.NODE_CHANNEL_FD then require("lrun.ipc").start() end

@@ -128,24 +128,9 @@ end
 function modules.install(script)
   if script and script ~= "-" then mainDirectory = directoryOf(script) end
   rawset(_G, "require", require)
-  -- `os` is Lua's own table until somebody asks for what Node adds: by require, or by using it.
-  package.loaded.os = nil
-  setmetatable(os, { __index = function(self, key)
-    setmetatable(self, nil)
-    require("os")
-    return self[key]
-  end })
   table.insert(package.loaders, function(name)
     local path, tried = find(mainDirectory .. "/" .. name:gsub("%.", "/"))
     return path and function() return loadFile(path) end or tried
-  end)
-  local plainPairs = pairs
-  -- LuaJIT's own `pairs` does not know __pairs; process.env needs it.
-  rawset(_G, "pairs", function(t)
-    local meta = type(t) == "table" and getmetatable(t)
-    local custom = type(meta) == "table" and rawget(meta, "__pairs")
-    if custom then return custom(t) end
-    return plainPairs(t)
   end)
 end
 
