@@ -200,5 +200,7 @@ int luaopen_lrun_spawn(lua_State *L) {
   lua_setfield(L, -2, "IGNORE");
   lua_pushinteger(L, SPAWN_PIPE);
   lua_setfield(L, -2, "PIPE");
+  lua_pushinteger(L, SPAWN_MAX_SLOTS);
+  lua_setfield(L, -2, "MAX_SLOTS");
   return 1;
 }

@@ -164,7 +164,7 @@ static void start(run_t *run, uv_process_options_t *options, double timeout) {
   run->timed = true;
   uv_timer_init(&run->loop, &run->timer);
   run->timer.data = run;
-  uv_timer_start(&run->timer, on_timeout, (uint64_t)timeout, 0);
+  uv_timer_start(&run->timer, on_timeout, timeout < 1e15 ? (uint64_t)timeout : UINT64_MAX, 0);
   uv_unref((uv_handle_t *)&run->timer);
 }
 

@@ -132,8 +132,7 @@ end
 local function shellCommand(file, args, shell)
   local parts = { file }
   for i = 1, #args do parts[i + 1] = args[i] end
-  local path = type(shell) == "string" and shell ~= "" and shell or "/bin/sh"
-  return path, { "-c", table.concat(parts, " ") }
+  return type(shell) == "string" and shell or "/bin/sh", { "-c", table.concat(parts, " ") }
 end
 
 --- Makes the plan of a child but for its `stdio`.
@@ -143,7 +142,7 @@ end
 ---@return table plan `file`, `args` with argv[0] first, `cwd`, `uid`, `gid`, `detached`; `env` by `plan.environment`
 function plan.make(file, args, options)
   args = argumentStrings(args)
-  if options.shell then file, args = shellCommand(file, args, options.shell) end
+  if options.shell and options.shell ~= "" then file, args = shellCommand(file, args, options.shell) end
   table.insert(args, 1, options.argv0 or file)
   local cwd = options.cwd ~= "" and options.cwd or nil
   return { file = file, args = args, cwd = cwd, uid = options.uid, gid = options.gid, detached = options.detached }

@@ -22,15 +22,19 @@ function stdio.fromWord(word, channel)
   return slots
 end
 
+local function isDescriptor(value)
+  return type(value) == "number" and value >= 0 and value < 2 ^ 31 and value == math.floor(value)
+end
+
 local function descriptorOf(value)
-  if type(value) == "number" and value >= 0 and value == math.floor(value) then return value end
+  if isDescriptor(value) then return value end
   if io.type(value) == "file" then
     value:flush()                    -- what was written before comes before what the child writes
     return ffi.C.fileno(value)
   end
   local handle = value
   if type(value) == "table" then
-    if type(value.fd) == "number" and value.fd >= 0 then return value.fd end
+    if isDescriptor(value.fd) then return value.fd end
     handle = value._handle
   end
   if type(handle) ~= "userdata" then return nil end
@@ -67,8 +71,9 @@ function stdio.parse(option, sync)
   if option == nil then option = "pipe" end
   if type(option) == "string" then option = stdio.fromWord(option) end
   if type(option) ~= "table" or getmetatable(option) ~= nil then error(errors.argValue("stdio", option), 0) end
-  local slots, channel = {}, nil
-  for i = 1, math.max(3, lastIndex(option)) do
+  local slots, channel, count = {}, nil, math.max(3, lastIndex(option))
+  if count > spawn.MAX_SLOTS then error(errors.outOfRange("stdio", ("%d entries at most"):format(spawn.MAX_SLOTS), count), 0) end
+  for i = 1, count do
     local value = option[i]
     if value == false then value = nil end
     local slot = slotOf(value, i)
