@@ -208,7 +208,7 @@ end
 ---@param file string
 ---@param args string[]?
 ---@param options ExecOptions? without `stdio`
----@param callback fun(err: Error?, stdout: string, stderr: string)? err has `code` (the exit code, or a name), `signal`, `killed`, `cmd`, `stdout`, `stderr`
+---@param callback fun(err: Error?, stdout: string, stderr: string)? err.code: the exit code, or a name; `signal`, `killed`, `cmd`, `stdout`, `stderr`
 ---@return ChildProcess
 function child_process.execFile(file, args, options, callback)
   plans.file(file)
