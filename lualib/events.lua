@@ -65,9 +65,12 @@ local function warnOfLeak(emitter, name, count)
   if not warned then warned = {} emitter._leakWarned = warned end
   if warned[name] then return end
   warned[name] = true
-  require("process").emitWarning(string.format(
-    "Possible EventEmitter memory leak detected. %d %s listeners added to %s. Use emitter:setMaxListeners() to increase limit",
-    count, tostring(name), getmetatable(emitter).name or "EventEmitter"))
+  local message = ("Possible EventEmitter memory leak detected. %d %s listeners added to [%s]. MaxListeners is %d. "
+    .. "Use emitter:setMaxListeners() to increase limit"):format(
+    count, tostring(name), getmetatable(emitter).name or "EventEmitter", limit)
+  require("process").emitWarning(errors.Error:new(message, {
+    name = "MaxListenersExceededWarning", emitter = emitter, type = name, count = count,
+  }))
 end
 
 local function add(emitter, name, listener, first)
@@ -197,7 +200,8 @@ function EventEmitter:removeAllListeners(name)
     local names = name ~= nil and { name } or self:eventNames()
     for _, each in ipairs(names) do
       if each ~= "removeListener" then
-        for _, listener in ipairs(self:listeners(each)) do remove(self, each, listener) end
+        local list = self:listeners(each)
+        for i = #list, 1, -1 do remove(self, each, list[i]) end
       end
     end
   end

@@ -244,20 +244,28 @@ local function identity(name, lookup)
 end
 identity("setuid") identity("setgid") identity("seteuid") identity("setegid") identity("setgroups") identity("initgroups")
 
+-- "(lrun:12) [CODE] Type: message"
+local function printWarning(warning)
+  local code = warning.code and ("[%s] "):format(warning.code) or ""
+  local detail = warning.detail and "\n" .. warning.detail or ""
+  io.stderr:write(("(lrun:%d) %s%s: %s%s\n"):format(uv.os_getpid(), code, warning.name, tostring(warning), detail))
+end
+
 --- Emits a `warning` event, and prints the warning on standard error.
----@param text string|Error
----@param options string|{ type: string?, code: string? }? the warning's type
+---@param text string|Error an error keeps its own name
+---@param options string|{ type: string?, code: string?, detail: string? }? the warning's type, its `name`: "Warning"
 function api.emitWarning(text, options)
   if type(text) ~= "string" and not errors.isError(text) then error(errors.argType("warning", "string or Error", text), 0) end
   if type(options) == "string" then options = { type = options } end
   local validate = require("lrun.validate")
   options = validate.optional(validate.table, options, "options") or {}
-  local kind = validate.optional(validate.string, options.type, "options.type") or "Warning"
-  local code = validate.optional(validate.string, options.code, "options.code")
-  local warning = errors.isError(text) and text or errors.Error:new(text, { code = code })
-  warning.name = kind
+  for _, name in ipairs{ "type", "code", "detail" } do
+    validate.optional(validate.string, options[name], "options." .. name)
+  end
+  local warning = errors.isError(text) and text
+    or errors.Error:new(text, { name = options.type or "Warning", code = options.code, detail = options.detail })
   api.nextTick(function()
-    io.stderr:write(("(lrun:%d) %s: %s\n"):format(uv.os_getpid(), kind, tostring(warning)))
+    printWarning(warning)
     process:emit("warning", warning)
   end)
 end

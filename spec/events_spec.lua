@@ -1,5 +1,6 @@
 local EventEmitter = require("events").EventEmitter
 local errors = require("errors")
+local lrun = require("spec.support.lrun")
 
 describe("EventEmitter", function()
   it("calls listeners in order with the arguments and tells whether there were any", function()
@@ -74,6 +75,24 @@ describe("EventEmitter", function()
     assert.is_false(ok)
     assert.equal('The "listener" argument must be of type function. Received type number (5)', err.message)
     assert.equal("ERR_INVALID_ARG_TYPE", err.code)
+  end)
+
+  it("warns once of an event with too many listeners", function()
+    local out, err = lrun.eval([[
+      local e = require("events").EventEmitter:new():setMaxListeners(1)
+      process:on("warning", function(w) print(w.name, w.type, w.count, w.emitter == e) end)
+      for _ = 1, 4 do e:on("x", print) end]])
+    assert.equal("MaxListenersExceededWarning\tx\t2\ttrue\n", out)
+    assert.truthy(err:find("^%(lrun:%d+%) MaxListenersExceededWarning: Possible EventEmitter memory leak detected%. 2 x listeners"), err)
+  end)
+
+  it("removes all listeners, the newest first", function()
+    local emitter, removed = EventEmitter:new(), {}
+    local function a() end
+    local function b() end
+    emitter:on("removeListener", function(_, listener) removed[#removed + 1] = listener end)
+    emitter:on("x", a):on("x", b):removeAllListeners("x")
+    assert.same({ b, a }, removed)
   end)
 
   it("makes classes with inherited methods and computed fields", function()

@@ -90,6 +90,17 @@ error("first", 0)]])
     assert.equal(3, code)
   end)
 
+  it("prints warnings and tells of them, with type, code and detail", function()
+    local out, err = lrun.eval([[
+      process:on("warning", function(w) print(w.name, w.message, w.code) end)
+      process.emitWarning("careful")
+      process.emitWarning("old", { type = "DeprecationWarning", code = "D1", detail = "use new" })
+      process.emitWarning(require("errors").Error:new("as it is"))]])
+    assert.equal("Warning\tcareful\tnil\nDeprecationWarning\told\tD1\nError\tas it is\tnil\n", out)
+    assert.equal("(lrun:N) Warning: careful\n(lrun:N) [D1] DeprecationWarning: old\nuse new\n(lrun:N) Error: as it is\n",
+      (err:gsub("lrun:%d+", "lrun:N")))
+  end)
+
   it("throws for wrong arguments, naming them", function()
     local function message(f, ...)
       local ok, err = pcall(f, ...)
