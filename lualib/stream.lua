@@ -8,6 +8,7 @@ local destroy = require("lrun.destroy")
 local readable = require("lrun.readable")
 local writable = require("lrun.writable")
 
+local isStandard = require("lrun.pipe").isStandard
 local Readable, Writable = readable.Readable, writable.Writable
 
 ---@class Duplex: Readable, Writable
@@ -202,7 +203,8 @@ function stream.addAbortSignal(signal, each)
   return each
 end
 
---- Pipes the streams one into the next; when one fails all are destroyed. The last argument may be a callback.
+--- Pipes the streams one into the next; when one fails all are destroyed, but not `process.stdout` or `stderr`, which
+--- stay open in the end, too. The last argument may be a callback.
 ---@param ... Readable|Writable|fun(err: any?)
 ---@return Writable last
 function stream.pipeline(...)
@@ -214,17 +216,32 @@ function stream.pipeline(...)
     callback = table.remove(streams)
   end
   if #streams < 2 then error(errors.missing("streams"), 0) end
-  local failure, open = nil, #streams
-  local function settled(err)
-    if err ~= nil and failure == nil then
-      failure = err
-      for _, each in ipairs(streams) do if not isDone(each) then each:destroy(err) end end
+  local failure, open, output, forget = nil, #streams, nil, nil
+  local function failed(err)
+    if err == nil or failure ~= nil then return end
+    failure = err
+    for _, each in ipairs(streams) do
+      if not isDone(each) and not isStandard(each) then each:destroy(err) end
     end
+  end
+  local function settled(err)
+    failed(err)
     open = open - 1
-    if open == 0 and callback then callback(failure) end
+    if open > 0 then return end
+    if not output then return callback and callback(failure) end
+    output:write("", function(last)   -- after all that was written
+      failed(last)
+      if last then output:once("close", forget) else forget() end    -- its `error` is still to come
+      if callback then callback(failure) end
+    end)
   end
   for i, each in ipairs(streams) do
-    stream.finished(each, { readable = i < #streams, writable = i > 1 }, settled)
+    if isStandard(each) then
+      open = open - 1
+      output, forget = each, stream.finished(each, failed)
+    else
+      stream.finished(each, { readable = i < #streams, writable = i > 1 }, settled)
+    end
     if i > 1 then streams[i - 1]:pipe(each) end
   end
   return streams[#streams]

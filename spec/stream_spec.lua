@@ -344,6 +344,18 @@ describe("Duplex and Transform", function()
     assert.equal(err, source.errored)
   end)
 
+  it("writes by writev alone, and says so when there is neither", function()
+    local seen = {}
+    local sink = stream.Writable:new{ writev = function(_, chunks, callback)
+      seen[#seen + 1] = table.concat(chunks, ",")
+      timers.setImmediate(callback)
+    end }
+    for _, chunk in ipairs{ "a", "b", "c" } do sink:write(chunk) end
+    await(function(done) sink:finish(done) end)
+    assert.same({ "a", "b,c" }, seen)
+    assert.equal("ERR_METHOD_NOT_IMPLEMENTED", select(2, pcall(function() stream.Writable:new():write("x") end)).code)
+  end)
+
   it("tells of an early close by finished", function()
     local source = stream.Readable:new{ read = function() end }
     local err = await(function(done)

@@ -6,7 +6,8 @@ local destroy = require("lrun.destroy")
 
 local pipe = {}
 
-local function isStandard(stream)
+--- Whether it is one of the process's own outputs, which nobody finishes but the script.
+function pipe.isStandard(stream)
   return stream == rawget(process, "stdout") or stream == rawget(process, "stderr")
 end
 
@@ -75,7 +76,7 @@ function pipe.pipe(source, destination, options)
   local entry = { destination = destination, waiting = false }
   rs.pipes = rs.pipes or {}
   rs.pipes[#rs.pipes + 1] = entry
-  local finish = options.finish ~= false and options["end"] ~= false and not isStandard(destination)
+  local finish = options.finish ~= false and options["end"] ~= false and not pipe.isStandard(destination)
   listeners(source, destination, entry, finish)
   if rs.endEmitted then process.nextTick(entry.onEnd) else source:once("end", entry.onEnd) end
   destination:on("drain", entry.onDrain)

@@ -34,6 +34,13 @@ end
 
 function StandardOutput:_writev(chunks, callback) return self:_write(table.concat(chunks), callback) end
 
+-- The descriptor is not ours to close, and others print there, too: as in Node the stream goes on.
+function StandardOutput:_destroy(err, callback)
+  callback(err)
+  self.destroyed, self.closed, self._failed, self.errored = false, false, false, nil
+  process.nextTick(function() self._errorEmitted, self._closeEmitted = false, false end)
+end
+
 StandardOutput:getter("columns", function(self) return (sockets.windowSize(self.fd)) end)
 StandardOutput:getter("rows", function(self) return (select(2, sockets.windowSize(self.fd))) end)
 

@@ -341,9 +341,11 @@ function Writable:destroy(err) return destroy.destroy(self, err) end
 --- For sinks: frees what the stream stands on, then calls back. Subclasses implement it.
 function Writable:_destroy(err, callback) callback(err) end
 
---- For sinks: writes the chunk, then calls back, with an error if there was one. Subclasses implement it.
-function Writable:_write(_, callback)
-  callback(errors.coded("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented"))
+--- For sinks: writes the chunk, then calls back, with an error if there was one. Subclasses implement it, or `_writev`,
+--- which does the same for a list of chunks.
+function Writable:_write(chunk, callback)
+  if self._writev then return self:_writev({ chunk }, callback) end
+  error(errors.coded("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented"), 0)
 end
 
 --- Internal: the stream was destroyed; the callbacks of what waits get the error, before `error` and `close`.

@@ -70,6 +70,28 @@ describe("process.stdout", function()
     assert.matches("ENOSPC", out)
   end)
 
+  it("stays open after a pipeline, one that fails, and destroy", function()
+    local out = (lrun.run{ "-e", [[
+      local stream = require("stream")
+      local await = require("await")
+      print(await(stream.pipeline, stream.Readable.from{ "piped\n" }, process.stdout))
+      local failing = stream.Readable:new{ read = function(self) self:destroy(require("errors").Error:new("failed")) end }
+      print(await(stream.pipeline, failing, process.stdout))
+      process.stdout:on("close", function() process.stdout:finish("last\n") end)
+      process.stdout:destroy()
+      process.stdout:write("still open\n")]] })
+    assert.equal("piped\nnil\nfailed\nstill open\nlast\n", out)
+  end)
+
+  it("ends a pipeline whose reader is gone", function()
+    local out = (lrun.run{ "-e", [[
+      local p = io.popen(process.execPath .. " -e 'local stream = require(\"stream\")"
+        .. " stream.pipeline(stream.Readable.from{ \"x\" }, process.stdout, function(e) io.stderr:write(e.code) end)' 2>&1 >/dev/full")
+      print(p:read("*a"))
+    ]] })
+    assert.equal("ENOSPC\n", out)
+  end)
+
   it("tells what it is", function()
     local out = (lrun.run{ "-e", "print(process.stdout.fd, process.stderr.fd, process.stdout.isTTY, process.stdout.columns)" })
     assert.equal("1\t2\tnil\tnil\n", out)
