@@ -58,6 +58,8 @@ end
 
 calls.methods(AbortController, "controller")
 calls.methods(AbortSignal, "signal", { abort = true, timeout = true })
+calls.maker(AbortSignal, "abort")
+calls.maker(AbortSignal, "timeout")
 
 ---@class abort
 ---@field AbortController AbortController the class

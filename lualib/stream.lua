@@ -103,6 +103,8 @@ function Readable.from(source, options)
   }
 end
 
+calls.maker(Readable, "from")
+
 ---@class StreamOptions
 ---@field highWaterMark integer? bytes 16384, or 16 objects; for one side `readableHighWaterMark`, `writableHighWaterMark`
 ---@field readableHighWaterMark integer?

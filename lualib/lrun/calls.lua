@@ -32,6 +32,18 @@ function calls.methods(class, label, except)
   end
 end
 
+local function checkedFunction(owner, label, name, f)
+  return function(...)
+    if rawequal((...), owner) then fail(("call %s.%s(...) with a dot"):format(label, name)) end
+    return f(...)
+  end
+end
+
+--- Wraps a function of `class` that makes an object and takes no self.
+---@param class table
+---@param name string
+function calls.maker(class, name) class[name] = checkedFunction(class, class.name, name, class[name]) end
+
 --- Wraps the functions of `module`, which take no self.
 ---@param module table
 ---@param label string the module's name
@@ -39,10 +51,7 @@ end
 function calls.functions(module, label, except)
   for name, f in pairs(module) do
     if type(f) == "function" and not name:find("^_") and not (except and except[name]) then
-      module[name] = function(...)
-        if rawequal((...), module) then fail(("call %s.%s(...) with a dot"):format(label, name)) end
-        return f(...)
-      end
+      module[name] = checkedFunction(module, label, name, f)
     end
   end
 end

@@ -263,7 +263,8 @@ end
 ---@param chunk string?
 ---@return boolean more
 function Readable:push(chunk)
-  local rs = self._rs
+  local rs = type(self) == "table" and self._rs
+  if not rs then calls.needsColon("stream", "push") end
   if chunk == nil then
     rs.reading = false
     onEnd(self, rs)

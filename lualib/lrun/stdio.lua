@@ -5,6 +5,7 @@
 local uv = require("luv")
 local process = require("process")
 local errors = require("errors")
+local calls = require("lrun.calls")
 local sockets = require("lrun.sockets")
 local stream = require("stream")
 
@@ -64,6 +65,8 @@ function StandardOutput:on(name, listener)
   return self
 end
 StandardOutput.addListener = StandardOutput.on
+
+calls.methods(StandardOutput, "stream")
 
 -- Input ---------------------------------------------------------------------------------------------------------------
 

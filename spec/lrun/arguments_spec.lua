@@ -75,6 +75,27 @@ describe("wrong arguments", function()
     end
   end)
 
+  it("name the method that was called with a dot", function()
+    local objects = {
+      net.createServer(), net.Socket:new(), net.BlockList:new(), dgram.createSocket("udp4"), stream.Duplex:new(),
+      stream.Transform:new(), events.EventEmitter:new(), abort.AbortController:new(), process.stdout,
+      timers.setTimeout(function() end), timers.setImmediate(function() end),
+    }
+    for _, object in ipairs(objects) do
+      local class = getmetatable(object)
+      while class do
+        for name, method in pairs(class) do
+          if type(method) == "function" and not name:find("^_") and not SKIP[name] and name ~= "from" then
+            local _, err = pcall(method, "x")
+            assert.matches(":" .. name .. "%(...%) with a colon", tostring(err))
+          end
+        end
+        class = rawget(class, "super")
+      end
+    end
+    assert.equal("call Readable.from(...) with a dot", tostring(select(2, pcall(stream.Readable.from, stream.Readable, {}))))
+  end)
+
   it("never break a method of a socket, a server, a block list or a UDP socket", function()
     tryMethods(net.Socket, function() return quiet(net.Socket:new()) end)
     tryMethods(net.Server, function() return quiet(net.Server:new()) end)
