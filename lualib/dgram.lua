@@ -19,7 +19,7 @@ local nextTick = process.nextTick
 ---@field ipv6Only boolean?
 ---@field recvBufferSize integer? bytes
 ---@field sendBufferSize integer? bytes
----@field lookup function? `(host, options, callback)`
+---@field lookup fun(host: string, family: integer, callback: fun(err: any, address: string?))? in place of the system's
 ---@field signal AbortSignal? closes the socket
 
 ---@class RemoteInfo
@@ -97,9 +97,9 @@ local function resolve(self, host, callback)
     if err ~= nil then return callback(err) end
     callback(nil, type(address) == "table" and address[1].address or address)
   end
-  local wanted = { family = FAMILY[self.type] }
-  if self._options.lookup then return self._options.lookup(host, wanted, found) end
-  dns.lookupAll(host, wanted, found)
+  local family = FAMILY[self.type]
+  if self._options.lookup then return self._options.lookup(host, family, found) end
+  dns.lookupAll(host, { family = family }, found)
 end
 
 local function nameOf(found)

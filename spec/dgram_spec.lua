@@ -64,6 +64,18 @@ describe("dgram", function()
     close(receiver)
   end)
 
+  it("looks names up by its option", function()
+    local asked
+    local socket = dgram.createSocket{ type = "udp4", lookup = function(host, family, callback)
+      asked = { host, family }
+      callback(nil, "127.0.0.1", 4)
+    end }
+    await(function(done) socket:bind(0, "here.test", done) end)
+    assert.same({ "here.test", 4 }, asked)
+    assert.equal("127.0.0.1", socket:address().address)
+    close(socket)
+  end)
+
   it("remembers its peer after connect, until disconnect", function()
     local receiver, sender = bound("udp4", 0, "127.0.0.1"), dgram.createSocket("udp4")
     local port = receiver:address().port

@@ -44,7 +44,7 @@ function connect.arguments(...)
 end
 
 local function check(options)
-  validate.optional(validate.string, options.path, "options.path")
+  validate.optional(validate.socketPath, options.path, "options.path")
   if options.path == nil then
     if options.port == nil then
       error(errors.coded("ERR_MISSING_ARGS", 'The "options" or "port" or "path" argument must be specified'), 0)
@@ -207,7 +207,8 @@ local function foundAddresses(address, family)
 end
 
 local function lookUp(self, options)
-  local host = options.host or "localhost"
+  local host = options.host
+  if host == nil or host == "" then host = "localhost" end
   local function found(err, address, family)
     if self.destroyed or not self.connecting then return end
     if err ~= nil then

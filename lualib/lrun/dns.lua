@@ -35,6 +35,7 @@ function dns.lookupAll(host, options, callback)
   if known ~= 0 then
     return require("process").nextTick(callback, nil, { { address = host, family = known } })
   end
+  if host:find("\0", 1, true) then return require("process").nextTick(callback, failure("ENOTFOUND", host)) end
   local hints = { socktype = "stream" }
   if family == 4 then hints.family = "inet" elseif family == 6 then hints.family = "inet6" end
   local ok, _, code = uv.getaddrinfo(host, nil, hints, function(err, list)

@@ -308,7 +308,7 @@ local function listenWith(self, options)
     return open(self, request)
   end
   if options.path ~= nil then
-    request.address, request.addressType, request.port = validate.string(options.path, "options.path"), -1, -1
+    request.address, request.addressType, request.port = validate.socketPath(options.path, "options.path"), -1, -1
     return open(self, request)
   end
   if options.port == nil then

@@ -45,6 +45,15 @@ function validate.port(value, name, min)
   return port
 end
 
+--- The path of a unix socket: a name of Linux's abstract namespace begins with NUL; in another a NUL would cut it short.
+function validate.socketPath(value, name)
+  validate.string(value, name)
+  if value == "" or value:byte() ~= 0 and value:find("\0", 1, true) then
+    error(errors.argValue(name, value, "must be a path without null bytes"), 0)
+  end
+  return value
+end
+
 --- One of the values listed.
 function validate.oneOf(value, name, allowed)
   for _, each in ipairs(allowed) do if each == value then return value end end

@@ -312,6 +312,16 @@ describe("connecting", function()
     return err
   end
 
+  it("takes no host for this machine, and no name that a NUL cuts short for another", function()
+    connected({}, function(_, _, server)
+      local second
+      await(function(done) second = net.connect(server:address().port, "", done) end)
+      second:destroy()
+      local err = await(function(done) net.connect(server:address().port, "localhost\0x"):on("error", done) end)
+      assert.equal("ENOTFOUND", err.code)
+    end)
+  end)
+
   it("fails with the address in the message", function()
     local err = errorOf(1, "127.0.0.1")
     assert.equal("connect ECONNREFUSED 127.0.0.1:1", tostring(err))
@@ -424,6 +434,7 @@ describe("connecting", function()
     assert.matches("options.port", message(net.connect, { port = true }))
     assert.matches("options.host", message(net.connect, { port = 1, host = 5 }))
     assert.matches("options.path", message(net.connect, { path = 5 }))
+    assert.matches("without null bytes", message(net.connect, "a\0b"))
     assert.matches("options.family", message(net.connect, { port = 1, family = 5 }):gsub("'", '"'))
     assert.matches("options.lookup", message(net.connect, { port = 1, lookup = 5 }))
     assert.matches("Invalid IP address", message(net.connect, { port = 1, localAddress = "x" }))
