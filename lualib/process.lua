@@ -97,16 +97,29 @@ function api.nextTick(f, ...)
   if tickCount == 1 then vm.tick() end
 end
 
+local DONE_LIMIT = 1024             -- ticks that have run and still have a place in the queue
+
+-- Ticks that queue ticks must not let the queue grow: the first `done` go, the others move up.
+local function compact(done)
+  local left = tickCount - done
+  for i = 1, left do ticks[i] = ticks[done + i] end
+  for i = left + 1, tickCount do ticks[i] = nil end
+  tickCount = left
+end
+
 vm.hook("tick", function()
   local done = 0
   while done < tickCount do
+    if done >= DONE_LIMIT and 2 * done >= tickCount then
+      compact(done)
+      done = 0
+    end
     done = done + 1
     local tick = ticks[done]
     ticks[done] = false
     if type(tick) == "function" then vm.enter(tick) else vm.enter(tick[1], unpack(tick, 3, tick[2] + 2)) end
   end
-  for i = 1, tickCount do ticks[i] = nil end
-  tickCount = 0
+  compact(tickCount)
 end)
 
 -- The environment -----------------------------------------------------------------------------------------------------

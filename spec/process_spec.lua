@@ -131,6 +131,21 @@ error("first", 0)]])
     assert.equal("script\na\tnil\tb\nbad tick\nlast\nnested\n", out)
   end)
 
+  it("holds memory flat while ticks queue ticks", function()
+    local out = lrun.eval([[
+      local left, before = 400000, nil
+      local function tick()
+        left = left - 1
+        if left > 0 then return process.nextTick(tick) end
+        if left < 0 then return end
+        collectgarbage()
+        print(collectgarbage("count") - before < 2048)
+      end
+      before = collectgarbage("count")
+      tick() tick()]])
+    assert.equal("true\n", out)
+  end)
+
   it("delivers signals by name, and restores the default with the last listener", function()
     local name, number = await(function(done)
       local alive = timers.setTimeout(done, 5000)
