@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -15,8 +16,18 @@ static void open_standard_streams(void) {
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return;
 }
 
+/* The soft limit is there for programs that use select(2). A server needs what the hard one allows; where
+ * even that cannot be had the soft one stays. */
+static void raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv) {
   open_standard_streams();
+  raise_descriptor_limit();
   argv = uv_setup_args(argc, argv);
   vm_t *vm = vm_new();
   if (!vm) {

@@ -191,6 +191,13 @@ error("first", 0)]])
     assert.equal(("ENOENT: no such file or directory, chdir '%s' -> '/nonexistent'"):format(before), err.message)
   end)
 
+  it("may open as many descriptors as the system lets it, and so may its children", function()
+    local pipe = io.popen("ulimit -Sn 64; ulimit -Hn; " .. process.execPath .. " -e 'os.execute([[ulimit -Sn]])'")
+    local hard, soft = pipe:read("*l", "*l")
+    pipe:close()
+    assert.equal(hard, soft)
+  end)
+
   it("tells its use of memory and time", function()
     assert.is_true(process.memoryUsage().rss > process.memoryUsage().heapUsed)
     local before = process.cpuUsage()
