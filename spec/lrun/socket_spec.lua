@@ -231,8 +231,9 @@ describe("net.Socket", function()
       client:write("unread")
       while accepted.readableLength < 6 do await.sleep(1) end
       local server = accepted._server
-      local handle, data = accepted:_detach()
-      assert.equal("unread", data)
+      local handle = accepted._handle
+      assert.equal("unread", accepted:_unread())
+      accepted:_detach()
       closed(accepted)
       assert.is_true(accepted.destroyed)
       assert.equal(1, server._connections)
