@@ -122,6 +122,7 @@ local function evaluate(f)
   local chunk = {}
   running = chunk
   jit.off(f, true)
+  console.release()
   local interrupted = interpreted(function()
     finish(chunk, xpcall(f, describeError))
     if chunk.suspended and not chunk.abandoned then prompt() end

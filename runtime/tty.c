@@ -6,9 +6,10 @@
  * under tty_output's lock; all other output passes through tty_output, which erases the line being typed and
  * asks, through `wake`, to have it drawn again.
  *
- * Between `prompt` and the line's end the terminal is in raw mode and its input is ours; while a chunk runs
- * it is as it was, and its input belongs to whoever reads it. One terminal, so one editor a process: the
- * handle lives until the process ends. */
+ * From `prompt` on the terminal is in raw mode and its input is ours, until `release`, before a chunk runs:
+ * then it is as it was, and its input belongs to whoever reads it. From line to line the mode stays: a key
+ * that comes in between is not for the kernel. One terminal, so one editor: the handle lives until the
+ * process ends. */
 #include "callback.h"
 #include "errors.h"
 #include "interrupt.h"
@@ -27,7 +28,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
-#include <wchar.h>
 
 enum {
   INPUT_SIZE = 65536, /* a paste; what is more waits in the kernel */
@@ -65,9 +65,7 @@ typedef struct {
 static const char SUSPEND[] = "suspend";
 static const char tty_key = 't'; /* registry key of the only instance */
 
-/* Input
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- Input --- */
 
 static ssize_t read_input(tty_t *tty) {
   if (tty->start > 0) {
@@ -94,8 +92,7 @@ static bool wait_for_input(tty_t *tty, int ms) {
 /* libedit wants more than one character for a command: the rest of a sequence, which comes at once or not at
  * all, or an operand (of `quoted-insert`, or vi's `r`), which a person has yet to type. */
 static int patience(const tty_t *tty) {
-  bool sequence = tty->first == L'\033' || tty->first == CONTROL_X;
-  return sequence ? SEQUENCE_WAIT : -1;
+  return tty->first == L'\033' || tty->first == CONTROL_X ? SEQUENCE_WAIT : -1;
 }
 
 /* libedit's source of characters: 1, or -1 when there is none now. A byte that is no UTF-8 becomes U+FFFD. */
@@ -119,8 +116,7 @@ static int next_char(EditLine *editor, wchar_t *out) {
   return -1;
 }
 
-/* What is on the screen
- * --------------------------------------------------------------------------------------------- */
+/* --- What is on the screen --- */
 
 static int columns_of(tty_t *tty) {
   struct winsize size;
@@ -154,8 +150,7 @@ static wchar_t *push_prompt(EditLine *editor) {
   return tty->prompt;
 }
 
-/* Events for Lua
- * ---------------------------------------------------------------------------------------------------- */
+/* --- Events for Lua --- */
 
 /* Enters the handler with `kind` and, below it on the stack, `nargs` more arguments. */
 static void notify(tty_t *tty, const char *kind, int nargs) {
@@ -167,25 +162,29 @@ static void notify(tty_t *tty, const char *kind, int nargs) {
   callback_enter(L, nargs + 1);
 }
 
-/* Ends the editing of a line: the terminal gets its own modes back. With the lock held. */
+/* Ends the editing of a line; the terminal stays as it is (libedit leaves the mode alone while its editing is
+ * off). With the lock held. */
 static void stop_editing(tty_t *tty) {
   tty->editing = tty->searching = false;
+  el_set(tty->editor, EL_EDITMODE, 0);
   el_set(tty->editor, EL_UNBUFFERED, 0);
+  el_set(tty->editor, EL_EDITMODE, 1);
   tty_output_hidden(tty->output);
   uv_poll_stop(&tty->poll);
 }
 
-static void finish_terminal(tty_t *tty) {
+/* Gives the terminal its own modes back. */
+static void release_terminal(tty_t *tty) {
   tty_output_lock(tty->output);
-  stop_editing(tty);
-  tty->ended = true;
+  if (tty->editing) stop_editing(tty);
+  el_set(tty->editor, EL_PREP_TERM, 0);
   tty_output_unlock(tty->output);
-  notify(tty, "eof", 0);
 }
 
-static void notify_line(tty_t *tty, const wchar_t *text, size_t length) {
-  tty_text_push(vm_state(tty->vm), text, length);
-  notify(tty, "line", 1);
+static void finish_terminal(tty_t *tty) {
+  release_terminal(tty);
+  tty->ended = true;
+  notify(tty, "eof", 0);
 }
 
 /* "complete" and "search" come with what stands before the cursor. */
@@ -236,8 +235,10 @@ static void feed_one(tty_t *tty) {
   if (line || end) stop_editing(tty);
   else note_position(tty);
   leave_line(tty);
-  if (line) notify_line(tty, text, (size_t)count - 1);
-  else if (end) notify(tty, "eof", 0);
+  if (line) {
+    tty_text_push(vm_state(tty->vm), text, (size_t)count - 1);
+    notify(tty, "line", 1);
+  } else if (end) notify(tty, "eof", 0);
   else if (tty->wish == SUSPEND) suspend(tty);
   else if (tty->wish) notify_wish(tty);
 }
@@ -291,9 +292,7 @@ static void on_resized(uv_signal_t *handle, int number) {
   tty_output_unlock(tty->output);
 }
 
-/* Keys
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- Keys --- */
 
 /* At the start of a line a tab indents. */
 static unsigned char on_tab(EditLine *editor, int key) {
@@ -353,8 +352,7 @@ static void set_prompt(tty_t *tty, const char *text) {
   tty->prompt_width = tty_text_advance(0, tty->prompt, tty->prompt + n);
 }
 
-/* The module `lrun.tty`
- * --------------------------------------------------------------------------------------------- */
+/* --- The module `lrun.tty` --- */
 
 static tty_t *tty_if_open(lua_State *L) {
   lua_pushlightuserdata(L, (void *)&tty_key);
@@ -396,9 +394,7 @@ static void close_tty(void *data) {
   if (tty->closed) return;
   tty->closed = true;
   interrupt_close();
-  tty_output_lock(tty->output);
-  if (tty->editing) stop_editing(tty);
-  tty_output_unlock(tty->output);
+  release_terminal(tty);
   tty_output_close(tty->output);
 }
 
@@ -423,8 +419,7 @@ static int open_handles(lua_State *L, tty_t *tty) {
   return 0;
 }
 
-/* open(handler): handler(kind, text) is called with "line" and the line, "complete" and what stands before
- * the cursor, "interrupt", "eof". The loop lives until the process exits. */
+/* open(handler): handler(kind, text) gets what console.lua lists. The loop lives until the process exits. */
 static int l_open(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   tty_t *tty = calloc(1, sizeof *tty);
@@ -465,6 +460,12 @@ static int l_prompt(lua_State *L) {
   uv_poll_start(&tty->poll, UV_READABLE, on_readable);
   interrupt_renew();
   if (tty->start < tty->end) uv_async_send(&tty->wake);
+  return 0;
+}
+
+/* release(): the terminal is no longer ours, until the next prompt. */
+static int l_release(lua_State *L) {
+  release_terminal(tty_of(L));
   return 0;
 }
 
@@ -580,6 +581,7 @@ static int l_interrupted(lua_State *L) {
 int luaopen_lrun_tty(lua_State *L) {
   static const luaL_Reg functions[] = {{"open", l_open},
                                        {"prompt", l_prompt},
+                                       {"release", l_release},
                                        {"insert", l_insert},
                                        {"cancel", l_cancel},
                                        {"search", l_search},

@@ -113,6 +113,20 @@ describe("the prompt on a terminal", function()
     assert.equal(0, t:waitForExit())
   end)
 
+  it("takes keys that come between two lines for its own", function()
+    open()
+    for _ = 1, 5 do
+      t:type(".editor\r")
+      t:waitForLine("-- several lines: Ctrl-D runs them, Ctrl-C drops them")
+      for n = 1, 20 do t:type("x = " .. n .. "\r") end
+      t:type("return x + 22\r")
+      t:type("\4")
+      t:waitFor("\n42\n>", true)
+      t:type("\12")                   -- Ctrl-L clears the screen
+      t:waitFor("^>$")
+    end
+  end)
+
   it("shows what is printed while one types above the line", function()
     open()
     t:type("timers.setTimeout(function() print('fired') io.write('half') end, 100) == nil\r")

@@ -2,6 +2,7 @@
 --- with line editing (runtime/tty.c), and anything else: pipes, files, terminals that can do nothing.
 ---
 ---     console.prompt(text)   asks for a line; then the handler gets "line" (text), "eof", "interrupt", "complete" or "search" (before)
+---     console.release()      gives the terminal to whoever reads it, until the next prompt
 ---     console.insert(text)   types it
 ---     console.search(on), console.show(prompt, line)   keys go to the handler: "key" (text); shows another line
 ---     console.remember(line), console.history(lines), console.cancel(), console.columns()
@@ -16,7 +17,7 @@ local function terminal(handler)
   local ok, err = tty.open(handler)
   if not ok then return nil, err end
   return {
-    prompt = tty.prompt, insert = tty.insert, cancel = tty.cancel, history = tty.history, remember = tty.remember,
+    prompt = tty.prompt, release = tty.release, insert = tty.insert, cancel = tty.cancel, history = tty.history, remember = tty.remember,
     columns = tty.columns, search = tty.search, show = tty.show, editing = true,
   }
 end
@@ -84,6 +85,7 @@ local function plain(handler)
       asking = false
       io.stdout:write("\n")
     end,
+    release = function() end,
     insert = function() end,
     history = function() end,
     remember = function() end,
