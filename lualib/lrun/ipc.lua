@@ -4,7 +4,8 @@
 ---
 --- runtime/channel.c owns the socket; this module owns who hears of what. Per target one state table:
 --- `channel` (C; nil once closed), `control` (what users see as `target.channel`), `pending` (messages before the first
---- listener), `sockets` (connections sent and received, see lrun.ipc_sockets).
+--- listener), `left` (this end has disconnected and hears no more messages; what is queued is still written), `sockets`
+--- (connections sent and received, see lrun.ipc_sockets).
 local ffi = require("ffi")
 local uv = require("luv")
 local channels = require("lrun.channel")
@@ -106,6 +107,10 @@ function protocol.NODE_HANDLE(state, message, fd)
     fd = state.channel:take()
     if not fd then return end        -- the sender sends it again
   end
+  if state.left and not isInternal(message.msg) then
+    if fd then channels.closeFd(fd) end
+    return
+  end
   local handle
   if fd then handle = require("lrun.ipc_handles").receive(state, message, fd) end
   if not handle then process.emitWarning("Handle did not reach the receiving process correctly", "SentHandleNotReceivedWarning") end
@@ -133,7 +138,7 @@ local function onMessage(state, message, fd)
     return emit(state.target, "internalMessage", message)
   end
   if fd then channels.closeFd(fd) end   -- descriptors travel in NODE_HANDLE envelopes only
-  return deliver(state, message)
+  if not state.left then return deliver(state, message) end
 end
 
 -- Takes what has arrived, message by message. A listener may throw or wait: then the host calls again, and a coroutine
@@ -270,6 +275,7 @@ local function disconnect(state)
   end
   target.connected = false
   target.channel = nil
+  state.left = true
   state.channel:close()
 end
 

@@ -96,6 +96,17 @@ describe("the frame reader", function()
     close(target, peer)
   end)
 
+  it("gives nothing more to an end that has disconnected", function()
+    for wire, stream in pairs{ lua = message("first") .. message("second"), json = '"first"\n"second"\n' } do
+      local target, peer = open(wire)
+      target:once("message", function() target.disconnect() end)
+      peer:write(stream)
+      children.eventually(function() return target.gone end)
+      assert.same({ "first" }, target.got)
+      close(target, peer)
+    end
+  end)
+
   it("closes descriptors that nobody named", function()
     collectgarbage()
     local before = children.descriptors()
