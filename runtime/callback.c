@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <uv.h>
 
-enum { POOL_SIZE = 256 };
+/* How deep Lua may nest its calls, and how much deeper while an error is reported, which may be of that. */
+enum { POOL_SIZE = 256, MAX_DEPTH = 10000, REPORT_DEPTH = 100 };
 
 /* A coroutine that is ours; `ref` anchors it in the registry. */
 typedef struct {
@@ -26,6 +27,7 @@ typedef struct {
 struct callbacks {
   lua_State *L;            /* the main state */
   int depth;               /* callbacks that are running, one inside the other */
+  int max_depth;           /* see callback_check_depth */
   bool ticks;              /* process.nextTick has work */
   volatile uint64_t *turn; /* when the loop's turn began, 0 before its first callback; NULL: nobody asks */
   entry_t begun;           /* between callback_begin and callback_run */
@@ -43,7 +45,7 @@ static callbacks_t *callbacks_of(lua_State *L) {
 
 void callback_init(lua_State *L) {
   callbacks_t *callbacks = lua_newuserdata(L, sizeof *callbacks);
-  *callbacks = (callbacks_t){.L = L};
+  *callbacks = (callbacks_t){.L = L, .max_depth = MAX_DEPTH};
   for (int i = 0; i < HOOK_COUNT; i++) callbacks->hooks[i] = LUA_NOREF;
   lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
 }
@@ -96,7 +98,9 @@ static void report(callbacks_t *callbacks, lua_State *failed) {
   lua_xmove(failed, co, 1);
   lua_pushvalue(failed, -1);
   lua_xmove(failed, co, 1);
+  callbacks->max_depth += REPORT_DEPTH;
   int status = lua_resume(co, 2);
+  callbacks->max_depth -= REPORT_DEPTH;
   if (status == 0) {
     entry_rest(callbacks, entry);
   } else if (status == LUA_YIELD) {
@@ -177,6 +181,13 @@ int callback_resume(lua_State *co, int nargs) {
   lua_pushthread(co);
   entry.ref = luaL_ref(co, LUA_REGISTRYINDEX);
   return run(callbacks, entry, nargs);
+}
+
+void callback_check_depth(lua_State *L) {
+  const callbacks_t *callbacks = callbacks_of(L);
+  if (callbacks->depth < callbacks->max_depth) return;
+  lua_pushliteral(L, "stack overflow: too many coroutines run one inside the other");
+  lua_error(L);
 }
 
 void callback_tick(lua_State *L) { callbacks_of(L)->ticks = true; }

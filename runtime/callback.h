@@ -25,6 +25,9 @@ int callback_run(lua_State *co, int nargs);
 /* Continues a suspended coroutine; the `nargs` values on top of `co` are what its yield returns. */
 int callback_resume(lua_State *co, int nargs);
 
+/* For calls that Lua makes: throws where so many run one inside the other that C's stack would end. */
+void callback_check_depth(lua_State *L);
+
 /* Says that process.nextTick has work: it runs before the loop gets control back. */
 void callback_tick(lua_State *L);
 

@@ -150,6 +150,7 @@ static int l_exit(lua_State *L) {
 /* enter(f, ...): calls f on a coroutine of its own; an error in it goes where uncaught errors go. */
 static int l_enter(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
+  callback_check_depth(L);
   callback_enter(L, lua_gettop(L) - 1);
   return 0;
 }

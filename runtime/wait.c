@@ -39,6 +39,7 @@ static void keep(lua_State *L, int count) {
 static int on_called(lua_State *L) {
   int state = (int)lua_tointeger(L, lua_upvalueindex(STATE));
   if (state == DONE) return 0;
+  if (state == WAITING) callback_check_depth(L);
   int count = lua_gettop(L);
   set_number(L, STATE, DONE);
   if (state == PENDING) {

@@ -72,6 +72,13 @@ await.sleep(1000)]])
     assert.truthy(err.message:find("table.sort", 1, true))
   end)
 
+  it("ends endless recursion with an error", function()
+    local out, err, code = lrun.run({ "-" },
+      "local function f()\n  require('await').spawn(f)\nend\nprocess:on('exit', print)\nf()")
+    assert.same({ "1\n", 1 }, { out, code })
+    assert.truthy(err:find("^stdin:2: stack overflow"), err)
+  end)
+
   it("wants a dot", function()
     local ok, err = pcall(function() await:sleep(1) end)
     assert.is_false(ok)
