@@ -204,6 +204,11 @@ describe("net.Server", function()
       controller:abort()
     end)
     assert.is_false(server.listening)
+    server:on("listening", function() error("it was aborted before") end)
+    await(function(done)
+      server:once("close", done)
+      server:listen{ port = 0, signal = controller.signal }
+    end)
   end)
 
   it("lets several sockets share a port with reusePort", function()

@@ -337,9 +337,9 @@ function Server:listen(...)
   local listener = listenerOf(...)
   checkSignal(options.signal)
   self._listenId = self._listenId + 1
+  if options.signal ~= nil then abortable(self, options.signal) end    -- first: one that is aborted leaves no `listening`
   listenWith(self, options)
   if listener then self:once("listening", listener) end
-  if options.signal ~= nil then abortable(self, options.signal) end
   return self
 end
 
