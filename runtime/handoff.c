@@ -186,7 +186,8 @@ static int l_lane_gc(lua_State *L) {
 }
 
 /* lane:load() → connections on their way, open connections (those included), ms for which the worker's loop
- * has been busy with the turn that it is in; nothing when the lane is closed. */
+ * has been busy with the turn that it is in, ms for which it has taken none of those on their way; nothing
+ * when the lane is closed. */
 static int l_lane_load(lua_State *L) {
   lane_t *lane = lane_check(L);
   if (!lane || !lane_is_open(lane)) return 0;
@@ -197,7 +198,8 @@ static int l_lane_load(lua_State *L) {
   lua_pushinteger(L, (lua_Integer)load.untaken);
   lua_pushinteger(L, (lua_Integer)(all > ended ? all - ended : 0));
   lua_pushnumber(L, now > started ? (double)(now - started) / 1e6 : 0);
-  return 3;
+  lua_pushinteger(L, (lua_Integer)load.waited);
+  return 4;
 }
 
 static void set_count(lua_State *L, const char *name, uint64_t value) {

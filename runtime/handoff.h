@@ -110,10 +110,11 @@ lane_link_t *lane_link(lane_t *lane);
 
 typedef struct {
   uint64_t untaken; /* assigned, and not yet taken */
+  uint64_t waited;  /* ms for which the worker, sent some, has taken none */
   uint64_t taken;
   uint64_t refused;
 } lane_load_t;
-lane_load_t lane_load(const lane_t *lane);
+lane_load_t lane_load(lane_t *lane);
 stats_t *lane_stats(lane_t *lane);
 int lane_is_open(const lane_t *lane);
 

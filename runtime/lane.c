@@ -24,7 +24,9 @@ struct lane {
   conn_queue_t queue;
   uint64_t sent; /* connections */
   uint64_t refused;
-  stats_t *stats; /* the worker's page */
+  uint64_t moved_at; /* ms of the loop's clock: when the worker last took some, or had none to take */
+  uint64_t seen;     /* how many it had taken then */
+  stats_t *stats;    /* the worker's page */
   int fd;
   int peer; /* the worker's end: what it left there is not lost with it */
   int open_handles;
@@ -57,6 +59,15 @@ static void on_retry_closed(uv_handle_t *handle) {
 static uint64_t handed(const lane_t *lane) {
   uint64_t count = lane->stats->handed;
   return count < lane->sent ? count : lane->sent;
+}
+
+/* How far the worker is, noted with the time. */
+static uint64_t look(lane_t *lane) {
+  uint64_t count = handed(lane);
+  if (count == lane->seen && count < lane->sent) return count;
+  lane->seen = count;
+  lane->moved_at = uv_now(hub_loop(lane->hub));
+  return count;
 }
 
 static void on_event(uv_poll_t *poll, int status, int events);
@@ -140,6 +151,7 @@ static int send_batch(lane_t *lane, uint32_t count) {
   }
   int rc = handoff_send(lane->fd, &batch, fds, (int)count);
   if (rc < 0) return rc;
+  look(lane);
   lane->sent += count;
   while (count-- > 0) conn_done(conn_queue_shift(&lane->queue));
   return 0;
@@ -241,11 +253,13 @@ int lane_open(hub_t *hub, lane_t **out, int *peer) {
   return 0;
 }
 
-lane_load_t lane_load(const lane_t *lane) {
-  uint64_t taken = handed(lane);
+lane_load_t lane_load(lane_t *lane) {
+  uint64_t taken = look(lane);
   uint64_t refused = lane->refused < taken ? lane->refused : taken;
-  return (lane_load_t){
-      .untaken = lane->queue.count + lane->sent - taken, .taken = taken - refused, .refused = lane->refused};
+  return (lane_load_t){.untaken = lane->queue.count + lane->sent - taken,
+                       .waited = lane->sent > taken ? uv_now(hub_loop(lane->hub)) - lane->moved_at : 0,
+                       .taken = taken - refused,
+                       .refused = lane->refused};
 }
 
 stats_t *lane_stats(lane_t *lane) { return lane->stats; }

@@ -28,8 +28,9 @@ local STUCK_LEAST, STUCK_MAX, TIMES_LATER = 40, 200, 3
 ---@field [1] integer connections on their way that it has not taken
 ---@field [2] integer open connections, those included
 ---@field [3] number ms for which it has been busy with one turn of its loop
+---@field [4] integer ms for which it has taken none of those on their way
 
----@alias LoadOf fun(candidate: any): integer?, integer?, number? nothing: the candidate is gone
+---@alias LoadOf fun(candidate: any): integer?, integer?, number?, integer? nothing: the candidate is gone
 
 --- The policy that an environment variable names.
 ---@param name string?
@@ -76,20 +77,24 @@ end
 -- Short connections come and go faster than the count of open ones tells workers apart: so many connections more than
 -- the others got weigh as much as one that is open, up to a few.
 local LEAD_PER_OPEN, LEAD_MAX = 16, 16
+-- From when on (ms) connections wait for a worker that waits for a processor. They are no work of its own that would set
+-- it apart: where there are such, a connection more weighs as much as one that is open, up to twice the longest queue.
+local QUEUED = 3
 
--- The loads of all candidates, the fewest that one was given, and how long (ms) one may be busy and get another: longer
--- when not only one is late.
+-- The loads of all candidates, the fewest that one was given, how many wait for one that is not stuck, and how
+-- long (ms) one may be busy and get another: longer when not only one is late.
 local function survey(candidates, loadOf)
-  local opens, times, fewest, longest, second = {}, {}, math.huge, 0, 0
+  local opens, times, fewest, queue, longest, second = {}, {}, math.huge, 0, 0, 0
   for i = 1, #candidates do
-    local untaken, open, busy = loadOf(candidates[i])
+    local untaken, open, busy, waited = loadOf(candidates[i])
     opens[i], times[i] = untaken and open or false, busy or 0
     if untaken then
       fewest = math.min(fewest, candidates[i].given)
+      if waited >= QUEUED and busy < STUCK_LEAST and untaken > queue then queue = untaken end
       if busy > longest then longest, second = busy, longest elseif busy > second then second = busy end
     end
   end
-  return opens, times, fewest, math.max(STUCK_LEAST, math.min(STUCK_MAX, second * TIMES_LATER))
+  return opens, times, fewest, queue, math.max(STUCK_LEAST, math.min(STUCK_MAX, second * TIMES_LATER))
 end
 
 --- The one with the fewest open connections; of several the one that was given the fewest so far, and of those the
@@ -100,12 +105,13 @@ end
 ---@return integer? index
 function schedule.leastConnections(candidates, turn, loadOf)
   local count = #candidates
-  local opens, times, fewest, patience = survey(candidates, loadOf)
+  local opens, times, fewest, queue, patience = survey(candidates, loadOf)
   local best, bestScore
   for i = 0, count - 1 do
     local index = (turn - 1 + i) % count + 1
     if opens[index] then
-      local score = opens[index] + math.min((candidates[index].given - fewest) / LEAD_PER_OPEN, LEAD_MAX)
+      local lead = candidates[index].given - fewest
+      local score = opens[index] + math.min(lead / LEAD_PER_OPEN, LEAD_MAX) + math.min(lead, queue * 2)
       if times[index] >= patience then score = score + 1e9 end
       if not best or score < bestScore then best, bestScore = index, score end
     end

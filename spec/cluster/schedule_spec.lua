@@ -1,9 +1,9 @@
 local schedule = require("cluster.schedule")
 
--- Candidates are their own load: { untaken, open, busy }, or false for one that is gone.
+-- Candidates are their own load: { untaken, open, busy, waited }, or false for one that is gone.
 local function loadOf(candidate)
   if candidate.gone then return nil end
-  return candidate[1], candidate[2], candidate[3]
+  return candidate[1], candidate[2], candidate[3], candidate[4] or 0
 end
 
 local function idle(count)
@@ -71,6 +71,13 @@ describe("least connections", function()
     local list = { { 0, 1, 600, given = 0 }, { 0, 40, 0, given = 0 }, { 0, 50, 0, given = 0 } }
     assert.equal(2, schedule.leastConnections(list, 1, loadOf))
     list[2][3], list[3][3] = 600, 600
+    assert.equal(1, schedule.leastConnections(list, 1, loadOf))
+  end)
+
+  it("spreads evenly where workers wait for a processor: what waits for them is not their work", function()
+    local list = { { 0, 2, 0, given = 130 }, { 30, 32, 0, 10, given = 100 }, { 20, 24, 0, 8, given = 100 } }
+    assert.equal(3, schedule.leastConnections(list, 1, loadOf))
+    list[2][4], list[3][4] = 0, 0             -- they were just sent
     assert.equal(1, schedule.leastConnections(list, 1, loadOf))
   end)
 
