@@ -71,6 +71,7 @@ struct channel {
   bool refed;    /* what Lua asked for */
   bool paused;   /* nothing is read */
   bool writable; /* false: wait for the poll handle to say so */
+  bool dropped;  /* the outbox was: answers may still come to what was under way */
   bool closing;  /* closes once the outbox is empty */
   bool closed;
 };
@@ -100,6 +101,12 @@ static void run_callbacks(channel_t *ch) {
   }
 }
 
+/* The peer is gone; the callbacks hear of it in channel_shut. */
+static void drop_outbox(channel_t *ch) {
+  outbox_clear(&ch->outbox);
+  ch->dropped = true;
+}
+
 /* Writes without entering Lua. A peer that is gone shows when the channel is read to its end. */
 static void write_out(channel_t *ch) {
   int rc = outbox_write(&ch->outbox, ch->fd, false);
@@ -107,7 +114,7 @@ static void write_out(channel_t *ch) {
   ch->writable = rc != UV_EAGAIN;
   if (rc < 0 && rc != UV_EAGAIN) {
     if (rc == -ETOOMANYREFS) schedule_flush(ch); /* too many descriptors under way in all: again next turn */
-    else outbox_clear(&ch->outbox); /* the peer is gone; the callbacks hear of it in channel_shut */
+    else drop_outbox(ch);
   }
   watch(ch);
 }
@@ -182,7 +189,7 @@ void channel_next(channel_t *ch, channel_message_t *message) {
       rc = FRAME_GARBAGE;
       break;
     }
-    if (outbox_answered(&ch->outbox, frame.kind == FRAME_TAKEN) == -2) {
+    if (outbox_answered(&ch->outbox, frame.kind == FRAME_TAKEN) == -2 && !ch->dropped) {
       rc = FRAME_GARBAGE;
       break;
     }

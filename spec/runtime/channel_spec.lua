@@ -96,6 +96,20 @@ describe("the frame reader", function()
     close(target, peer)
   end)
 
+  it("takes answers of a peer that is gone already", function()
+    local target, peer = open("lua")
+    local handle, arrived = uv.new_tcp("inet"), false
+    peer:read_start(function() arrived = true end)
+    target.send("takes a handle", handle)
+    handle:close()
+    children.eventually(function() return arrived end)
+    peer:try_write(frame(3, "") .. message("last words"))
+    peer:close()
+    target.send("to nobody")
+    children.eventually(function() return target.gone end)
+    assert.same({ { "last words" }, {} }, { target.got, target.errors })
+  end)
+
   it("gives nothing more to an end that has disconnected", function()
     for wire, stream in pairs{ lua = message("first") .. message("second"), json = '"first"\n"second"\n' } do
       local target, peer = open(wire)
