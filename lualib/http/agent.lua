@@ -23,7 +23,7 @@ Agent.defaultPort = 80
 Agent.protocol = "http:"
 
 ---@param options table? `keepAlive` (false), `keepAliveMsecs` (1000), `maxSockets`, `maxTotalSockets` (no limit),
---- `maxFreeSockets` (256), `scheduling` ("lifo"), `timeout` (ms that an idle connection is kept)
+--- `maxFreeSockets` (256), `scheduling` ("lifo"), `timeout` (ms without traffic: requests emit it, idle connections are closed)
 function Agent:initialize(options)
   validate.optional(validate.table, options, "options")
   options = options or {}
@@ -40,7 +40,7 @@ function Agent:initialize(options)
   self.maxTotalSockets = options.maxTotalSockets or math.huge
   self.maxFreeSockets = options.maxFreeSockets or 256
   self.scheduling = options.scheduling or "lifo"
-  self.requests, self.sockets, self.freeSockets = {}, {}, {}
+  self.requests, self.sockets, self.freeSockets, self._opening = {}, {}, {}, {}
   self.totalSocketCount = 0
 end
 
@@ -55,9 +55,10 @@ function Agent:getName(options)
   return name
 end
 
---- Opens a connection; may be replaced. Returns a socket that connects.
+--- Opens a connection; may be replaced. Returns a socket that connects, or calls back with an error or with a socket.
 ---@param options table
----@return Socket
+---@param callback fun(err: any?, socket: Socket?)? what a replacement may call
+---@return Socket?
 function Agent:createConnection(options)
   if options.socketPath then return net.connect { path = options.socketPath } end
   return net.connect {
@@ -116,16 +117,43 @@ local function takeFree(self, name)
   end
 end
 
+local serveWaiting
+
+-- Connections to a place, those that are being made included.
+local function used(self, name) return count(self.sockets, name) + (self._opening[name] or 0) end
+
+local function hasRoom(self, name)
+  return used(self, name) < self.maxSockets and self.totalSocketCount < self.maxTotalSockets
+end
+
+-- `createConnection` returns a socket, or calls back with an error or a socket.
 local function open(self, request, name)
   local options = request._options
-  local ok, socket = pcall(options.createConnection or self.createConnection, options.createConnection and options or self,
-    options.createConnection and nil or options)
-  if not ok then return nextTick(function() request:destroy(socket) end) end
+  local answered = false
+  local function created(err, socket)
+    if answered then return end
+    answered = true
+    local opening = self._opening[name] - 1
+    self._opening[name] = opening > 0 and opening or nil
+    if err == nil and (type(socket) ~= "table" or not socket._release) then
+      err = errors.argType("socket", "an instance of Socket", socket)
+    end
+    if err ~= nil then
+      self.totalSocketCount = self.totalSocketCount - 1
+      nextTick(function() request:destroy(err) end)
+      return serveWaiting(self, name)
+    end
+    socket._agentName = name
+    push(self.sockets, name, socket)
+    socket:once("close", function() self:_removeSocket(socket) end)
+    request:_onSocket(socket)
+  end
   self.totalSocketCount = self.totalSocketCount + 1
-  socket._agentName = name
-  push(self.sockets, name, socket)
-  socket:once("close", function() self:_removeSocket(socket) end)
-  request:_onSocket(socket)
+  self._opening[name] = (self._opening[name] or 0) + 1
+  local ok, socket
+  if options.createConnection then ok, socket = pcall(options.createConnection, options, created)
+  else ok, socket = pcall(self.createConnection, self, options, created) end
+  if not ok then created(socket) elseif socket ~= nil then created(nil, socket) end
 end
 
 --- Internal: finds or opens a connection for the request, or lets it wait.
@@ -139,21 +167,24 @@ function Agent:addRequest(request)
     self:reuseSocket(socket, request)
     return request:_onSocket(socket)
   end
-  if count(self.sockets, name) < self.maxSockets and self.totalSocketCount < self.maxTotalSockets then
-    return open(self, request, name)
-  end
+  if hasRoom(self, name) then return open(self, request, name) end
   push(self.requests, name, request)
+  if used(self, name) < self.maxSockets then
+    local _, idle = next(self.freeSockets) -- takes a place among maxTotalSockets
+    if idle then idle[1]:destroy() end
+  end
 end
 
 -- A place became free: the request that has waited longest, first of all one to the same place.
-local function serveWaiting(self, name)
-  local list = self.requests[name]
-  if not list then
-    if self.totalSocketCount >= self.maxTotalSockets then return end
-    name, list = next(self.requests)
-    if not name or count(self.sockets, name) >= self.maxSockets then return end
+function serveWaiting(self, name)
+  if not self.requests[name] or not hasRoom(self, name) then
+    name = nil
+    for each in pairs(self.requests) do
+      if hasRoom(self, each) then name = each break end
+    end
+    if not name then return end
   end
-  local request = list[1]
+  local request = self.requests[name][1]
   take(self.requests, name, request)
   open(self, request, name)
 end
@@ -172,6 +203,7 @@ function Agent:_free(socket)
   take(self.sockets, name, socket)
   local room = count(self.freeSockets, name) < self.maxFreeSockets
     and count(self.freeSockets, name) + count(self.sockets, name) < self.maxSockets
+    and (self.totalSocketCount < self.maxTotalSockets or next(self.requests) == nil)
   if not self.keepAlive or not room or not self:keepSocketAlive(socket) then
     push(self.sockets, name, socket)
     return socket:destroy()
