@@ -29,6 +29,7 @@ struct callbacks {
   int depth;               /* callbacks that are running, one inside the other */
   int max_depth;           /* see callback_check_depth */
   bool ticks;              /* process.nextTick has work */
+  callback_end_t *ends;    /* callback_at_end */
   volatile uint64_t *turn; /* when the loop's turn began, 0 before its first callback; NULL: nobody asks */
   entry_t begun;           /* between callback_begin and callback_run */
   int hooks[HOOK_COUNT];   /* registry refs of Lua functions */
@@ -143,12 +144,25 @@ static void run_ticks(callbacks_t *callbacks) {
 
 void callback_run_ticks(lua_State *L) { run_ticks(callbacks_of(L)); }
 
+/* Ticks first; what the ends do may make new ones. */
+static void end_turn(callbacks_t *callbacks) {
+  for (;;) {
+    run_ticks(callbacks);
+    callback_end_t *end = callbacks->ends;
+    if (end == NULL) return;
+    callbacks->ends = end->next;
+    callbacks->depth++;
+    end->run(end);
+    callbacks->depth--;
+  }
+}
+
 static int run(callbacks_t *callbacks, entry_t entry, int nargs) {
   if (callbacks->turn && *callbacks->turn == 0) *callbacks->turn = uv_hrtime();
   callbacks->depth++;
   int outcome = settle(callbacks, entry, lua_resume(entry.co, nargs));
   callbacks->depth--;
-  if (callbacks->ticks && callbacks->depth == 0) run_ticks(callbacks);
+  if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) end_turn(callbacks);
   return outcome;
 }
 
@@ -191,6 +205,12 @@ void callback_check_depth(lua_State *L) {
 }
 
 void callback_tick(lua_State *L) { callbacks_of(L)->ticks = true; }
+
+void callback_at_end(lua_State *L, callback_end_t *end) {
+  callbacks_t *callbacks = callbacks_of(L);
+  end->next = callbacks->ends;
+  callbacks->ends = end;
+}
 
 const callbacks_t *callback_state(lua_State *L) { return callbacks_of(L); }
 bool callback_has_ticks(const callbacks_t *callbacks) { return callbacks->ticks; }

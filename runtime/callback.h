@@ -34,7 +34,17 @@ void callback_tick(lua_State *L);
 /* Runs that work now: for one callback of the loop's that stands for several, between them. */
 void callback_run_ticks(lua_State *L);
 
-/* Whether it has, in a form that costs nothing to ask often. */
+/* Work for the end of this turn: `run` is called once, after the ticks, before the loop gets control back. It
+ * may enter Lua and ask again. The memory is the caller's, and is not looked at any more when `run` is
+ * called. */
+typedef struct callback_end callback_end_t;
+struct callback_end {
+  void (*run)(callback_end_t *end);
+  callback_end_t *next;
+};
+void callback_at_end(lua_State *L, callback_end_t *end);
+
+/* Whether nextTick has work, in a form that costs nothing to ask often. */
 typedef struct callbacks callbacks_t;
 const callbacks_t *callback_state(lua_State *L);
 bool callback_has_ticks(const callbacks_t *callbacks);

@@ -46,6 +46,7 @@ static uv_stream_t *detach(lua_State *L, http_conn_t *conn) {
   uv_stream_t *stream = conn->stream;
   uv_read_stop(stream);
   unlink_conn(conn);
+  http_conn_flush_done(conn);
   ((luv_handle_t *)stream->data)->extra = NULL;
   if (conn->writing != NULL) conn->writing->conn = NULL;
   conn->writing = NULL;
@@ -81,14 +82,8 @@ void http_conn_close(lua_State *L, http_conn_t *conn, int error) {
 }
 
 void http_conn_release(lua_State *L, http_conn_t *conn) {
-  if (conn->writing == NULL && conn->out.len > 0) {
-    bool parsing = conn->parsing;
-    conn->parsing = false;
-    conn->ending = false;
-    http_conn_flush(L, conn);
-    conn->parsing = parsing;
-  }
-  if (conn->stream != NULL) detach(L, conn);
+  http_conn_write_rest(L, conn); /* an error shows when the new owner uses the handle */
+  detach(L, conn);
 }
 
 /* A message that is not HTTP: the requests before it still get their answers; Lua decides about this one. */
@@ -267,7 +262,8 @@ void http_conn_feed(lua_State *L, http_conn_t *conn, const char *data, size_t le
 
 /* Bytes to parse, or the end of a message that was told up to its last byte. */
 static bool has_more(const http_conn_t *conn) {
-  return conn->in.len > 0 || (http_parser_complete(&conn->parser) && !http_parser_idle(&conn->parser));
+  return conn->in.len > 0 || conn->parser.head_due ||
+         (http_parser_complete(&conn->parser) && !http_parser_idle(&conn->parser));
 }
 
 void http_conn_resume(lua_State *L, http_conn_t *conn) {

@@ -37,8 +37,10 @@ struct http_exchange {
 /* Bytes on their way through uv_write. */
 typedef struct {
   uv_write_t req;
+  http_shared_t *shared;
   http_conn_t *conn; /* NULL when the connection was closed meanwhile */
-  char *data;
+  char *data;        /* memory of ours that is being written, or NULL */
+  int pin;           /* registry ref of a Lua string that is */
 } http_write_t;
 
 struct http_conn {
@@ -54,9 +56,10 @@ struct http_conn {
   size_t rest_len;
   http_buffer_t out; /* to be written; the shared scratch buffer while `borrowed` */
   http_write_t *writing;
-  http_exchange_t *first, *last; /* in flight, in order */
-  http_exchange_t spare;         /* memory for one of them */
-  uint32_t ids;                  /* exchanges begun */
+  http_conn_t *flush_prev, *flush_next; /* in http_shared_t.to_flush */
+  http_exchange_t *first, *last;        /* in flight, in order */
+  http_exchange_t spare;                /* memory for one of them */
+  uint32_t ids;                         /* exchanges begun */
   uint32_t inflight;
   uint32_t body_id;       /* exchange whose body is being received */
   uint64_t request_since; /* ms of loop time: first byte of the message under way */
@@ -79,6 +82,8 @@ struct http_conn {
   bool lingering; /* our side is shut, input is thrown away */
   bool eof;
   bool head_request; /* client: the response to come has no body */
+  bool to_flush;     /* in http_shared_t.to_flush */
+  bool unsent;       /* a finished response wants to hear (HTTP_ON_DRAIN with 0) that all is written */
 };
 
 struct http_server {
@@ -122,8 +127,19 @@ void http_exchange_drop_all(http_conn_t *conn);
 size_t http_conn_pending(const http_conn_t *conn);
 /* Writes what there is unless parsing goes on; may close the connection. */
 void http_conn_flush(lua_State *L, http_conn_t *conn);
-/* Appends a large body without a copy where the socket takes it. */
-int http_conn_write_through(http_conn_t *conn, const char *data, size_t len);
+
+/* http_write.c */
+/* Writes conn->out unless a write is under way; what the socket does not take is queued. 0 or UV_E*, as the
+ * next two. */
+int http_conn_write_out(lua_State *L, http_conn_t *conn);
+/* The same, also behind a write under way; http_conn_flush is not to be called any more. */
+int http_conn_write_rest(lua_State *L, http_conn_t *conn);
+/* Writes conn->out and then the first `len` bytes of the string at `index`, as a chunk or as they are. */
+int http_conn_write_piece(lua_State *L, http_conn_t *conn, int index, size_t len, bool chunk);
+/* http_conn_flush before the loop gets control back, so that the writes of one turn are one. */
+void http_conn_flush_soon(http_conn_t *conn);
+/* Takes that back. */
+void http_conn_flush_done(http_conn_t *conn);
 
 /* http_sweep.c */
 void http_server_sweep(lua_State *L, http_server_t *server);

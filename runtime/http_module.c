@@ -33,14 +33,20 @@ static int l_setup(lua_State *L) {
   return 0;
 }
 
+/* A limit of fields; 0 for none. */
+static uint32_t fields_at(lua_State *L, int index) {
+  lua_Number n = lua_tonumber(L, index);
+  return n >= 1 && n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+}
+
 /* server(maxHeaderSize, maxHeadersCount): what the connections of one server have in common. */
 static int l_server(lua_State *L) {
   uint32_t max_head = (uint32_t)luaL_checkinteger(L, 1);
-  uint32_t max_fields = (uint32_t)luaL_checkinteger(L, 2);
+  uint32_t max_fields = fields_at(L, 2);
   http_server_t *server = lua_newuserdata(L, sizeof *server);
   memset(server, 0, sizeof *server);
   server->max_head = max_head;
-  server->max_fields = max_fields > 0 ? max_fields : UINT32_MAX;
+  server->max_fields = max_fields;
   return 1;
 }
 
@@ -58,8 +64,7 @@ static int l_configure(lua_State *L) {
   server->keep_alive_timeout = ms_at(L, 4);
   server->timeout = ms_at(L, 5);
   server->max_requests = (uint32_t)ms_at(L, 6);
-  uint32_t max_fields = (uint32_t)ms_at(L, 7);
-  server->max_fields = max_fields > 0 ? max_fields : UINT32_MAX;
+  server->max_fields = fields_at(L, 7);
   bool closing = lua_toboolean(L, 8);
   if (closing && !server->closing) server->closing_since = uv_now(http_shared(L)->loop);
   server->closing = closing;
@@ -115,45 +120,48 @@ static int broken(lua_State *L, http_conn_t *conn, int rc) {
   return 1;
 }
 
-/* Body bytes as the head promised them; more than Content-Length says is not sent. */
-static int put_body(http_conn_t *conn, http_exchange_t *e, const char *data, size_t len) {
+/* Body bytes, the string at `index`, as the head promised them; more than Content-Length says is not sent. */
+static int put_body(lua_State *L, http_conn_t *conn, http_exchange_t *e, int index) {
+  size_t len = 0;
+  const char *data = lua_tolstring(L, index, &len);
   if (e->bodyless || len == 0) return 0;
   if (e->counted) {
     if (len > e->left) len = (size_t)e->left;
     e->left -= len;
   }
   http_buffer_t *out = http_exchange_buffer(conn, e);
-  if (e->chunked) return http_response_chunk(out, data, len);
-  if (len >= THROUGH && e == conn->first) return http_conn_write_through(conn, data, len);
-  return http_buffer_add(out, data, len);
+  if (len >= THROUGH && e == conn->first) return http_conn_write_piece(L, conn, index, len, e->chunked);
+  return e->chunked ? http_response_chunk(out, data, len) : http_buffer_add(out, data, len);
 }
 
-/* The response is complete. A body shorter than promised cannot be mended: the connection ends there. */
-static void finish(lua_State *L, http_conn_t *conn, http_exchange_t *e) {
+/* The response is complete. A body shorter than promised cannot be mended: the connection ends there. Pushes
+ * true, or false when much of it is still to be written: HTTP_ON_DRAIN with 0 tells when it is. */
+static int finish(lua_State *L, http_conn_t *conn, http_exchange_t *e) {
   if (e->counted && e->left > 0) e->keep_alive = false;
+  size_t held = e->held.len;
   http_exchange_end(conn, e);
-  if (conn->parsing) return;
-  http_conn_flush(L, conn);
-  if (conn->stream != NULL) http_conn_resume(L, conn);
+  if (!conn->parsing) http_conn_flush(L, conn);
+  bool unsent = conn->stream != NULL && http_conn_pending(conn) + held >= HTTP_HIGH_WATER;
+  if (unsent) conn->unsent = true;
+  if (conn->stream != NULL && !conn->parsing) http_conn_resume(L, conn);
+  lua_pushboolean(L, !unsent);
+  return 1;
 }
 
-/* respond(conn, id, status, message, fields, body, flags): head and body at once → true, or nil when it is
- * too late. */
+/* respond(conn, id, status, message, fields, body, flags): head and body at once → as `finish` pushes, or nil
+ * when it is too late. */
 static int l_respond(lua_State *L) {
   http_conn_t *conn;
   http_exchange_t *e = exchange_at(L, &conn);
   if (e == NULL) return broken(L, conn, 0);
   size_t len = 0;
-  const char *body = lua_tolstring(L, 6, &len);
+  lua_tolstring(L, 6, &len);
   http_buffer_t *out = http_exchange_buffer(conn, e);
   int rc = http_head_response(L, conn, e, out, (int)lua_tointeger(L, 3), 4, 5, (int64_t)len,
                               (int)lua_tointeger(L, 7));
-  if (rc == 0) rc = put_body(conn, e, body, len);
+  if (rc == 0) rc = put_body(L, conn, e, 6);
   if (rc == 0 && e->chunked) rc = http_response_last_chunk(http_exchange_buffer(conn, e), NULL, 0);
-  if (rc < 0) return broken(L, conn, rc);
-  finish(L, conn, e);
-  lua_pushboolean(L, 1);
-  return 1;
+  return rc < 0 ? broken(L, conn, rc) : finish(L, conn, e);
 }
 
 /* head(conn, id, status, message, fields, flags, flush): a head alone, the body comes in pieces. */
@@ -174,34 +182,30 @@ static int l_write(lua_State *L) {
   http_conn_t *conn;
   http_exchange_t *e = exchange_at(L, &conn);
   if (e == NULL) return broken(L, conn, 0);
-  size_t len = 0;
-  const char *data = lua_tolstring(L, 3, &len);
-  int rc = put_body(conn, e, data, len);
+  int rc = put_body(L, conn, e, 3);
   if (rc < 0) return broken(L, conn, rc);
-  http_conn_flush(L, conn);
+  if (http_conn_pending(conn) < HTTP_HIGH_WATER) http_conn_flush_soon(conn);
+  else http_conn_flush(L, conn);
   if (conn->stream == NULL) return broken(L, conn, 0);
   e = http_exchange_find(conn, (uint32_t)lua_tointeger(L, 2));
   if (e == NULL) return broken(L, conn, 0);
   return wait_or_go(L, conn, e);
 }
 
-/* finish(conn, id, bytes, trailers): the end of a body that came in pieces. */
+/* finish(conn, id, bytes, trailers): the end of a body that came in pieces → as respond. */
 static int l_finish(lua_State *L) {
   http_conn_t *conn;
   http_exchange_t *e = exchange_at(L, &conn);
   if (e == NULL) return broken(L, conn, 0);
-  size_t len = 0, tlen = 0;
-  const char *data = lua_tolstring(L, 3, &len);
+  size_t tlen = 0;
   const char *trailers = lua_tolstring(L, 4, &tlen);
-  int rc = put_body(conn, e, data, len);
+  int rc = put_body(L, conn, e, 3);
   if (rc == 0 && e->chunked) rc = http_response_last_chunk(http_exchange_buffer(conn, e), trailers, tlen);
-  if (rc < 0) return broken(L, conn, rc);
-  finish(L, conn, e);
-  lua_pushboolean(L, 1);
-  return 1;
+  return rc < 0 ? broken(L, conn, rc) : finish(L, conn, e);
 }
 
-/* begin(conn, head, chunked, headRequest) → id: a client's request; its body, if any, by write and finish. */
+/* begin(conn, head, chunked, headRequest, maxFields) → id: a client's request; its body, if any, by write and
+ * finish. */
 static int l_begin(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   size_t len;
@@ -211,6 +215,7 @@ static int l_begin(lua_State *L) {
   e->started = e->keep_alive = true;
   e->chunked = lua_toboolean(L, 3);
   conn->head_request = lua_toboolean(L, 4);
+  conn->parser.max_fields = fields_at(L, 5);
   conn->active = uv_now(conn->shared->loop);
   int rc = http_buffer_add(http_exchange_buffer(conn, e), head, len);
   if (rc < 0) return broken(L, conn, rc);

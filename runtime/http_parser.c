@@ -244,10 +244,17 @@ static http_event_kind_t next_head(http_parser_t *p, const char *data, size_t le
 }
 
 static http_event_kind_t waiting_head(http_parser_t *p, const char *data, size_t len, http_event_t *ev) {
-  p->head_waits = false;
   ev->data = p->held.data;
   ev->len = p->held.len;
-  return show_head(p, data, len, ev);
+  p->head_waits = false;
+  if (!p->head_due) return show_head(p, data, len, ev);
+  p->head_due = false;
+  return HTTP_EV_HEAD;
+}
+
+bool http_parser_hurry(http_parser_t *p) {
+  p->head_due = p->head_waits;
+  return p->head_due;
 }
 
 /* Empty lines before a message are skipped, as RFC 9112 asks; they count as part of its head. */
@@ -288,7 +295,7 @@ http_event_kind_t http_parser_next(http_parser_t *p, const char *data, size_t le
   case HTTP_STATE_DEAD: ev->used = len; return HTTP_EV_FAULT;
   default: break;
   }
-  if (p->head_waits) return len == 0 ? HTTP_EV_MORE : waiting_head(p, data, len, ev);
+  if (p->head_waits) return len == 0 && !p->head_due ? HTTP_EV_MORE : waiting_head(p, data, len, ev);
   http_event_kind_t kind = http_body_next(p, data, len, ev);
   return kind == HTTP_EV_END ? end_message(p) : kind;
 }

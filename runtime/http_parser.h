@@ -57,6 +57,7 @@ typedef struct {
   /* under way */
   http_buffer_t held; /* a head or trailer section that comes in pieces */
   bool head_waits;    /* it is held until the first chunk size is known to be good */
+  bool head_due;      /* it is not to wait any longer */
   size_t line;        /* where its first incomplete line starts */
   size_t scanned;     /* no line end before here */
   uint32_t fields;
@@ -77,6 +78,9 @@ void http_parser_skip_body(http_parser_t *p);
 
 /* After HTTP_EV_HEAD: whether a body follows, if perhaps an empty one. */
 bool http_parser_body_follows(const http_parser_t *p);
+
+/* Whether a head waits for its body's first chunk size; the next call of http_parser_next shows it then. */
+bool http_parser_hurry(http_parser_t *p);
 
 /* The connection ended: HTTP_EV_END when that completes the message, HTTP_EV_MORE between messages, else
  * HTTP_EV_FAULT. */

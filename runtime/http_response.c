@@ -153,6 +153,13 @@ int http_response_chunk(http_buffer_t *out, const char *data, size_t len) {
   return 0;
 }
 
+int http_response_chunk_size(http_buffer_t *out, size_t len) {
+  char *to = http_buffer_room(out, 20);
+  if (to == NULL) return UV_ENOMEM;
+  out->len += (size_t)sprintf(to, "%zx\r\n", len);
+  return 0;
+}
+
 int http_response_last_chunk(http_buffer_t *out, const char *trailers, size_t len) {
   int rc = http_buffer_add(out, "0\r\n", 3);
   if (rc == 0 && trailers != NULL) rc = http_buffer_add(out, trailers, len);

@@ -22,6 +22,8 @@ int http_response_length(http_buffer_t *out, uint64_t length);
 int http_response_number(http_buffer_t *out, uint64_t n);
 /* One chunk around `len` bytes; nothing for none, which would end the body. */
 int http_response_chunk(http_buffer_t *out, const char *data, size_t len);
+/* The line before a chunk's bytes. */
+int http_response_chunk_size(http_buffer_t *out, size_t len);
 /* The last chunk; `trailers` are whole lines with their CRLF, or NULL. */
 int http_response_last_chunk(http_buffer_t *out, const char *trailers, size_t len);
 /* The complete answer to a request that was refused. */

@@ -3,6 +3,7 @@
 #ifndef LRUN_HTTP_SHARED_H
 #define LRUN_HTTP_SHARED_H
 
+#include "callback.h"
 #include "http_buffer.h"
 #include "stats.h"
 
@@ -17,7 +18,7 @@ typedef enum {
   HTTP_ON_RESPONSE, /* (connection, status, head, flags) */
   HTTP_ON_DATA,     /* (connection, bytes) */
   HTTP_ON_END,      /* (connection, trailer section or nil) */
-  HTTP_ON_DRAIN,    /* (connection, id) */
+  HTTP_ON_DRAIN,    /* (connection, id; 0: of those that are finished) */
   HTTP_ON_FAULT,    /* (connection, status, code, reason, bytes) */
   HTTP_ON_TIMEOUT,  /* (connection) */
   HTTP_ON_CLOSED, /* (connection, negative code or 0): returns the function to call when the handle is closed
@@ -41,6 +42,8 @@ typedef struct {
   http_buffer_t plain_head;      /* what most responses begin with, up to the value of Content-Length */
   uint64_t plain_until;          /* as date_until, for plain_head */
   uint64_t plain_keep_alive;     /* the keepAliveTimeout in plain_head */
+  struct http_conn *to_flush;    /* first of those that http_conn_flush_soon was asked for */
+  callback_end_t turn_end;       /* asked for while there are any */
   bool scratch_lent;
   bool read_buffer_busy;
   char read_buffer[HTTP_READ_SIZE];

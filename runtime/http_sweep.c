@@ -4,6 +4,7 @@
 
 enum {
   LINGER = 2000,      /* ms that a peer gets to read a last response and to close */
+  FIRST_CHUNK = 200,  /* ms without a byte after which a head does not wait for its first chunk size */
   FIRST_REQUEST = 500 /* ms that a connection gets for its first request when its server closes */
 };
 
@@ -32,6 +33,10 @@ static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
   }
   if (conn->client || conn->muted || conn->paused) return;
   if (!http_parser_idle(&conn->parser)) {
+    if (passed(now, conn->active, FIRST_CHUNK) && http_parser_hurry(&conn->parser)) {
+      http_conn_resume(L, conn);
+      return;
+    }
     bool in_head = conn->body_id == 0;
     if (passed(now, conn->request_since, server->request_timeout) ||
         (in_head && passed(now, conn->request_since, server->headers_timeout))) {

@@ -20,6 +20,7 @@ local IncomingMessage, OutgoingMessage = message.IncomingMessage, outgoing.Outgo
 
 local BEGUN, ENDED, FINISHED = 2, 3, 4 -- outgoing.states
 local MAX_HEADER_SIZE = 16 * 1024
+local MAX_HEADERS_COUNT = 2000
 local MAX_REPLAY = 256 * 1024 -- bytes of a request that are kept for sending it again
 
 local globalAgent = agents.Agent:new { keepAlive = true, scheduling = "lifo", timeout = 5000 }
@@ -35,7 +36,7 @@ end
 local function ownerFor(maxHeaderSize)
   local owner = owners[maxHeaderSize]
   if not owner then
-    owner = { _http = core.server(maxHeaderSize, 2000), _limit = limitOf }
+    owner = { _http = core.server(maxHeaderSize, MAX_HEADERS_COUNT), _limit = limitOf }
     owners[maxHeaderSize] = owner
   end
   return owner
@@ -63,6 +64,13 @@ local function setTimeout(connection, ms)
   if connection.c and not connection.closed then message.setTimeout(connection, ms) end
 end
 
+local function checkBody(self, chunk)
+  outgoing.checkChunk(chunk)
+  if self._bodyless and chunk ~= "" then
+    error(errors.coded("ERR_HTTP_BODY_NOT_ALLOWED", "The head was sent and promises no body"), 0)
+  end
+end
+
 -- ClientRequest -------------------------------------------------------------------------------------------------------
 
 --- Event socket(socket: Socket)
@@ -80,11 +88,12 @@ end
 ---@field socket Socket?
 ---@field reusedSocket boolean
 ---@field aborted boolean
----@field maxHeadersCount integer
+---@field maxHeadersCount integer headers of the response, 2000; 0 for no limit
 local ClientRequest = OutgoingMessage:extend("ClientRequest")
 ClientRequest.reusedSocket = false
 ClientRequest.aborted = false
 ClientRequest.protocol = "http:"
+ClientRequest.maxHeadersCount = MAX_HEADERS_COUNT
 
 local NO_BODY = { GET = true, HEAD = true, DELETE = true, OPTIONS = true, TRACE = true, CONNECT = true }
 local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, TRACE = true }
@@ -107,12 +116,7 @@ local function hostHeader(self, options)
 end
 
 local function setHeaders(self, options)
-  local headers = options.headers or {}
-  if #headers > 0 then
-    for i = 1, #headers, 2 do self:appendHeader(headers[i], headers[i + 1]) end
-  else
-    for name, value in pairs(headers) do self:setHeader(name, value) end
-  end
+  if options.headers then self:_take(options.headers) end
   if options.setHost ~= false and not self:hasHeader("host") then self:setHeader("Host", hostHeader(self, options)) end
   if options.auth and not self:hasHeader("authorization") then
     self:setHeader("Authorization", "Basic " .. requestOptions.base64(options.auth))
@@ -148,9 +152,10 @@ function ClientRequest:initialize(url, options, listener)
   self.agent = chooseAgent(options)
   self._state = 0
   setHeaders(self, options)
-  self.timeout = options.timeout or self.agent.options.requestTimeout
+  self.timeout = options.timeout or self.agent.options.timeout
   if listener then self:once("response", listener) end
   if options.signal ~= nil then watchSignal(self, options.signal) end
+  if self:hasHeader("expect") then self:flushHeaders() end -- its answer comes before the body
   nextTick(function() if not self.destroyed then self.agent:addRequest(self) end end)
 end
 
@@ -196,7 +201,7 @@ local function keep(self, chunk)
 end
 
 local function beginOn(self, connection)
-  self._id = core.begin(connection.c, self._head, self._chunked, self.method == "HEAD")
+  self._id = core.begin(connection.c, self._head, self._chunked, self.method == "HEAD", self.maxHeadersCount)
 end
 
 local function form(self, length)
@@ -207,22 +212,15 @@ local function form(self, length)
   if self._connection then beginOn(self, self._connection) end
 end
 
---- Sends the head now.
+--- Sends the head now. Without a length or coding of the program's own a method that has no body gets none then.
 function ClientRequest:flushHeaders()
-  form(self, nil)
+  if self._state < BEGUN and NO_BODY[self.method] then
+    form(self, 0)
+    self._bodyless = not self._chunked and not self:hasHeader("content-length")
+  else
+    form(self, nil)
+  end
   if self._connection then core.flush(self._connection.c) end
-end
-
-local function writeAfterEnd(self, callback)
-  local err = self.destroyed and errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed")
-    or errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")
-  if callback then nextTick(callback, err) end
-  if not self.destroyed then nextTick(function() self:emit("error", err) end) end
-  return false
-end
-
-local function checkChunk(chunk)
-  if type(chunk) ~= "string" then error(errors.argType("chunk", "string", chunk), 0) end
 end
 
 --- Writes a piece of the body; false says: wait for `drain`.
@@ -232,19 +230,17 @@ end
 ---@return boolean
 function ClientRequest:write(chunk, encoding, callback)
   if type(encoding) == "function" then callback = encoding end
-  checkChunk(chunk)
-  if self._state >= ENDED or self.destroyed then return writeAfterEnd(self, callback) end
+  checkBody(self, chunk)
+  if self._state >= ENDED or self.destroyed then return outgoing.writeAfterEnd(self, callback) end
   form(self, nil)
   keep(self, chunk)
   local more
   if self._connection then
-    more = core.write(self._connection.c, self._id, chunk) == true
+    more = core.write(self._connection.c, self._id, chunk)
   else
     more = self._queued < self.writableHighWaterMark
   end
-  if callback then nextTick(callback) end
-  if not more then self.writableNeedDrain = true end
-  return more
+  return outgoing.written(self, more, callback)
 end
 
 --- Ends the request, after a last piece of its body.
@@ -255,9 +251,9 @@ end
 function ClientRequest:finish(chunk, encoding, callback)
   if type(chunk) == "function" then chunk, callback = nil, chunk end
   if type(encoding) == "function" then callback = encoding end
-  if chunk ~= nil then checkChunk(chunk) end
+  if chunk ~= nil then checkBody(self, chunk) end
   if self._state >= ENDED or self.destroyed then
-    if chunk ~= nil then writeAfterEnd(self, callback) end
+    outgoing.finishAgain(self, chunk, callback)
     return self
   end
   form(self, not self._trailerLines and (chunk and #chunk or 0) or nil)
@@ -265,8 +261,7 @@ function ClientRequest:finish(chunk, encoding, callback)
   self._state = ENDED
   if callback then self:once("finish", callback) end
   if self._connection then
-    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
-    nextTick(function() self:_sent() end)
+    self:_finished(core.finish(self._connection.c, self._id, chunk, self._trailerLines))
   end
   return self
 end
@@ -274,13 +269,20 @@ end
 function ClientRequest:_sent()
   if self._state == FINISHED or self.destroyed then return end
   self._state = FINISHED
-  self:emit("finish")
+  outgoing.callBack(self)
+  nextTick(self.emit, self, "finish")
+end
+
+-- `allSent` false: role.onDrain will tell.
+function ClientRequest:_finished(allSent)
+  if allSent ~= false then self:_sent() end
 end
 
 --- Internal: the agent's answer: a socket, connected or about to be.
 ---@param socket Socket
 function ClientRequest:_onSocket(socket)
   if self.destroyed then
+    if socket.connecting then return socket:on("error", function() end):destroy() end
     return nextTick(function() self.agent:_free(socket) end)
   end
   self.socket, self._assigned = socket, socket
@@ -325,14 +327,10 @@ function ClientRequest:_onConnection(connection)
     if i ~= last or self._trailerLines then core.write(connection.c, self._id, chunk) end
   end
   if self._state >= ENDED then
-    core.finish(connection.c, self._id, not self._trailerLines and queue[last] or nil, self._trailerLines)
-    self:_sent()
+    self:_finished(core.finish(connection.c, self._id, not self._trailerLines and queue[last] or nil, self._trailerLines))
   else
     core.flush(connection.c)
-    if self.writableNeedDrain then
-      self.writableNeedDrain = false
-      nextTick(function() self:emit("drain") end)
-    end
+    if self.writableNeedDrain then nextTick(outgoing.drained, self) end
   end
 end
 
@@ -341,8 +339,12 @@ end
 local function emitClose(self)
   if self.closed then return end
   self.closed = true
+  outgoing.callBack(self, errors.coded("ECONNRESET", "socket hang up"))
   self:emit("close")
 end
+
+--- Internal: the response has ended, or was given up: the request is over.
+function ClientRequest:_responseOver() nextTick(emitClose, self) end
 
 -- Takes the request off its connection.
 local function part(self)
@@ -396,11 +398,11 @@ function ClientRequest:destroy(err)
   if response then
     self.destroyed = true
     local connection = part(self)
+    if err ~= nil then nextTick(function() self:emit("error", err) end) end
     if not response.complete and not response.destroyed then
       response:destroy(err or errors.coded("ECONNRESET", "aborted"))
     end
     if connection then core.close(connection.c) end
-    if err ~= nil then nextTick(function() self:emit("error", err) end) end
     nextTick(emitClose, self)
     return self
   end
@@ -408,12 +410,13 @@ function ClientRequest:destroy(err)
     assigned:off("error", self._onConnectError)
     assigned:on("error", function() end)
   end
-  self:_failed(err or errors.coded("ECONNRESET", "socket hang up"))
+  if err == nil and (assigned or not self.aborted) then err = errors.coded("ECONNRESET", "socket hang up") end
+  self:_failed(err)
   if assigned then assigned:destroy() end
   return self
 end
 
---- The old name of `destroy`.
+--- The old name of `destroy`; a request that has no connection yet ends without an error.
 function ClientRequest:abort()
   if self.aborted then return end
   self.aborted = true
@@ -469,6 +472,7 @@ local function interim(request, response)
   if response.statusCode == 100 then request:emit("continue") end
   request:emit("information", {
     statusCode = response.statusCode, statusMessage = response.statusMessage, httpVersion = response.httpVersion,
+    httpVersionMajor = response.httpVersionMajor, httpVersionMinor = response.httpVersionMinor,
     headers = response.headers, rawHeaders = response.rawHeaders,
   })
 end
@@ -487,7 +491,7 @@ end
 local function onResponse(connection, status, head, bits)
   local request = connection.request
   if not request then return core.close(connection.c) end -- nobody asked
-  local response = { _connection = false, _head = false, _flags = 0, statusCode = 0, req = false }
+  local response = { _connection = false, _head = false, _flags = 0, statusCode = 0, req = false, _autoDestroy = true }
   response._connection, response._head, response._flags, response.statusCode, response.req = connection, head, bits, status, request
   setmetatable(response, IncomingMessage)
   request._received = true
@@ -532,7 +536,6 @@ function role.onEnd(connection, section)
   connection.request = false
   request._assigned, request._connection = nil, nil
   request.destroyed = true
-  nextTick(emitClose, request)
   if reusable then
     setTimeout(connection, idleLimit(connection, agent))
     nextTick(function()
@@ -543,11 +546,10 @@ function role.onEnd(connection, section)
   if not reusable then core.close(connection.c) end
 end
 
-function role.onDrain(connection)
+function role.onDrain(connection, id)
   local request = connection.request
   if not request then return end
-  request.writableNeedDrain = false
-  request:emit("drain")
+  if id == 0 then request:_sent() else outgoing.drained(request) end
 end
 
 function role.onFault(connection, _, code, reason, packet)

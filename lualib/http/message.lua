@@ -140,6 +140,8 @@ function IncomingMessage:_destroy(err, callback)
   local connection = self._connection
   if self.aborted and not connection.closed and isCurrent(connection, self) then core.close(connection.c) end
   if err ~= nil and self:listenerCount("error") == 0 then err = nil end
+  local request = rawget(self, "req")
+  if request then request:_responseOver() end
   callback(err)
 end
 

@@ -13,6 +13,7 @@ local uv = require("luv")
 local validate = require("lrun.validate")
 local dispatch = require("lrun.http_dispatch")
 local message = require("http.message")
+local outgoing = require("lrun.http_outgoing")
 local responses = require("lrun.http_server_response")
 local sockets = require("lrun.http_socket")
 
@@ -67,6 +68,9 @@ function Server:initialize(options, listener)
   self.maxHeaderSize = DEFAULT_MAX_HEADER_SIZE
   if options.maxHeaderSize ~= nil then
     self.maxHeaderSize = validate.integer(options.maxHeaderSize, "options.maxHeaderSize", 1, 2 ^ 30)
+  end
+  if self.requestTimeout > 0 and self.headersTimeout > self.requestTimeout and options.headersTimeout ~= nil then
+    error(errors.outOfRange("options.headersTimeout", "<= options.requestTimeout", self.headersTimeout), 0)
   end
   local netOptions = {}
   for name, value in pairs(options) do netOptions[name] = value end
@@ -127,6 +131,14 @@ function Server:_onconnection(handle)
   local listeners = self._listeners
   if listeners and listeners.connection then emit(self, "connection", sockets.of(connection)) end
   core.start(connection.c)
+end
+
+--- Listens, also again after `close`.
+---@return self
+function Server:listen(...)
+  net.Server.listen(self, ...)
+  self._closing = false
+  return self
 end
 
 -- A net.Socket from elsewhere, with what it has received and nobody has read.
@@ -257,9 +269,10 @@ end
 
 local function onDrain(connection, id)
   local res = responseOf(connection, id)
-  if not res then return end
-  res.writableNeedDrain = false
-  res:emit("drain")
+  if res then return outgoing.drained(res) end
+  local unsent = connection.unsent
+  connection.unsent = nil
+  for _, each in ipairs(unsent or {}) do responses.sent(each) end
 end
 
 local function onFault(connection, status, code, reason, packet)
@@ -271,31 +284,38 @@ local function onFault(connection, status, code, reason, packet)
 end
 
 local function onTimeout(connection)
-  local server, response, socket = connection.server, connection.response, connection.socket
+  local server, response, socket = connection.server, connection.response, sockets.of(connection)
   local req = response and response.req
-  local heard = req and not req.complete and req:emit("timeout")
-  heard = response and response:emit("timeout") or heard
-  heard = socket and socket:emit("timeout") or heard
-  if server:listenerCount("timeout") > 0 then heard = server:emit("timeout", sockets.of(connection)) end
+  local heard = req and not req.complete and req:emit("timeout", socket)
+  heard = response and response:emit("timeout", socket) or heard
+  heard = socket:emit("timeout") or heard
+  heard = server:emit("timeout", socket) or heard
   if not heard then core.close(connection.c) end
 end
+
+local function gone() return errors.coded("ECONNRESET", "aborted") end
 
 -- The client is gone, or the last response is sent.
 local function abandon(res)
   local req = res.req
+  outgoing.callBack(res, gone())
   if res._state < ENDED then
     res.destroyed = true
     nextTick(emitClosed, res)
   end
   if not req.destroyed and (not req._closeEmitted) then
     req._complete = req._complete or false
-    req:destroy(errors.coded("ECONNRESET", "aborted"))
+    req:destroy(gone())
   end
 end
 
 local function abandonAll(connection)
-  local response, later = connection.response, connection.later
-  connection.response, connection.later = false, nil
+  local response, later, unsent = connection.response, connection.later, connection.unsent
+  connection.response, connection.later, connection.unsent = false, nil, nil
+  for _, each in ipairs(unsent or {}) do
+    outgoing.callBack(each, gone())
+    nextTick(emitClosed, each)
+  end
   if response then abandon(response) end
   if later then
     for _, each in pairs(later) do abandon(each) end
@@ -316,14 +336,16 @@ local function closed(connection, code)
   abandonAll(connection)
   local incoming = connection.incoming
   connection.incoming = nil
-  if incoming and not incoming.destroyed then incoming:destroy(errors.coded("ECONNRESET", "aborted")) end
+  if incoming and not incoming.destroyed then incoming:destroy(gone()) end
   local socket = connection.socket
   if connection.counted then
     server:_connectionClosed(connection.handle)
   elseif socket and socket._server then
     socket._server:_connectionClosed(connection.handle)
   end
-  sockets.closed(connection, code < 0 and errors.system(code, "read") or nil)
+  local err = code < 0 and errors.system(code, "read") or nil
+  sockets.closed(connection, err)
+  if err and server:listenerCount("clientError") > 0 then server:emit("clientError", err, sockets.of(connection)) end
 end
 
 role.onEnd, role.onDrain, role.onFault, role.onTimeout, role.onClosed = message.onEnd, onDrain, onFault, onTimeout, closed

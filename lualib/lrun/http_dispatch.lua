@@ -49,9 +49,9 @@ function dispatch.sweep(owner, interval, before)
   end)
 end
 
---- How often to look for limits of `shortest` ms: often enough, never more than 50 times a second.
+--- How often to look for limits of `shortest` ms: often enough, never more than 50 times a second, nor less than 4.
 ---@param shortest number
 ---@return integer
-function dispatch.interval(shortest) return math.floor(math.min(math.max(shortest / 5, 20), 1000)) end
+function dispatch.interval(shortest) return math.floor(math.min(math.max(shortest / 5, 20), 250)) end
 
 return dispatch

@@ -70,8 +70,12 @@ function options.check(given)
   if path and path:find("[%z\1-\32\127-\255]") then
     error(errors.coded("ERR_UNESCAPED_CHARACTERS", "Request path contains unescaped characters"), 0)
   end
-  validate.optional(validate.string, given.host, "options.host")
-  validate.optional(validate.string, given.socketPath, "options.socketPath")
+  for _, name in ipairs { "hostname", "host", "socketPath", "auth", "localAddress" } do
+    validate.optional(validate.string, given[name], "options." .. name)
+  end
+  for _, name in ipairs { "createConnection", "lookup" } do validate.optional(validate.func, given[name], "options." .. name) end
+  validate.optional(validate.boolean, given.setHost, "options.setHost")
+  validate.optional(validate.integer, given.maxHeaderSize, "options.maxHeaderSize", 1, 2 ^ 30)
   validate.optional(validate.number, given.timeout, "options.timeout", 0)
   validate.optional(validate.table, given.headers, "options.headers")
   if given.port ~= nil then validate.port(given.port, "options.port") end

@@ -3,6 +3,9 @@ local calls = require("lrun.calls")
 local core = require("lrun.http")
 local errors = require("errors")
 local events = require("events")
+local process = require("process")
+
+local nextTick = process.nextTick
 
 local outgoing = {}
 
@@ -90,8 +93,7 @@ end
 outgoing.lowerName = lowerName
 
 local function checkText(name, value)
-  if type(value) == "number" then value = tostring(value) end
-  if type(value) == "string" and isText(value) then return value end
+  if type(value) == "number" or type(value) == "string" and isText(value) then return value end
   if type(value) ~= "string" then
     error(errors.coded("ERR_HTTP_INVALID_HEADER_VALUE",
       ('Invalid value "%s" for header "%s"'):format(tostring(value), name)), 0)
@@ -161,17 +163,50 @@ function OutgoingMessage:appendHeader(name, value)
   return self
 end
 
+--- Calls `each(name, value)` for headers as programs write them: a table by name, names and values in turn, or a list of
+--- `{ name, value }`.
+---@param headers table
+---@param each fun(name: any, value: any)
+function outgoing.forEach(headers, each)
+  if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
+  if type(headers[1]) == "table" then
+    for i, pair in ipairs(headers) do
+      if type(pair) ~= "table" then error(errors.argType(("headers[%d]"):format(i), "table", pair), 0) end
+      each(pair[1], pair[2])
+    end
+  elseif #headers > 0 then
+    if #headers % 2 ~= 0 then error(errors.argValue("headers", headers, "must hold a value for each name"), 0) end
+    for i = 1, #headers, 2 do each(headers[i], headers[i + 1]) end
+  else
+    for name, value in pairs(headers) do each(name, value) end
+  end
+end
+
+--- Internal: headers of any such form; those of a list take the place of what was set, and repeat when they come twice.
+---@param headers table
+function OutgoingMessage:_take(headers)
+  if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
+  if #headers == 0 then
+    for name, value in pairs(headers) do self:setHeader(name, value) end
+    return
+  end
+  outgoing.forEach(headers, function(name)
+    lowerName(name)
+    self:removeHeader(name)
+  end)
+  outgoing.forEach(headers, function(name, value) self:appendHeader(name, value) end)
+end
+
 --- Sets all headers of a table.
----@param headers table<string, string|number|string[]>
+---@param headers table<string, string|number|string[]>|table or a list, as in `writeHead`
 ---@return self
 function OutgoingMessage:setHeaders(headers)
-  if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
-  for name, value in pairs(headers) do self:setHeader(name, value) end
+  self:_take(headers)
   return self
 end
 
 ---@param name string
----@return string|string[]|nil
+---@return string|number|(string|number)[]|nil value as it was set
 function OutgoingMessage:getHeader(name)
   if type(name) ~= "string" then error(errors.argType("name", "string", name), 0) end
   local place = self._places and self._places[name:lower()]
@@ -224,25 +259,73 @@ function OutgoingMessage:removeHeader(name)
   end
 end
 
--- Lines for the end of a chunked body.
 --- Headers that follow a chunked body.
----@param headers table<string, string>|string[][] or a list of `{ name, value }`
+---@param headers table<string, string|number>|table or a list, as in `writeHead`
 function OutgoingMessage:addTrailers(headers)
-  if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
   local lines = {}
-  local function add(name, value)
+  outgoing.forEach(headers, function(name, value)
     lowerName(name)
     lines[#lines + 1] = name .. ": " .. checkText(name, value) .. "\r\n"
-  end
-  if #headers > 0 then
-    for _, pair in ipairs(headers) do add(pair[1], pair[2]) end
-  else
-    for name, value in pairs(headers) do add(name, value) end
-  end
+  end)
   self._trailerLines = (self._trailerLines or "") .. table.concat(lines)
 end
 
 outgoing.checkValue = checkValue
+
+--- Throws for a piece of a body that is none.
+function outgoing.checkChunk(chunk)
+  if type(chunk) ~= "string" then error(errors.argType("chunk", "string", chunk), 0) end
+end
+
+--- The answer to a write: `more` is what C says: true, false to wait for a drain, nil when the connection is gone.
+---@return boolean
+function outgoing.written(self, more, callback)
+  if callback and more == false then
+    local waiting = rawget(self, "_waiting") or {}
+    waiting[#waiting + 1] = callback
+    self._waiting = waiting
+  elseif callback then
+    nextTick(callback, more == nil and errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed") or nil)
+  end
+  if more == false then self.writableNeedDrain = true end
+  return more == true
+end
+
+--- The callbacks of writes that had to wait get their turn, with the error when the connection is gone.
+function outgoing.callBack(self, err)
+  local waiting = rawget(self, "_waiting")
+  if not waiting then return end
+  self._waiting = nil
+  for _, callback in ipairs(waiting) do nextTick(callback, err) end
+end
+
+local function emitDrain(self) self:emit("drain") end
+
+--- All was written after `written` had returned false.
+function outgoing.drained(self)
+  self.writableNeedDrain = false
+  if not rawget(self, "_waiting") then return emitDrain(self) end
+  outgoing.callBack(self)
+  nextTick(emitDrain, self)
+end
+
+--- A write that comes too late.
+---@return boolean false
+function outgoing.writeAfterEnd(self, callback)
+  local err = self.destroyed and errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed")
+    or errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")
+  if callback then nextTick(callback, err) end
+  if not self.destroyed then nextTick(function() self:emit("error", err) end) end
+  return false
+end
+
+--- A finish that comes too late: without a chunk it harms nobody.
+function outgoing.finishAgain(self, chunk, callback)
+  if chunk ~= nil and not self.destroyed then return outgoing.writeAfterEnd(self, callback) end
+  if callback then
+    nextTick(callback, errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
+  end
+end
 
 calls.methods(OutgoingMessage, "res", { setHeader = true, new = true })
 

@@ -28,9 +28,8 @@ local function headFlags(self)
   return (self.sendDate and 0 or NO_DATE) + (self._lastOne and CLOSE or 0)
 end
 
-local function emitFinished(self, callback)
+local function emitFinished(self)
   self._state = FINISHED
-  if callback then callback() end
   self:emit("finish")
 end
 
@@ -50,18 +49,32 @@ local function settle(self)
   end
 end
 
-local function ended(self, callback)
+-- The last bytes were given to the system.
+local function sent(self)
+  outgoing.callBack(self)
+  if rawget(self, "_listeners") then
+    nextTick(emitFinished, self)
+    nextTick(emitClosed, self)
+  else
+    self._state = FINISHED
+  end
+end
+
+local function ended(self, callback, allSent)
   self._state = ENDED
   settle(self)
   local req = self.req
   if band(req._flags, BODY) ~= 0 and not req.complete and not rawget(req, "_rs") then
     core.dump(self._connection.c, self._id)
   end
-  if callback or rawget(self, "_listeners") then
-    nextTick(emitFinished, self, callback)
-    nextTick(emitClosed, self)
+  if callback then self:once("finish", callback) end
+  if allSent == false then
+    local connection = self._connection
+    local unsent = connection.unsent or {}
+    unsent[#unsent + 1] = self
+    connection.unsent = unsent
   else
-    self._state = FINISHED
+    sent(self)
   end
   if rawget(req, "_listeners") and not req._closeEmitted then
     nextTick(function()
@@ -70,18 +83,6 @@ local function ended(self, callback)
       req:emit("close")
     end)
   end
-end
-
-local function writeAfterEnd(self, callback)
-  local err = self.destroyed and errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed")
-    or errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")
-  if callback then nextTick(callback, err) end
-  if not self.destroyed then nextTick(function() self:emit("error", err) end) end
-  return false
-end
-
-local function checkChunk(chunk)
-  if type(chunk) ~= "string" then error(errors.argType("chunk", "string", chunk), 0) end
 end
 
 local function checkStatus(status)
@@ -99,7 +100,7 @@ end
 --- Sets status and headers; they go out with the first piece of the body.
 ---@param status integer
 ---@param text string? status message
----@param headers table<string, string|number|string[]>|string[]? a table, or names and values in turn
+---@param headers table<string, string|number|string[]>|table? a table, names and values in turn, or `{ name, value }` pairs
 ---@return self
 function ServerResponse:writeHead(status, text, headers)
   if type(self) ~= "table" then calls.needsColon("res", "writeHead") end
@@ -109,18 +110,7 @@ function ServerResponse:writeHead(status, text, headers)
   if status ~= 200 then checkStatus(status) end
   if type(text) == "table" then text, headers = nil, text end
   if text ~= nil then checkStatusMessage(text) self.statusMessage = text end
-  if headers ~= nil then
-    if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
-    if #headers > 0 then
-      for i = 1, #headers, 2 do
-        local lower = outgoing.lowerName(headers[i])
-        if self._places and self._places[lower] then self:appendHeader(headers[i], headers[i + 1])
-        else self:setHeader(headers[i], headers[i + 1]) end
-      end
-    else
-      for name, value in pairs(headers) do self:setHeader(name, value) end
-    end
-  end
+  if headers ~= nil then self:_take(headers) end
   self.statusCode = status
   self._state = HEAD
   return self
@@ -141,22 +131,19 @@ end
 --- Writes a piece of the body; false says: wait for `drain`.
 ---@param chunk string
 ---@param encoding string|function? accepted; may be left out
----@param callback function? called when the piece was given to the system
+---@param callback fun(err: any?)? called when more may be written, as at the `drain` after a false
 ---@return boolean
 function ServerResponse:write(chunk, encoding, callback)
   if type(self) ~= "table" then calls.needsColon("res", "write") end
   if type(encoding) == "function" then callback = encoding end
-  checkChunk(chunk)
-  if self._state >= ENDED or self.destroyed then return writeAfterEnd(self, callback) end
+  outgoing.checkChunk(chunk)
+  if self._state >= ENDED or self.destroyed then return outgoing.writeAfterEnd(self, callback) end
   if self._state < BEGUN then sendHead(self, false) end
   if chunk == "" then
     if callback then nextTick(callback) end
     return true
   end
-  local more = core.write(self._connection.c, self._id, chunk)
-  if callback then nextTick(callback) end
-  if more == false then self.writableNeedDrain = true end
-  return more == true
+  return outgoing.written(self, core.write(self._connection.c, self._id, chunk), callback)
 end
 
 --- Ends the response, after a last piece of its body.
@@ -168,27 +155,25 @@ function ServerResponse:finish(chunk, encoding, callback)
   if type(self) ~= "table" then calls.needsColon("res", "finish") end
   if type(chunk) == "function" then chunk, callback = nil, chunk end
   if type(encoding) == "function" then callback = encoding end
-  if chunk ~= nil then checkChunk(chunk) end
+  if chunk ~= nil then outgoing.checkChunk(chunk) end
   local state = self._state
   if state >= ENDED or self.destroyed then
-    if chunk ~= nil and not self.destroyed then writeAfterEnd(self, callback)
-    elseif callback then
-      nextTick(callback, errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
-    end
+    outgoing.finishAgain(self, chunk, callback)
     return self
   end
+  local allSent
   if state == BEGUN then
-    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
+    allSent = core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   elseif self._trailerLines then
     sendHead(self, false)
-    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
+    allSent = core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   else
     local status = self.statusCode
     if status ~= 200 then checkStatus(status) end
     if self.statusMessage then checkStatusMessage(self.statusMessage) end
-    core.respond(self._connection.c, self._id, status, self.statusMessage, self._fields, chunk, headFlags(self))
+    allSent = core.respond(self._connection.c, self._id, status, self.statusMessage, self._fields, chunk, headFlags(self))
   end
-  ended(self, callback)
+  ended(self, callback, allSent)
   return self
 end
 
@@ -221,12 +206,12 @@ function ServerResponse:writeProcessing() interim(self, "HTTP/1.1 102 Processing
 function ServerResponse:writeEarlyHints(hints, callback)
   if type(hints) ~= "table" then error(errors.argType("hints", "table", hints), 0) end
   local lines = { "HTTP/1.1 103 Early Hints\r\n" }
-  for name, value in pairs(hints) do
+  outgoing.forEach(hints, function(name, value)
     outgoing.lowerName(name)
     value = outgoing.checkValue(name, value)
     if type(value) == "table" then value = table.concat(value, ", ") end
     lines[#lines + 1] = name .. ": " .. value .. "\r\n"
-  end
+  end)
   if #lines > 1 then interim(self, table.concat(lines) .. "\r\n") end
   if callback then nextTick(callback) end
 end
@@ -255,4 +240,4 @@ outgoing.define(ServerResponse, {
   connection = function(self) return sockets.of(self._connection) end,
 })
 
-return { ServerResponse = ServerResponse, settle = settle, emitClosed = emitClosed }
+return { ServerResponse = ServerResponse, settle = settle, emitClosed = emitClosed, sent = sent }

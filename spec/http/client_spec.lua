@@ -326,6 +326,69 @@ describe("http client", function()
     assert.equal("ABORT_ERR", outcome(function() controller:abort() end, { signal = controller.signal }).code)
   end)
 
+  it("ends in Node's order", function()
+    local port = serve(function(req, res)
+      req:resume()
+      res:finish("x")
+    end)
+    local function order(act)
+      return await(function(done)
+        local list = {}
+        local request = http.request { host = "127.0.0.1", port = port, agent = agent, method = "POST" }
+        local function note(emitter, prefix, names)
+          for _, name in ipairs(names) do
+            emitter:on(name, function()
+              list[#list + 1] = prefix .. name
+              if prefix .. name == "res.close" then done(list) end
+            end)
+          end
+        end
+        note(request, "", { "socket", "finish", "response", "close", "error" })
+        request:on("response", function(response)
+          note(response, "res.", { "aborted", "end", "close", "error" })
+          act(request, response)
+        end)
+        request:finish("body")
+      end)
+    end
+    assert.same({ "socket", "finish", "response", "res.end", "close", "res.close" },
+      order(function(_, response) response:resume() end))
+    assert.same({ "socket", "finish", "response", "res.aborted", "close", "res.error", "res.close" },
+      order(function(request) request:destroy() end))
+  end)
+
+  it("sends the head of Expect by itself, and no coding with a flushed GET", function()
+    local port = serve(function(req, res) res:finish(tostring(req.headers["transfer-encoding"]) .. req:body()) end)
+    local expecting = await(function(done)
+      local request = http.request { host = "127.0.0.1", port = port, agent = agent, method = "POST", headers = { Expect = "100-continue" } }
+      request:once("continue", function() request:finish("body") end)
+      request:once("response", function(response) done(response:body()) end)
+    end)
+    assert.equal("chunkedbody", expecting)
+    local flushed = await(function(done)
+      local request = http.request { host = "127.0.0.1", port = port, agent = agent }
+      request:once("response", function(response) done(response:body()) end)
+      request:flushHeaders()
+      local ok, err = pcall(request.write, request, "x")
+      assert.same({ false, "ERR_HTTP_BODY_NOT_ALLOWED" }, { ok, err.code })
+    end)
+    assert.equal("nil", flushed)
+  end)
+
+  it("refuses more headers than maxHeadersCount", function()
+    local port = serve(function(_, res)
+      for i = 1, 30 do res:setHeader("x-" .. i, i) end
+      res:finish()
+    end)
+    local err = await(function(done)
+      local request = http.get { host = "127.0.0.1", port = port, agent = agent }
+      request.maxHeadersCount = 20
+      request:on("error", done)
+    end)
+    assert.equal("HPE_HEADER_OVERFLOW", err.code)
+    assert.truthy((ask { port = port }))
+  end)
+
   it("throws for wrong arguments before anything is sent", function()
     local function code(...)
       local ok, err = pcall(http.request, ...)
@@ -345,6 +408,13 @@ describe("http client", function()
     assert.equal("ERR_INVALID_HTTP_TOKEN", code { headers = { ["X Y"] = "a" } })
     assert.equal("ERR_INVALID_ARG_TYPE", code { agent = 5 })
     assert.equal("ERR_SOCKET_BAD_PORT", code { port = 70000 })
+    for _, name in ipairs { "host", "hostname", "socketPath", "auth", "localAddress", "createConnection", "lookup", "setHost",
+      "maxHeaderSize", "timeout", "headers", "signal" } do
+      local number = name == "maxHeaderSize" or name == "timeout"
+      local ok, err = pcall(http.request, { [name] = number and "x" or 5 })
+      assert.same({ false, "ERR_INVALID_ARG_TYPE" }, { ok, err.code })
+      assert.truthy(err.message:find(name, 1, true))
+    end
   end)
 
   it("reads a large response no faster than its reader", function()
