@@ -184,7 +184,7 @@ local ADDRESS_TYPES = { IPv4 = 4, IPv6 = 6 }
 -- What the server is bound to, as the `listening` event of the primary tells it.
 local function boundAddress(server, request)
   local address = server:address()
-  if type(address) ~= "table" then return { address = address or request.address, port = -1, addressType = -1 } end
+  if type(address) ~= "table" then return { address = request.address or address, port = -1, addressType = -1 } end
   local isUdp = type(request.addressType) == "string"
   local addressType = isUdp and request.addressType or ADDRESS_TYPES[address.family]
   return { address = address.address, port = address.port, addressType = addressType }
@@ -201,9 +201,10 @@ local function announce(server, request, key)
   end)
 end
 
+-- A path that means the same everywhere.
 local function absolute(path)
-  if path:sub(1, 1) == "/" or path:sub(1, 1) == "\0" then return path end
-  return process.cwd() .. "/" .. path
+  if path:sub(1, 1) == "\0" then return path end
+  return require("path").resolve(path)
 end
 
 local PASSED_ON = { "port", "addressType", "fd", "backlog", "ipv6Only", "reuseAddr", "readableAll", "writableAll" }
@@ -224,11 +225,11 @@ local function provide(server, request, callback)
     end
     if not handle then
       local own = laneHandle(server, reply, indexKey)
-      announce(server, request, reply.key)
+      announce(server, message, reply.key)
       return callback(nil, own)
     end
     local onClose = sharedHandle(server, reply, indexKey)
-    announce(server, request, reply.key)
+    announce(server, message, reply.key)
     callback(nil, handle)
     if handle:is_closing() then onClose() end    -- it could not listen, or was closed meanwhile
   end)

@@ -240,8 +240,12 @@ describe("listening in a worker", function()
     assert(uv.fs_mkdir(directory .. "/" .. ("d"):rep(60), 448))
     assert(uv.fs_mkdir(deep, 448))
     cluster.setupPrimary{ cwd = deep }
+    local heard
+    cluster:once("listening", function(_, address) heard = address end)
     local message, worker = listen{ path = "a.sock" }
     cluster.settings.cwd = nil
+    untilTrue(function() return heard end, "the primary to hear of it")
+    assert.same({ address = deep .. "/a.sock", port = -1, addressType = -1 }, heard)
     assert.equal("a.sock", message.address)
     assert.equal("socket", assert(uv.fs_stat(deep .. "/a.sock")).type)
     worker:disconnect()
