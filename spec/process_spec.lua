@@ -68,6 +68,15 @@ describe("process", function()
     assert.equal(0, code)
   end)
 
+  it("gives uncaughtException what an exit listener throws, and ends all the same", function()
+    local out, _, code = lrun.eval([[
+      process:on("uncaughtException", function(e) print("caught " .. e) end)
+      process:on("exit", function(code) print("exit " .. code) error("late", 0) end)
+      process.exit(3)]])
+    assert.equal("exit 3\ncaught late\n", out)
+    assert.equal(3, code)
+  end)
+
   it("ends with 7, and without the exit event, when a listener for uncaughtException throws", function()
     local out, err, code = lrun.run({ "-" }, [[
 process:on("exit", function() print("exit") end)

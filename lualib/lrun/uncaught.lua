@@ -109,11 +109,9 @@ end
 ---@param err any
 ---@param exiting boolean the `exit` event is being emitted
 function uncaught.handle(coroutine, err, exiting)
-  if not exiting then
-    local ok, taken = xpcall(tell, uncaught.report, err)
-    if not ok and not stay then vm.exit(FAILED_IN_HANDLER) end
-    if taken then return end
-  end
+  local ok, taken = xpcall(tell, uncaught.report, err)
+  if not ok and not stay then vm.exit(FAILED_IN_HANDLER) end
+  if taken then return end
   print(coroutine, err)
   if not stay or exiting then process.exit(1) end
 end
