@@ -86,7 +86,7 @@ vm.hook("uncaught", function(coroutine, err) require("lrun.uncaught").handle(cor
 
 -- nextTick ------------------------------------------------------------------------------------------------------------
 
-local ticks, tickCount = {}, 0
+local ticks, tickCount, ticksDone = {}, 0, 0
 
 --- Calls `f(...)` after the running callback, before the loop sees any event.
 ---@param f function
@@ -99,27 +99,24 @@ end
 
 local DONE_LIMIT = 1024             -- ticks that have run and still have a place in the queue
 
--- Ticks that queue ticks must not let the queue grow: the first `done` go, the others move up.
-local function compact(done)
-  local left = tickCount - done
-  for i = 1, left do ticks[i] = ticks[done + i] end
+-- Those that have run go, the others move up: ticks that queue ticks must not let the queue grow.
+local function compact()
+  local left = tickCount - ticksDone
+  for i = 1, left do ticks[i] = ticks[ticksDone + i] end
   for i = left + 1, tickCount do ticks[i] = nil end
-  tickCount = left
+  tickCount, ticksDone = left, 0
 end
 
+-- A tick that runs the loop itself may run this again.
 vm.hook("tick", function()
-  local done = 0
-  while done < tickCount do
-    if done >= DONE_LIMIT and 2 * done >= tickCount then
-      compact(done)
-      done = 0
-    end
-    done = done + 1
-    local tick = ticks[done]
-    ticks[done] = false
+  while ticksDone < tickCount do
+    if ticksDone >= DONE_LIMIT and 2 * ticksDone >= tickCount then compact() end
+    ticksDone = ticksDone + 1
+    local tick = ticks[ticksDone]
+    ticks[ticksDone] = false
     if type(tick) == "function" then vm.enter(tick) else vm.enter(tick[1], unpack(tick, 3, tick[2] + 2)) end
   end
-  compact(tickCount)
+  compact()
 end)
 
 -- The environment -----------------------------------------------------------------------------------------------------

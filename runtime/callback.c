@@ -197,6 +197,17 @@ int callback_resume(lua_State *co, int nargs) {
   return run(callbacks, entry, nargs);
 }
 
+int callback_leave(lua_State *L) {
+  callbacks_t *callbacks = callbacks_of(L);
+  int depth = callbacks->depth;
+  callbacks->depth = 0;
+  callbacks->ticks = true; /* a tick that leaves may have others behind it */
+  run_ticks(callbacks);
+  return depth;
+}
+
+void callback_return(lua_State *L, int depth) { callbacks_of(L)->depth = depth; }
+
 void callback_check_depth(lua_State *L) {
   const callbacks_t *callbacks = callbacks_of(L);
   if (callbacks->depth < callbacks->max_depth) return;

@@ -1,5 +1,7 @@
 /* luv_handles.c: opens luv on our loop and tells its handles from the host's own.
- * luv's `walk` takes every handle of the loop for one of its own; ours passes the others over. */
+ * luv's `walk` takes every handle of the loop for one of its own; ours passes the others over. Its `run`
+ * knows nothing of process.nextTick; ours lets the ticks run as they do in the host's own loop. */
+#include "callback.h"
 #include "modules.h"
 #include "vm.h"
 
@@ -32,8 +34,22 @@ static int l_walk(lua_State *L) {
   return 0;
 }
 
+/* run([mode]): the upvalue is luv's. What calls it goes on when the loop has ended, or was stopped. */
+static int l_run(lua_State *L) {
+  int count = lua_gettop(L);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  int depth = callback_leave(L);
+  int rc = lua_pcall(L, count, LUA_MULTRET, 0);
+  callback_return(L, depth);
+  return rc == 0 ? lua_gettop(L) : lua_error(L);
+}
+
 int luaopen_lrun_luv(lua_State *L) {
   luaopen_luv(L);
+  lua_getfield(L, -1, "run");
+  lua_pushcclosure(L, l_run, 1);
+  lua_setfield(L, -2, "run");
   lua_pushcfunction(L, l_walk);
   lua_setfield(L, -2, "walk");
   return 1;

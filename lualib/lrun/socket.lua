@@ -197,7 +197,11 @@ local function emitClose(self, hadError)
 end
 
 local function closeHandle(self, handle, hadError)
-  local function closed() emitClose(self, hadError) end
+  local rs = self._rs
+  local function closed()
+    if self._rs ~= rs then return self:emit("close", hadError) end     -- it connects again meanwhile
+    emitClose(self, hadError)
+  end
   if uv.is_closing(handle) then return nextTick(closed) end
   if self._resetOnClose and uv.tcp_close_reset(handle, closed) then return end
   uv.close(handle, closed)

@@ -263,12 +263,21 @@ describe("net.Socket", function()
       client:on("data", function(data) heard = heard .. data end)
       client:destroy()
       closed(client)
-      server:on("connection", function(socket) socket:finish("again") end)
+      server:on("connection", function(socket) socket:on("error", function() end):finish("again") end)
       for _ = 1, 2 do
         client:connect(port, "127.0.0.1")
         await(function(done) client:once("close", done) end)
       end
       assert.equal("againagain", heard)
+      client:connect(port, "127.0.0.1")
+      await(function(done) client:once("connect", done) end)
+      local closes = 0
+      client:on("close", function() closes = closes + 1 end)
+      client:destroy()
+      client:connect(port, "127.0.0.1")          -- before the first is closed
+      await(function(done) client:once("connect", done) end)
+      client:destroy()
+      while closes < 2 do await(function(done) client:once("close", done) end) end
     end)
   end)
 
