@@ -186,13 +186,24 @@ function commands.load(path)
   evaluate(chunk)
 end
 
+-- An input as it may stand in a file between others: an expression is no statement, a `return` ends a chunk, and what starts
+-- with a parenthesis goes on with the line above.
+local function asStatements(source)
+  local expression = source:match("^%s*=(.*)$") or not loadText(source) and source
+  if expression then return "_ = " .. expression end
+  if not loadText(source .. "\ndo end") then return "_ = (function()\n" .. source .. "\nend)()" end
+  if source:find("^%s*%(") then return "do " .. source .. "\nend" end
+  return source
+end
+
 function commands.save(path)
   if path == "" then
     out("name a file: .save FILE\n")
     return prompt()
   end
   local file, reason = io.open(path, "wb")
-  local ok = file and file:write(table.concat(session, "\n"), "\n")
+  local ok = file ~= nil
+  for _, source in ipairs(session) do ok = ok and file:write(asStatements(source), "\n") end
   if file then ok = file:close() and ok end
   out(ok and ("saved to %s\n"):format(path) or ("cannot save to '%s': %s\n"):format(path, (reason or "?"):gsub("^.*: ", "")))
   prompt()

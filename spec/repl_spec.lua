@@ -70,6 +70,9 @@ stack traceback:
     assert.truthy(out:find("saved to " .. path, 1, true))
     assert.truthy(out:find("> 3\n", 1, true))
     assert.truthy(out:find("cannot load '/no/such': No such file or directory", 1, true))
+    out = piped("x = 1 -- one\n(print)('twice')\n=x\nx + 1\nreturn x\nx = 7\n.save " .. path .. "\nx = 0\n.load " .. path .. "\nx\n")
+    os.remove(path)
+    assert.equal("> twice\n> 1\n> 2\n> 1\n> > saved to " .. path .. "\n> > twice\n> 7\n> \n", (out:gsub("^> ", "")))
   end)
 
   it("knows its commands", function()
