@@ -4,16 +4,17 @@ local await = require("await")
 describe("timers", function()
   it("keeps Node's order: ticks, then timers, then immediates after I/O", function()
     local seen = {}
+    await(require("fs").stat, ".")    -- now the loop is at its I/O events: immediates come next, however late it is
     await(function(done)
-      timers.setImmediate(function() seen[#seen + 1] = "immediate" end)
-      process.nextTick(function() seen[#seen + 1] = "tick" end)
       timers.setTimeout(function()
         seen[#seen + 1] = "timeout"
         process.nextTick(function()
           seen[#seen + 1] = "tick in timeout"
           done()
         end)
-      end, 5)
+      end, 1)
+      timers.setImmediate(function() seen[#seen + 1] = "immediate" end)
+      process.nextTick(function() seen[#seen + 1] = "tick" end)
     end)
     assert.same({ "tick", "immediate", "timeout", "tick in timeout" }, seen)
   end)
