@@ -246,13 +246,13 @@ end
 
 function on.eof()
   out("\n")
-  if editor and #pending > 0 then
-    local lines = pending
-    pending, editor = nil, false
-    return take(lines)
-  end
-  process.exit()
+  if not editor then process.exit() end
+  local lines = pending
+  pending, editor = nil, false
+  if #lines > 0 then take(lines) else prompt() end
 end
+
+function on.gone() process.exit() end
 
 local hinted = false
 

@@ -184,7 +184,7 @@ static void release_terminal(tty_t *tty) {
 static void finish_terminal(tty_t *tty) {
   release_terminal(tty);
   tty->ended = true;
-  notify(tty, "eof", 0);
+  notify(tty, "gone", 0);
 }
 
 /* "complete" and "search" come with what stands before the cursor. */

@@ -28,5 +28,9 @@ void tty_end_watch(void (*close)(void *data), void *data) {
   state.data = data;
   tcgetattr(STDIN_FILENO, &state.modes);
   atexit(on_exit_unaware);
-  for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) sigaction(deadly[i], &action, NULL);
+  for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
+    struct sigaction before;
+    sigaction(deadly[i], NULL, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(deadly[i], &action, NULL); /* nohup */
+  }
 }

@@ -116,6 +116,12 @@ describe("the prompt on a terminal", function()
     assert.equal(0, t:waitForExit())
   end)
 
+  it("leaves .editor by Ctrl-D, also when nothing was typed there", function()
+    open()
+    t:type(".editor\r\0041 + 1\r")
+    t:waitFor("> 1 + 1\n2\n>", true)
+  end)
+
   it("takes keys that come between two lines for its own", function()
     open()
     for _ = 1, 5 do
@@ -459,12 +465,19 @@ describe("the prompt on a terminal", function()
     t:waitForLine("> half a line more")
   end)
 
-  it("ends when the terminal goes away", function()
+  it("ends when the terminal goes away, also without a signal, and runs no half of an input", function()
     open()
-    t._poll:close()
-    require("luv").fs_close(t._master)
-    t._master = nil
-    t:waitForExit()
+    t:hangUp()
+    assert.same({ 0, 1 }, { t:waitForExit() })
+    t:close()
+    local file = os.tmpname()
+    open{ program = "sh", args = { "-c", "trap '' HUP; exec \"$LRUN\"" }, env = { LRUN = process.execPath } }
+    t:type(".editor\rio.open('" .. file .. "', 'w'):write('half typed')\rnext")
+    t:waitFor("half typed')\nnext", true)
+    t:hangUp()
+    assert.same({ 0, 0 }, { t:waitForExit() })
+    assert.equal("", io.open(file):read("*a"))
+    os.remove(file)
   end)
 
   it("colours, unless told not to", function()

@@ -1,7 +1,8 @@
 --- Where the prompt gets its lines from and shows what it has to say. Two consoles with the same functions: a terminal
 --- with line editing (runtime/tty.c), and anything else: pipes, files, terminals that can do nothing.
 ---
----     console.prompt(text)   asks for a line; then the handler gets "line" (text), "eof", "interrupt", "complete" or "search" (before)
+---     console.prompt(text)   asks for a line; then the handler gets "line" (text), "eof", "gone" (the terminal), "interrupt",
+---                            "complete" or "search" (before)
 ---     console.release()      gives the terminal to whoever reads it, until the next prompt
 ---     console.insert(text)   types it
 ---     console.search(on), console.show(prompt, line)   keys go to the handler: "key" (text); shows another line

@@ -122,15 +122,20 @@ function Terminal:lastLine() return self.screen:text():match("([^\n]*)$") end
 --- Types.
 function Terminal:type(text) assert(uv.fs_write(self._master, text, -1)) end
 
+--- Takes the terminal away.
+function Terminal:hangUp()
+  if not self._poll:is_closing() then self._poll:close() end
+  if self._master then uv.fs_close(self._master) end
+  self._master = nil
+end
+
 --- Ends it, if it lives, and lets go of everything.
 function Terminal:close()
   if not self.code and self._process:is_active() then
     uv.kill(self.pid, "sigkill")
     self:waitForExit()
   end
-  if not self._poll:is_closing() then self._poll:close() end
-  if self._master then uv.fs_close(self._master) end
-  self._master = nil
+  self:hangUp()
 end
 
 return terminal
