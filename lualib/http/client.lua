@@ -147,7 +147,7 @@ function ClientRequest:initialize(url, options, listener)
   options.host = options.host or "localhost"
   options.port = tonumber(options.port) or options.defaultPort or 80
   self.method = (options.method or "GET"):upper()
-  self.path = options.path or "/"
+  self.path = options.path and options.path ~= "" and options.path or "/"
   self.host = options.host
   self.agent = chooseAgent(options)
   self._state = 0
@@ -163,6 +163,7 @@ end
 
 -- The head's text; `length` is the body's when it is known.
 local function headText(self, length)
+  requestOptions.checkLine(self.method, self.path) -- again: they may have been set since
   local lines = { self.method .. " " .. self.path .. " HTTP/1.1\r\n" }
   local has = self._places or {}
   for i = 1, self._fields and #self._fields or 0, 2 do

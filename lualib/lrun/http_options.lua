@@ -53,6 +53,18 @@ function options.from(url, more)
   return all
 end
 
+--- Throws for a method or a path that may not stand in a request line.
+function options.checkLine(method, path)
+  if method ~= nil and type(method) ~= "string" then error(errors.argType("options.method", "string", method), 0) end
+  if method and not core.isToken(method) then
+    error(errors.coded("ERR_INVALID_HTTP_TOKEN", ('Method must be a valid HTTP token ["%s"]'):format(method)), 0)
+  end
+  if path ~= nil and type(path) ~= "string" then error(errors.argType("options.path", "string", path), 0) end
+  if path and path:find("[%z\1-\32\127-\255]") then
+    error(errors.coded("ERR_UNESCAPED_CHARACTERS", "Request path contains unescaped characters"), 0)
+  end
+end
+
 --- Throws for what cannot be.
 ---@param given table
 function options.check(given)
@@ -60,16 +72,7 @@ function options.check(given)
     error(errors.coded("ERR_INVALID_PROTOCOL",
       ('Protocol "%s" not supported. Expected "http:"'):format(tostring(given.protocol))), 0)
   end
-  local method = given.method
-  if method ~= nil and type(method) ~= "string" then error(errors.argType("options.method", "string", method), 0) end
-  if method and not core.isToken(method) then
-    error(errors.coded("ERR_INVALID_HTTP_TOKEN", ('Method must be a valid HTTP token ["%s"]'):format(method)), 0)
-  end
-  local path = given.path
-  if path ~= nil and type(path) ~= "string" then error(errors.argType("options.path", "string", path), 0) end
-  if path and path:find("[%z\1-\32\127-\255]") then
-    error(errors.coded("ERR_UNESCAPED_CHARACTERS", "Request path contains unescaped characters"), 0)
-  end
+  options.checkLine(given.method, given.path)
   for _, name in ipairs { "hostname", "host", "socketPath", "auth", "localAddress" } do
     validate.optional(validate.string, given[name], "options." .. name)
   end

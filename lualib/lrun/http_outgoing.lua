@@ -205,18 +205,26 @@ function OutgoingMessage:setHeaders(headers)
   return self
 end
 
+-- Lists are given out as copies: what is put into them afterwards was not checked.
+local function given(value)
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for i, each in ipairs(value) do copy[i] = each end
+  return copy
+end
+
 ---@param name string
 ---@return string|number|(string|number)[]|nil value as it was set
 function OutgoingMessage:getHeader(name)
   if type(name) ~= "string" then error(errors.argType("name", "string", name), 0) end
   local place = self._places and self._places[name:lower()]
-  return place and self._fields[place + 1]
+  return place and given(self._fields[place + 1])
 end
 
 ---@return table<string, string|string[]> headers lower-case names
 function OutgoingMessage:getHeaders()
   local headers = {}
-  for lower, place in pairs(self._places or {}) do headers[lower] = self._fields[place + 1] end
+  for lower, place in pairs(self._places or {}) do headers[lower] = given(self._fields[place + 1]) end
   return headers
 end
 

@@ -415,6 +415,13 @@ describe("http client", function()
       assert.same({ false, "ERR_INVALID_ARG_TYPE" }, { ok, err.code })
       assert.truthy(err.message:find(name, 1, true))
     end
+    local request = http.request { host = "127.0.0.1", port = 1, agent = false }
+    request:on("error", function() end)
+    request.path = "/\r\nX: y"
+    assert.equal("ERR_UNESCAPED_CHARACTERS", select(2, pcall(request.finish, request)).code)
+    request.path, request.method = "/", "GET / HTTP/1.1\r\nX:"
+    assert.equal("ERR_INVALID_HTTP_TOKEN", select(2, pcall(request.finish, request)).code)
+    request:destroy()
   end)
 
   it("reads a large response no faster than its reader", function()

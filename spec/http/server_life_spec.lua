@@ -98,6 +98,9 @@ describe("http.Server, the rest of its life", function()
           try(res.addTrailers, res, { X = bad })
           try(res.writeEarlyHints, res, { link = bad })
         end
+        res:setHeader("X", { "good" })
+        res:getHeader("X")[1] = "a\r\nX: y"
+        res:getHeaders().x[1] = "a\r\nX: y"
         res:finish("safe")
       end)
       local text = rawhttp.exchange(port, get("/", CLOSE))
