@@ -246,6 +246,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
   if (nread == 0 || conn == NULL) return;
   lua_State *L = conn->shared->L;
   lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
+  if (nread > 0) conn->received += (uint64_t)nread;
   if (nread == UV_EOF) on_eof(L, conn);
   else if (nread < 0) http_conn_close(L, conn, (int)nread);
   else if (!conn->lingering) http_conn_feed(L, conn, buf->base, (size_t)nread);

@@ -61,12 +61,13 @@ struct http_conn {
   http_exchange_t spare;                /* memory for one of them */
   uint32_t ids;                         /* exchanges begun */
   uint32_t inflight;
-  uint32_t body_id;       /* exchange whose body is being received */
-  uint64_t request_since; /* ms of loop time: first byte of the message under way */
-  uint64_t idle_since;    /* last response done, or connected */
-  uint64_t active;        /* last byte read or written */
-  uint64_t timeout;       /* ms without traffic, 0 for no limit */
-  bool client;            /* we ask, the peer answers */
+  uint32_t body_id;        /* exchange whose body is being received */
+  uint64_t request_since;  /* ms of loop time: first byte of the message under way */
+  uint64_t idle_since;     /* last response done, or connected */
+  uint64_t active;         /* last byte read or written */
+  uint64_t timeout;        /* ms without traffic, 0 for no limit */
+  uint64_t received, sent; /* bytes read; bytes given to the socket or queued for it */
+  bool client;             /* we ask, the peer answers */
   bool spare_used;
   bool borrowed;
   bool parsing; /* http_conn_parse is on the C stack: output waits for its end */

@@ -81,7 +81,8 @@ static int put_fields(lua_State *L, http_buffer_t *out, int fields, said_t *said
 }
 
 /* How the end of the body will be known. */
-static int put_framing(http_exchange_t *e, http_buffer_t *out, const said_t *said, int64_t length) {
+static int put_framing(http_exchange_t *e, http_buffer_t *out, const said_t *said, int64_t length,
+                       int flags) {
   if (said->length && !said->chunked) {
     e->counted = !e->bodyless;
     e->left = said->length_value;
@@ -92,13 +93,13 @@ static int put_framing(http_exchange_t *e, http_buffer_t *out, const said_t *sai
     return 0;
   }
   if (e->bodyless) return 0;
-  if (length >= 0) return http_response_length(out, (uint64_t)length);
-  if (e->minor == 1) {
+  if (length >= 0 && !(flags & HTTP_HEAD_NO_LENGTH)) return http_response_length(out, (uint64_t)length);
+  if (e->minor == 1 && !(flags & HTTP_HEAD_NO_CODING)) {
     static const char chunked[] = "Transfer-Encoding: chunked\r\n";
     e->chunked = true;
     return http_buffer_add(out, chunked, sizeof chunked - 1);
   }
-  e->keep_alive = false; /* HTTP/1.0: the body ends with the connection */
+  e->keep_alive = false; /* the body ends with the connection */
   return 0;
 }
 
@@ -161,7 +162,7 @@ int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http
     rc = http_buffer_add(out, http_shared_date(conn->shared), HTTP_DATE_LENGTH);
   }
   if (said.close || (flags & HTTP_HEAD_CLOSE) || conn->server->closing) e->keep_alive = false;
-  if (rc == 0) rc = put_framing(e, out, &said, length);
-  if (rc == 0 && !said.connection) rc = put_connection(conn, e, out);
+  if (rc == 0) rc = put_framing(e, out, &said, length, flags);
+  if (rc == 0 && !said.connection && !(flags & HTTP_HEAD_NO_CONNECTION)) rc = put_connection(conn, e, out);
   return rc < 0 ? rc : http_buffer_add(out, "\r\n", 2);
 }

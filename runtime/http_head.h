@@ -8,7 +8,10 @@
 
 enum {
   HTTP_HEAD_NO_DATE = 1,
-  HTTP_HEAD_CLOSE = 2 /* the connection ends with this response, whatever its fields say */
+  HTTP_HEAD_CLOSE = 2,         /* the connection ends with this response, whatever its fields say */
+  HTTP_HEAD_NO_CONNECTION = 4, /* these fields are the program's affair */
+  HTTP_HEAD_NO_LENGTH = 8,
+  HTTP_HEAD_NO_CODING = 16
 };
 
 /* Appends the head of e's response to `out` and settles in e how the body goes.

@@ -301,6 +301,14 @@ static int l_pending(lua_State *L) {
   return 1;
 }
 
+/* traffic(conn) → bytes received, bytes sent or waiting. */
+static int l_traffic(lua_State *L) {
+  const http_conn_t *conn = conn_at(L, 1);
+  lua_pushnumber(L, (lua_Number)conn->received);
+  lua_pushnumber(L, (lua_Number)(conn->sent + conn->out.len));
+  return 2;
+}
+
 /* delay(conn): the program wants small writes to be gathered. */
 static int l_delay(lua_State *L) {
   conn_at(L, 1)->nodelay = true;
@@ -427,6 +435,7 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"finishAll", l_finish_all},
                                        {"setTimeout", l_set_timeout},
                                        {"pending", l_pending},
+                                       {"traffic", l_traffic},
                                        {"delay", l_delay},
                                        {"pause", l_pause},
                                        {"resume", l_resume},

@@ -138,6 +138,7 @@ static int write_batch(lua_State *L, http_conn_t *conn, batch_t *batch) {
   int written = uv_try_write(conn->stream, list, n);
   if (written == UV_EAGAIN) written = 0;
   if (written < 0) return written;
+  conn->sent += batch_size(batch);
   if ((size_t)written == batch_size(batch)) {
     reset_out(conn);
     return 0;

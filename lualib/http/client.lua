@@ -172,7 +172,7 @@ local function headText(self, length)
       lines[#lines + 1] = name .. ": " .. each .. "\r\n"
     end
   end
-  if not has.connection then
+  if not has.connection and band(self._headFlags, outgoing.headFlags.noConnection) == 0 then
     lines[#lines + 1] = self.agent.keepAlive and "Connection: keep-alive\r\n" or "Connection: close\r\n"
   end
   self._chunked = false

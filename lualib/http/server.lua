@@ -188,7 +188,7 @@ local function failed(res, failure)
     return
   end
   res._fields, res._places, res._trailerLines, res._state = nil, nil, nil, FRESH
-  res.statusMessage, res.statusCode, res._lastOne = nil, status, true
+  res.statusMessage, res.statusCode, res._headFlags = nil, status, outgoing.headFlags.close
   res:setHeader("Content-Type", "text/plain")
   res:finish(core.statusText(status) .. "\n")
 end
@@ -218,7 +218,7 @@ end
 
 local function special(server, connection, req, res, bits)
   if band(bits, flags.last) ~= 0 then
-    res._lastOne = true
+    res._headFlags = outgoing.headFlags.close
     server:emit("dropRequest", req, sockets.of(connection))
     res:writeHead(503)
     return res:finish()

@@ -5,6 +5,7 @@ local errors = require("errors")
 local events = require("events")
 local process = require("process")
 
+local bor = require("bit").bor
 local nextTick = process.nextTick
 
 local outgoing = {}
@@ -24,6 +25,7 @@ local outgoing = {}
 local OutgoingMessage = events.EventEmitter:extend("OutgoingMessage")
 OutgoingMessage.sendDate = true
 OutgoingMessage._state = 0
+OutgoingMessage._headFlags = 0
 OutgoingMessage.writableNeedDrain = false
 OutgoingMessage.destroyed = false
 OutgoingMessage.closed = false
@@ -131,6 +133,17 @@ local function put(self, lower, name, value)
   fields[place], fields[place + 1] = name, value
 end
 
+local function remove(self, lower)
+  local place = self._places and self._places[lower]
+  if not place then return end
+  table.remove(self._fields, place)
+  table.remove(self._fields, place)
+  self._places[lower] = nil
+  for each, at in pairs(self._places) do
+    if at > place then self._places[each] = at - 2 end
+  end
+end
+
 --- Sets a header; several values of one name as a list. Throws for a name or value that may not stand in a head.
 ---@param name string
 ---@param value string|number|string[]
@@ -190,10 +203,7 @@ function OutgoingMessage:_take(headers)
     for name, value in pairs(headers) do self:setHeader(name, value) end
     return
   end
-  outgoing.forEach(headers, function(name)
-    lowerName(name)
-    self:removeHeader(name)
-  end)
+  outgoing.forEach(headers, function(name) remove(self, lowerName(name)) end)
   outgoing.forEach(headers, function(name, value) self:appendHeader(name, value) end)
 end
 
@@ -251,20 +261,20 @@ function OutgoingMessage:hasHeader(name)
   return self._places ~= nil and self._places[name:lower()] ~= nil
 end
 
+-- What runtime/http_head.h is told of a head; the last three: a header of ours that the program does not want.
+local headFlags = { noDate = 1, close = 2, noConnection = 4, noLength = 8, noCoding = 16 }
+outgoing.headFlags = headFlags
+local UNWANTED = { connection = headFlags.noConnection, ["content-length"] = headFlags.noLength, ["transfer-encoding"] = headFlags.noCoding }
+
+--- Takes a header back; `date`, `connection`, `content-length` and `transfer-encoding` are then not added either.
 ---@param name string
 function OutgoingMessage:removeHeader(name)
   if type(name) ~= "string" then error(errors.argType("name", "string", name), 0) end
   notSent(self, "remove")
   local lower = name:lower()
   if lower == "date" then self.sendDate = false end
-  local place = self._places and self._places[lower]
-  if not place then return end
-  table.remove(self._fields, place)
-  table.remove(self._fields, place)
-  self._places[lower] = nil
-  for each, at in pairs(self._places) do
-    if at > place then self._places[each] = at - 2 end
-  end
+  if UNWANTED[lower] then self._headFlags = bor(self._headFlags, UNWANTED[lower]) end
+  remove(self, lower)
 end
 
 --- Headers that follow a chunked body.

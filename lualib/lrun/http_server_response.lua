@@ -21,11 +21,12 @@ local ServerResponse = OutgoingMessage:extend("ServerResponse")
 ServerResponse.statusCode = 200
 
 local FRESH, HEAD, BEGUN, ENDED, FINISHED = 0, 1, 2, 3, 4 -- outgoing.states
-local NO_DATE, CLOSE = 1, 2
+local NO_DATE = outgoing.headFlags.noDate
 local BODY = flags.body
 
 local function headFlags(self)
-  return (self.sendDate and 0 or NO_DATE) + (self._lastOne and CLOSE or 0)
+  local bits = self._headFlags
+  return self.sendDate and bits or bits + NO_DATE
 end
 
 local function emitFinished(self)

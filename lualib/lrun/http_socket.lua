@@ -48,11 +48,23 @@ end
 -- The socket goes to another process: HTTP lets go of it.
 function shared:_surrender() socket.surrender(self._connection) end
 
+-- While C reads and writes it is C that counts; what the socket had counted before is in `_before`.
+local function traffic(self, which)
+  local connection = rawget(self, "_connection")
+  if not connection then return nil end
+  local read, written = core.traffic(connection.c)
+  return self._before[which] + (which == "read" and read or written)
+end
+net.Socket:getter("bytesRead", function(self) return traffic(self, "read") end)
+net.Socket:getter("_written", function(self) return traffic(self, "written") end)
+
 --- Puts an http connection and a socket together.
 ---@param connection table
 ---@param each Socket
 function socket.adopt(connection, each)
   connection.socket = each
+  each._before = { read = each.bytesRead, written = each._written }
+  each.bytesRead, each._written = nil, nil
   each._connection = connection
   for name, method in pairs(shared) do each[name] = method end
 end
@@ -80,6 +92,7 @@ function socket.takeOver(connection)
   local rest = core.release(connection.c) or ""
   connection.closed = true
   for name in pairs(shared) do each[name] = nil end
+  each.bytesRead, each._written = each.bytesRead, each._written
   each._connection = nil
   each._rs.reading = false
   if not each._rs.paused then each:read(0) end -- also to notice the peer's end

@@ -143,6 +143,14 @@ describe("http.Server, the rest of its life", function()
       end
     end)
 
+    it("do without what was removed; without a length and a coding the connection is the body's end", function()
+      local port = serve(nil, function(_, res)
+        for _, name in ipairs { "Connection", "Content-Length", "Transfer-Encoding", "Date" } do res:removeHeader(name) end
+        res:finish("body")
+      end)
+      assert.equal("HTTP/1.1 200 OK\r\n\r\nbody", (rawhttp.exchange(port, get())))
+    end)
+
     it("say what they hold", function()
       local port = serve(nil, function(_, res)
         res:setHeader("X-One", 1)
@@ -363,6 +371,17 @@ describe("http.Server, the rest of its life", function()
     end)
     server:on("connection", function(socket) server.seen = socket end)
     assert.equal("true", bodyOf((rawhttp.exchange(port, get("/", CLOSE)))))
+  end)
+
+  it("counts the bytes of a connection", function()
+    local counts
+    local port = serve(nil, function(req, res)
+      res:on("finish", function() counts = { req.socket.bytesRead, req.socket.bytesWritten } end)
+      res:finish("x")
+    end)
+    local request = get("/", CLOSE)
+    local answer = rawhttp.exchange(port, request)
+    assert.same({ #request, #answer }, counts)
   end)
 
   it("asks checkContinue and checkExpectation", function()
