@@ -3,7 +3,7 @@ local uv = require("luv")
 local errors = require("errors")
 local calls = require("lrun.calls")
 
-local MAX_DELAY = 2147483647        -- as Node: a longer delay becomes 1 ms
+local MAX_DELAY = 2147483647        -- as Node: a longer delay becomes 1 ms, with a warning
 
 ---@class Timeout
 local Timeout = { name = "Timeout" }
@@ -11,8 +11,12 @@ Timeout.__index = Timeout
 
 local function delayOf(ms)
   ms = tonumber(ms) or 1
-  if not (ms >= 1 and ms <= MAX_DELAY) then return 1 end
-  return math.floor(ms)
+  if ms > MAX_DELAY then
+    require("process").emitWarning(("%.17g does not fit into a 32-bit signed integer.\nTimeout duration was set to 1."):format(ms),
+      "TimeoutOverflowWarning")
+    return 1
+  end
+  return ms >= 1 and math.floor(ms) or 1
 end
 
 -- The loop's clock stands still while Lua runs: without the update a timer would fire early.

@@ -1,5 +1,6 @@
 local timers = require("timers")
 local await = require("await")
+local lrun = require("spec.support.lrun")
 
 describe("timers", function()
   it("keeps Node's order: ticks, then timers, then immediates after I/O", function()
@@ -53,6 +54,14 @@ describe("timers", function()
       end, 1)
     end)
     assert.equal(3, count)
+  end)
+
+  it("takes a delay that is too long for 1 ms, and warns", function()
+    local out, err = lrun.eval([[
+      process:on("warning", function(w) print(w.name) end)
+      require("timers").setTimeout(function() print("fired") end, 2 ^ 31)]])
+    assert.equal("TimeoutOverflowWarning\nfired\n", out)
+    assert.truthy(err:find("TimeoutOverflowWarning: 2147483648 does not fit into a 32-bit signed integer", 1, true), err)
   end)
 
   it("forgets what was cleared", function()
