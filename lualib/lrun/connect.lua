@@ -251,13 +251,14 @@ local function connectPath(self, options)
   end)
 end
 
--- A socket that was used and closed may connect again; its listeners get what comes then.
+-- A socket that was used and closed may connect again; its listeners and what it is piped to get what comes then.
 local function renew(self)
   if not self.destroyed then return end
   local before = self._rs
   require("stream").Duplex.initialize(self, { allowHalfOpen = self.allowHalfOpen, highWaterMark = before.mark })
   local rs = self._rs
   rs.continuous, rs.flowing, rs.paused = true, before.flowing, before.paused
+  rs.pipes, rs.awaitingDrain = before.pipes, before.awaitingDrain
   rs.readableListening, rs.needReadable = before.readableListening, before.readableListening
   self._emitClose = false
   self.errored, self._peer, self._own, self.readableEnded = nil, nil, nil, false
