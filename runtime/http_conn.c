@@ -86,8 +86,9 @@ void http_conn_release(lua_State *L, http_conn_t *conn) {
   detach(L, conn);
 }
 
-/* A message that is not HTTP: the requests before it still get their answers; Lua decides about this one. */
-static void on_fault(http_conn_t *conn, const char *data, size_t len) {
+/* A message that is not HTTP: the requests before it still get their answers; Lua decides about this one.
+ * `parsed` bytes of the data were good. */
+static void on_fault(http_conn_t *conn, const char *data, size_t len, size_t parsed) {
   http_fault_t *fault = &conn->parser.fault;
   conn->muted = true;
   conn->shared->refused++;
@@ -96,7 +97,8 @@ static void on_fault(http_conn_t *conn, const char *data, size_t len) {
   lua_pushstring(co, fault->code);
   lua_pushstring(co, fault->reason);
   lua_pushlstring(co, data, len);
-  callback_run(co, 5);
+  lua_pushinteger(co, (lua_Integer)parsed);
+  callback_run(co, 6);
 }
 
 /* What Lua needs to know of a head, in one integer; message.lua has the same numbers. */
@@ -197,7 +199,7 @@ static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, 
     break;
   case HTTP_EV_BODY: on_body(conn, ev.data, ev.len); break;
   case HTTP_EV_END: on_end(conn, ev.data, ev.len); break;
-  case HTTP_EV_FAULT: on_fault(conn, from, (size_t)(data + len - from)); break;
+  case HTTP_EV_FAULT: on_fault(conn, data, len, (size_t)(from - data)); break;
   }
   return may_parse(conn);
 }
@@ -221,7 +223,7 @@ static void on_eof(lua_State *L, http_conn_t *conn) {
   http_event_t ev = {0};
   http_event_kind_t kind = conn->muted ? HTTP_EV_MORE : http_parser_eof(&conn->parser);
   if (kind == HTTP_EV_FAULT && !conn->client) {
-    on_fault(conn, "", 0);
+    on_fault(conn, "", 0, 0);
     conn->ending = true;
   } else if (kind == HTTP_EV_END) {
     on_end(conn, ev.data, ev.len);

@@ -17,7 +17,8 @@ static void fault(http_conn_t *conn) {
   lua_pushliteral(co, "ERR_HTTP_REQUEST_TIMEOUT");
   lua_pushliteral(co, "Request timeout");
   lua_pushliteral(co, "");
-  callback_run(co, 5);
+  lua_pushinteger(co, 0);
+  callback_run(co, 6);
 }
 
 static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {

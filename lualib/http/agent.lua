@@ -31,6 +31,8 @@ function Agent:initialize(options)
   validate.optional(validate.number, options.maxTotalSockets, "maxTotalSockets", 1)
   validate.optional(validate.number, options.maxFreeSockets, "maxFreeSockets", 0)
   validate.optional(validate.number, options.timeout, "timeout", 0)
+  validate.optional(validate.boolean, options.keepAlive, "keepAlive")
+  validate.optional(validate.number, options.keepAliveMsecs, "keepAliveMsecs", 0)
   if options.scheduling ~= nil then validate.oneOf(options.scheduling, "scheduling", { "fifo", "lifo" }) end
   self.options = {}
   for name, value in pairs(options) do self.options[name] = value end
@@ -48,7 +50,7 @@ end
 ---@param options table
 ---@return string
 function Agent:getName(options)
-  options = options or {}
+  options = validate.optional(validate.table, options, "options") or {}
   local name = (options.host or "localhost") .. ":" .. (options.port or "") .. ":" .. (options.localAddress or "")
   if options.family == 4 or options.family == 6 then name = name .. ":" .. options.family end
   if options.socketPath then name = name .. ":" .. options.socketPath end

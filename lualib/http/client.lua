@@ -553,10 +553,10 @@ function role.onDrain(connection, id)
   if id == 0 then request:_sent() else outgoing.drained(request) end
 end
 
-function role.onFault(connection, _, code, reason, packet)
+function role.onFault(connection, _, code, reason, packet, parsed)
   local request = connection.request
   if not request then return core.close(connection.c) end
-  local err = errors.coded(code, "Parse Error: " .. reason, { reason = reason, rawPacket = packet, bytesParsed = 0 })
+  local err = message.fault(code, reason, packet, parsed)
   if request.res then request:destroy(err) else request:_failed(err) end
   core.close(connection.c)
 end

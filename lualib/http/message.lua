@@ -25,6 +25,14 @@ end
 local flags = { body = 1, keepAlive = 2, minor = 4, upgrade = 8, expect = 16, expect100 = 32, last = 64 }
 message.flags = flags
 
+--- The error of bytes that are no HTTP: `rawPacket` is what was read last, `bytesParsed` how much of it belongs to good
+--- messages.
+function message.fault(code, reason, packet, parsed)
+  local text = reason
+  if code:find("^HPE_") and reason ~= "Parse Error" then text = "Parse Error: " .. reason end
+  return errors.coded(code, text, { reason = reason, rawPacket = packet, bytesParsed = parsed })
+end
+
 -- IncomingMessage -----------------------------------------------------------------------------------------------------
 
 --- Event aborted(): the other side went away before the end

@@ -275,11 +275,10 @@ local function onDrain(connection, id)
   for _, each in ipairs(unsent or {}) do responses.sent(each) end
 end
 
-local function onFault(connection, status, code, reason, packet)
+local function onFault(connection, status, code, reason, packet, parsed)
   local server = connection.server
   if server:listenerCount("clientError") == 0 then return core.refuse(connection.c, status) end
-  local text = code:find("^HPE_") and "Parse Error: " .. reason or reason
-  local err = errors.coded(code, text, { reason = reason, rawPacket = packet, bytesParsed = 0 })
+  local err = message.fault(code, reason, packet, parsed)
   server:emit("clientError", err, sockets.of(connection))
 end
 

@@ -1,6 +1,6 @@
 --- Where C's calls go: requests to the server's module, all else to the role of the connection, server's or client's.
 --- A role is a table of functions that take the connection: onEnd(trailers), onDrain(id), onFault(status, code, reason,
---- bytes), onTimeout(), onClosed(code).
+--- bytes, how many of them were good), onTimeout(), onClosed(code).
 local core = require("lrun.http")
 local message = require("http.message")
 
@@ -10,8 +10,8 @@ local function onEnd(connection, section) return connection.role.onEnd(connectio
 local function onDrain(connection, id) return connection.role.onDrain(connection, id) end
 local function onTimeout(connection) return connection.role.onTimeout(connection) end
 
-local function onFault(connection, status, code, reason, bytes)
-  return connection.role.onFault(connection, status, code, reason, bytes)
+local function onFault(connection, status, code, reason, bytes, parsed)
+  return connection.role.onFault(connection, status, code, reason, bytes, parsed)
 end
 
 -- What luv calls when the handle is closed.

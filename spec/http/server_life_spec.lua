@@ -317,6 +317,10 @@ describe("http.Server, the rest of its life", function()
       assert.same({ 418 }, rawhttp.statuses((rawhttp.exchange(port, "BAD\r\n\r\n"))))
       assert.same({ 418 }, rawhttp.statuses((rawhttp.exchange(port, get("/", "X: " .. ("x"):rep(20000) .. "\r\n")))))
       assert.same({ "HPE_INVALID_METHOD", "HPE_HEADER_OVERFLOW" }, codes)
+      local err
+      server:once("clientError", function(each) err = each end)
+      rawhttp.exchange(port, get() .. "BAD\r\n\r\n")
+      assert.same({ get() .. "BAD\r\n\r\n", #get() }, { err.rawPacket, err.bytesParsed })
     end)
 
     it("hold with maxHeaderSize of one's own", function()
