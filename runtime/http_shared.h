@@ -43,7 +43,8 @@ typedef struct {
   uint64_t plain_until;          /* as date_until, for plain_head */
   uint64_t plain_keep_alive;     /* the keepAliveTimeout in plain_head */
   struct http_conn *to_flush;    /* first of those that http_conn_flush_soon was asked for */
-  callback_end_t turn_end;       /* asked for while there are any */
+  callback_end_t turn_end;       /* flushes them */
+  bool turn_end_asked;
   bool scratch_lent;
   bool read_buffer_busy;
   char read_buffer[HTTP_READ_SIZE];

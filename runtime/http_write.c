@@ -185,6 +185,7 @@ int http_conn_write_piece(lua_State *L, http_conn_t *conn, int index, size_t len
 static void flush_waiting(callback_end_t *end) {
   http_shared_t *shared = (http_shared_t *)((char *)end - offsetof(http_shared_t, turn_end));
   lua_State *L = shared->L;
+  shared->turn_end_asked = false;
   while (shared->to_flush != NULL) {
     http_conn_t *conn = shared->to_flush;
     http_conn_flush_done(conn);
@@ -197,7 +198,8 @@ static void flush_waiting(callback_end_t *end) {
 void http_conn_flush_soon(http_conn_t *conn) {
   http_shared_t *shared = conn->shared;
   if (conn->parsing || conn->to_flush) return;
-  if (shared->to_flush == NULL) {
+  if (!shared->turn_end_asked) {
+    shared->turn_end_asked = true;
     shared->turn_end.run = flush_waiting;
     callback_at_end(shared->L, &shared->turn_end);
   }

@@ -100,6 +100,31 @@ describe("http output", function()
     assert.equal(0, lengths[2])
   end)
 
+  it("goes on when a response is given up in the turn of its writes", function()
+    local waiting, all = {}, nil
+    local port = serve(function(req, res)
+      waiting[req.url] = res
+      if waiting["/given-up"] and waiting["/kept"] then all() end
+    end)
+    local body = await(function(done)
+      all = function()
+        timers.setImmediate(function()
+          waiting["/given-up"]:write("a")
+          waiting["/given-up"]:destroy()
+          waiting["/kept"]:write("b")
+          waiting["/kept"]:finish("c")
+        end)
+      end
+      for _, path in ipairs { "/given-up", "/kept" } do
+        local request = http.get({ port = port, host = "127.0.0.1", path = path, agent = false }, function(response)
+          if path == "/kept" then done(response:body()) end
+        end)
+        request:on("error", function() end)
+      end
+    end)
+    assert.equal("bc", body)
+  end)
+
   it("holds a client's upload back", function()
     local called, out = false, {}
     local port = serve(function(req, res)
