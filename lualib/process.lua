@@ -153,7 +153,10 @@ local function unwatchSignal(name)
   if not handle or process:listenerCount(name) > 0 then return end
   signals[name] = nil
   handle:close()
+  if name == "SIGPIPE" then host.ignorePipe() end
 end
+
+host.ignorePipe()
 
 process:on("newListener", function(name) if type(name) == "string" and name:find("^SIG") then watchSignal(name) end end)
 process:on("removeListener", function(name) if signals[name] then unwatchSignal(name) end end)

@@ -122,6 +122,16 @@ static int l_signals(lua_State *L) {
   return 1;
 }
 
+static void on_sigpipe(int number) { (void)number; }
+
+/* ignorePipe(): writing to a peer that is gone is EPIPE from now on. By a handler and not by SIG_IGN, because
+ * that would outlive exec in the children of os.execute and io.popen. */
+static int l_ignore_pipe(lua_State *L) {
+  struct sigaction action = {.sa_handler = on_sigpipe, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  return result(L, sigaction(SIGPIPE, &action, NULL), "sigaction");
+}
+
 /* versions() → { lrun = "…", luajit = "…", uv = "…", luv = "…", llhttp = "…" } */
 static int l_versions(lua_State *L) {
   lua_newtable(L);
@@ -160,14 +170,23 @@ static int l_printer(lua_State *L) {
 }
 
 int luaopen_lrun_host(lua_State *L) {
-  static const luaL_Reg functions[] = {{"abort", l_abort},         {"umask", l_umask},
-                                       {"getuid", l_getuid},       {"getgid", l_getgid},
-                                       {"geteuid", l_geteuid},     {"getegid", l_getegid},
-                                       {"setuid", l_setuid},       {"setgid", l_setgid},
-                                       {"seteuid", l_seteuid},     {"setegid", l_setegid},
-                                       {"setgroups", l_setgroups}, {"initgroups", l_initgroups},
-                                       {"signals", l_signals},     {"versions", l_versions},
-                                       {"printer", l_printer},     {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"abort", l_abort},
+                                       {"umask", l_umask},
+                                       {"getuid", l_getuid},
+                                       {"getgid", l_getgid},
+                                       {"geteuid", l_geteuid},
+                                       {"getegid", l_getegid},
+                                       {"setuid", l_setuid},
+                                       {"setgid", l_setgid},
+                                       {"seteuid", l_seteuid},
+                                       {"setegid", l_setegid},
+                                       {"setgroups", l_setgroups},
+                                       {"initgroups", l_initgroups},
+                                       {"signals", l_signals},
+                                       {"ignorePipe", l_ignore_pipe},
+                                       {"versions", l_versions},
+                                       {"printer", l_printer},
+                                       {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

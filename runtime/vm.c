@@ -14,7 +14,6 @@
 #include <luajit.h>
 #include <lualib.h>
 #include <luv/luv.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #ifdef LRUN_SANITIZE
@@ -100,7 +99,6 @@ static int panic(lua_State *L) {
 vm_t *vm_new(void) {
   vm_t *vm = calloc(1, sizeof *vm);
   if (!vm) return NULL;
-  signal(SIGPIPE, SIG_IGN);
   vm->L = new_state();
   if (!vm->L || uv_loop_init(&vm->loop) < 0) {
     if (vm->L) lua_close(vm->L);

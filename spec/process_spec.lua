@@ -193,6 +193,20 @@ error("first", 0)]])
     assert.equal(128 + 15, code)
   end)
 
+  it("ignores SIGPIPE, also after somebody listened for it, and its children do not", function()
+    local out, _, code = lrun.eval([[
+      process:on("SIGPIPE", function() end):removeAllListeners("SIGPIPE")
+      process.kill(process.pid, "SIGPIPE")
+      require("timers").setTimeout(function()
+        for _, status in ipairs{ io.popen("cat /proc/self/status"):read("*a"), require("child_process").execSync("cat /proc/self/status") } do
+          local ignored = tonumber(status:match("SigIgn:%s*%x+(%x%x%x%x)"), 16)
+          print(math.floor(ignored / 2 ^ 12) % 2)
+        end
+      end, 1)]])
+    assert.equal("0\n0\n", out)
+    assert.equal(0, code)
+  end)
+
   it("tests for a process with signal 0 and knows unknown signals", function()
     assert.is_true(process.kill(process.pid, 0))
     local ok, err = pcall(process.kill, process.pid, "SIGFOO")
