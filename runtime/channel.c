@@ -1,5 +1,5 @@
-/* channel.c: owns one connected unix socket, the frames not yet split (frame.c) and not yet written
- * (outbox.c), and the module `lrun.channel`, on which lualib/lrun/ipc.lua builds.
+/* channel.c: owns one connected unix socket, and the frames not yet split (frame.c) and not yet written
+ * (outbox.c).
  *
  * In: poll → recvmsg → one entry into Lua for a batch, which takes message after message by channel_next.
  * Descriptors wait in `received` for the frames that name them, which come with their first byte or after it.
@@ -15,8 +15,6 @@
 #include "callback.h"
 #include "codec.h"
 #include "errors.h"
-#include "json.h"
-#include "modules.h"
 #include "outbox.h"
 #include "received.h"
 #include "vm.h"
@@ -75,8 +73,6 @@ struct channel {
   bool closing;  /* closes once the outbox is empty */
   bool closed;
 };
-
-static const char *const metatable = "lrun.channel";
 
 static void channel_shut(channel_t *ch, const char *reason);
 static void watch(channel_t *ch);
@@ -375,7 +371,7 @@ int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_c
   ch->writable = true;
   ch->box = lua_newuserdata(L, sizeof *ch->box);
   *ch->box = ch;
-  luaL_getmetatable(L, metatable);
+  luaL_getmetatable(L, CHANNEL_TYPE);
   lua_setmetatable(L, -2);
   lua_pushvalue(L, -1);
   ch->self = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -384,46 +380,8 @@ int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_c
   return 0;
 }
 
-/* The module `lrun.channel`
+/* What is done with an open channel
  * --------------------------------------------------------------------------------------- */
-
-static channel_t *check_channel_at(lua_State *L, int index) {
-  return *(channel_t **)luaL_checkudata(L, index, metatable);
-}
-static channel_t *check_channel(lua_State *L) { return check_channel_at(L, 1); }
-
-/* open(fd, "lua" or "json", on_batch, on_close) → channel and its address for the FFI, or nil and the error.
- * It owns fd. */
-static int l_open(lua_State *L) {
-  static const char *const wires[] = {"lua", "json", NULL};
-  int fd = (int)luaL_checkinteger(L, 1);
-  frame_wire_t wire = luaL_checkoption(L, 2, NULL, wires) == 1 ? FRAME_JSON : FRAME_LUA;
-  luaL_checktype(L, 3, LUA_TFUNCTION);
-  luaL_checktype(L, 4, LUA_TFUNCTION);
-  lua_settop(L, 4);
-  fcntl(fd, F_SETFD, FD_CLOEXEC);
-  int on_close = luaL_ref(L, LUA_REGISTRYINDEX);
-  int on_batch = luaL_ref(L, LUA_REGISTRYINDEX);
-  int rc = channel_open(L, fd, wire, on_batch, on_close);
-  if (rc < 0) return errors_result(L, rc, "open");
-  lua_pushlightuserdata(L, check_channel_at(L, -1));
-  return 2;
-}
-
-/* pair() → fd, fd: two connected sockets, both closed on exec. */
-static int l_pair(lua_State *L) {
-  int fds[2];
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
-    return errors_result(L, uv_translate_sys_error(errno), "socketpair");
-  lua_pushinteger(L, fds[0]);
-  lua_pushinteger(L, fds[1]);
-  return 2;
-}
-
-static int l_close_fd(lua_State *L) {
-  close((int)luaL_checkinteger(L, 1));
-  return 0;
-}
 
 /* Whether nothing was written for a while. The clock is asked for the first message of a queue and then every
  * CLOCK_EVERY bytes. */
@@ -438,7 +396,6 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   bool json = ch->wire == FRAME_JSON;
   char head[FRAME_HEAD];
   if (length > FRAME_MAX) return CHANNEL_TOO_LONG;
-  if (!json && codec_has_pointer(body, length)) return CHANNEL_POINTER;
   if (fd >= 0) {
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0) return uv_translate_sys_error(errno);
@@ -453,47 +410,10 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   return ch->outbox.queued < BACKLOG_MAX;
 }
 
-/* appendJson(message, fd or -1) → what channel_append returns; or nil and why the message cannot be carried
- */
-static int l_append_json(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  const char *text;
-  size_t length;
-  if (!ch) return lua_pushinteger(L, UV_EPIPE), 1;
-  int fd = (int)lua_tointeger(L, 3);
-  lua_settop(L, 2);
-  const char *error = json_encode(L, JSON_LENIENT, &text, &length);
-  int rc = error ? 0 : channel_append(ch, text, length, fd);
-  json_release(L, length);
-  if (error) {
-    lua_settop(L, 2);
-    lua_pushnil(L);
-    lua_pushstring(L, error);
-    return 2;
-  }
-  lua_pushinteger(L, rc);
-  return 1;
-}
-
-/* decodeJson() → true and the message that channel_next gave last, or false */
-static int l_decode_json(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  json_fault_t fault;
-  lua_pushboolean(L, ch != NULL);
-  if (ch && json_decode(L, ch->current.body, ch->current.length, JSON_LENIENT, &fault) == 0) return 2;
-  lua_pushboolean(L, 0);
-  return 1;
-}
-
-/* wait(callback): calls it once what was queued so far is written, or with the error. */
-static int l_wait(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  luaL_checktype(L, 2, LUA_TFUNCTION);
-  if (!ch) return 0;
+int channel_wait(channel_t *ch, int ref) {
   callback_wait_t *wait = malloc(sizeof *wait);
-  if (!wait) return luaL_error(L, "not enough memory");
-  lua_pushvalue(L, 2);
-  *wait = (callback_wait_t){NULL, ch->outbox.appended, luaL_ref(L, LUA_REGISTRYINDEX)};
+  if (!wait) return UV_ENOMEM;
+  *wait = (callback_wait_t){NULL, ch->outbox.appended, ref};
   if (ch->last_wait) ch->last_wait->next = wait;
   else ch->waits = wait;
   ch->last_wait = wait;
@@ -501,131 +421,38 @@ static int l_wait(lua_State *L) {
   return 0;
 }
 
-/* kindOf(fd) → "tcp", "pipe", "udp", "file", or nil */
-static int l_kind_of(lua_State *L) {
-  lua_pushstring(L, received_kind((int)luaL_checkinteger(L, 1)));
-  return 1;
-}
-
-/* listens(fd) → whether it is a socket that accepts connections */
-static int l_listens(lua_State *L) {
-  lua_pushboolean(L, received_listens((int)luaL_checkinteger(L, 1)));
-  return 1;
-}
-
-/* take() → fd: the oldest descriptor that came and was not taken (JSON wire); answers the sender. */
-static int l_take(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  if (!ch) return 0;
+int channel_take_descriptor(channel_t *ch) {
   int fd = received_take(&ch->received);
   answer(ch, fd >= 0);
-  if (fd < 0) return 0;
-  lua_pushinteger(L, fd);
-  return 1;
+  return fd;
 }
 
-/* answered(taken) → true unless the descriptor was lost for good (JSON wire). */
-static int l_answered(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  if (!ch) return lua_pushboolean(L, 1), 1;
-  lua_pushboolean(L, outbox_answered(&ch->outbox, lua_toboolean(L, 2)) != -1);
+bool channel_answered(channel_t *ch, bool taken) {
+  bool lost = outbox_answered(&ch->outbox, taken) == -1;
   schedule_flush(ch);
-  return 1;
+  return !lost;
 }
 
-/* close([reason]): with a reason at once, else when everything is written; then on_close runs, never before
- * close has returned. */
-static int l_close(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  if (!ch || ch->closing) return 0;
+void channel_close(channel_t *ch) {
+  if (ch->closing) return;
   ch->closing = true;
   watch(ch);
   schedule_flush(ch);
-  return 0;
 }
 
-static int l_destroy(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  if (ch) channel_shut(ch, luaL_optstring(L, 2, NULL));
-  return 0;
-}
+void channel_destroy(channel_t *ch, const char *reason) { channel_shut(ch, reason); }
 
-static int set_ref(lua_State *L, bool refed) {
-  channel_t *ch = check_channel(L);
-  if (!ch) return 0;
-  ch->refed = refed;
+void channel_keep_alive(channel_t *ch, bool on) {
+  ch->refed = on;
   watch(ch);
-  return 0;
 }
-static int l_ref(lua_State *L) { return set_ref(L, true); }
-static int l_unref(lua_State *L) { return set_ref(L, false); }
 
-static int set_paused(lua_State *L, bool paused) {
-  channel_t *ch = check_channel(L);
-  if (!ch) return 0;
-  ch->paused = paused;
+void channel_pause(channel_t *ch, bool on) {
+  ch->paused = on;
   watch(ch);
-  return 0;
-}
-static int l_pause(lua_State *L) { return set_paused(L, true); }
-static int l_resume(lua_State *L) { return set_paused(L, false); }
-
-static int l_fd(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  if (!ch) return 0;
-  lua_pushinteger(L, ch->fd);
-  return 1;
 }
 
-/* received() → bytes read since the channel was opened */
-static int l_received(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  lua_pushnumber(L, ch ? ch->bytes_received : 0);
-  return 1;
-}
-
-/* queued() → bytes not yet written */
-static int l_queued(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  lua_pushnumber(L, ch ? (lua_Number)ch->outbox.queued : 0);
-  return 1;
-}
-
-/* A function's address, for the FFI to call. */
-typedef void (*address_t)(void);
-static void push_address(lua_State *L, const char *name, address_t address) {
-  void *pointer;
-  memcpy(&pointer, &address, sizeof pointer);
-  lua_pushlightuserdata(L, pointer);
-  lua_setfield(L, -2, name);
-}
-
-int luaopen_lrun_channel(lua_State *L) {
-  static const luaL_Reg methods[] = {{"wait", l_wait},
-                                     {"appendJson", l_append_json},
-                                     {"decodeJson", l_decode_json},
-                                     {"take", l_take},
-                                     {"answered", l_answered},
-                                     {"close", l_close},
-                                     {"destroy", l_destroy},
-                                     {"ref", l_ref},
-                                     {"unref", l_unref},
-                                     {"pause", l_pause},
-                                     {"resume", l_resume},
-                                     {"fd", l_fd},
-                                     {"queued", l_queued},
-                                     {"received", l_received},
-                                     {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"open", l_open},      {"pair", l_pair},       {"closeFd", l_close_fd},
-                                       {"kindOf", l_kind_of}, {"listens", l_listens}, {NULL, NULL}};
-  luaL_newmetatable(L, metatable);
-  lua_newtable(L);
-  luaL_register(L, NULL, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-  lua_newtable(L);
-  luaL_register(L, NULL, functions);
-  push_address(L, "next", (address_t)channel_next);
-  push_address(L, "append", (address_t)channel_append);
-  return 1;
-}
+int channel_fd(const channel_t *ch) { return ch->fd; }
+const frame_t *channel_current(const channel_t *ch) { return &ch->current; }
+double channel_bytes_received(const channel_t *ch) { return ch->bytes_received; }
+size_t channel_bytes_queued(const channel_t *ch) { return ch->outbox.queued; }

@@ -4,6 +4,7 @@
 
 #include "frame.h"
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,7 +24,7 @@ enum {
   CHANNEL_HANDLE = 2 /* the message names a descriptor, which is lost when fd is -1 */
 };
 
-enum { CHANNEL_TOO_LONG = -100001, CHANNEL_POINTER = -100002 };
+enum { CHANNEL_TOO_LONG = -100001 };
 
 /* The next two are what LuaJIT's compiled code calls through the FFI: they never enter Lua. */
 
@@ -31,12 +32,38 @@ enum { CHANNEL_TOO_LONG = -100001, CHANNEL_POINTER = -100002 };
 void channel_next(channel_t *ch, channel_message_t *message);
 
 /* Queues a message; `fd` >= 0 is duplicated and travels with it. 1, or 0 when the backlog is long; or a
- * negative code: UV_E*, or one of the above. */
+ * negative code: UV_E*, or the above. */
 int channel_append(channel_t *ch, const char *body, size_t length, int fd);
 
-/* Opens a channel over `fd`, which it owns from here on, also on failure, and pushes its userdata. The two
- * functions are registry refs that it owns as well: on_batch(), which takes messages until there are none,
- * and on_close(reason or nil), once. Returns 0 or UV_E*. */
+/* Opens a channel over `fd`, which it owns from here on, also on failure, and pushes its userdata: a pointer
+ * to it with the metatable CHANNEL_TYPE. The two functions are registry refs that it owns as well:
+ * on_batch(), which takes messages until there are none, and on_close(reason or nil), once. Returns 0 or
+ * UV_E*. */
 int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_close);
+#define CHANNEL_TYPE "lrun.channel"
+
+/* Closes once everything is written; on_close does not run before this has returned. */
+void channel_close(channel_t *ch);
+/* Closes now. */
+void channel_destroy(channel_t *ch, const char *reason);
+
+/* Whether the open channel keeps the loop alive: not unless asked to. */
+void channel_keep_alive(channel_t *ch, bool on);
+/* Nothing is read while paused. */
+void channel_pause(channel_t *ch, bool on);
+
+/* Calls the function behind a registry ref, which it owns from here on, once what was queued so far is
+ * written, or with the error. 0 or UV_ENOMEM. */
+int channel_wait(channel_t *ch, int ref);
+
+/* On the JSON wire Lua reads the envelopes: it takes the oldest descriptor that came, or -1, which answers
+ * the sender; and tells of an answer: false when the descriptor is lost for good. */
+int channel_take_descriptor(channel_t *ch);
+bool channel_answered(channel_t *ch, bool taken);
+
+int channel_fd(const channel_t *ch);
+const frame_t *channel_current(const channel_t *ch); /* what channel_next gave last */
+double channel_bytes_received(const channel_t *ch);  /* since it was opened */
+size_t channel_bytes_queued(const channel_t *ch);    /* not yet written */
 
 #endif

@@ -28,7 +28,7 @@ typedef struct { const char *body; uint32_t length; int fd; int kind; } lrun_cha
 local nextMessage = ffi.cast("void (*)(void *, lrun_channel_message_t *)", channels.next)
 local append = ffi.cast("int (*)(void *, const char *, size_t, int)", channels.append)
 local NOTHING, HANDLE = 0, 2
-local TOO_LONG, POINTER = -100001, -100002
+local TOO_LONG = -100001
 
 -- Bytes that messages without a listener may take; then the channel is read no further until there is one.
 local PENDING_MAX = 16 * 1024 * 1024
@@ -150,8 +150,8 @@ local function batch(state)
     nextMessage(state.address, incoming)
     local kind = incoming.kind
     if kind == NOTHING then return end
-    local ok, message
-    if state.wire == "lua" then ok, message = codec.decode(incoming.body, incoming.length)
+    local ok, message = true, nil
+    if state.wire == "lua" then message = codec.decode(incoming.body, incoming.length)
     else ok, message = state.channel:decodeJson() end
     if not ok then
       if incoming.fd >= 0 then channels.closeFd(incoming.fd) end
@@ -206,8 +206,6 @@ end
 local function refused(code)
   if code == TOO_LONG then
     error(errors.coded("ERR_OUT_OF_RANGE", "The argument 'message' cannot be sent: it is longer than 512 MiB"), 0)
-  elseif code == POINTER then
-    unsendable("cannot serialize 'lightuserdata'")
   end
   return false, errors.system(code, "write")
 end

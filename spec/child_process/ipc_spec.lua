@@ -179,6 +179,22 @@ local function shared(wire)
       goodbye(child)
     end)
 
+    it("refuses what cannot be sent also amid much that can", function()
+      local child = children.fork("echo", options)
+      local deep, received, sent = {}, 0, 0
+      for _ = 1, 2000 do deep = { deep } end
+      child:on("message", function() received = received + 1 end)
+      local wrong = { { f = print }, { { coroutine.create(print) } }, deep, { [print] = 1 } }
+      for i = 1, 4000 do
+        local bad = i % 97 == 0 and wrong[i % #wrong + 1]
+        local ok, err = pcall(child.send, child, bad or { cmd = "x", id = i, list = { 1, 2, { 3 } } })
+        assert.equal(not bad, ok)
+        if bad then assert.equal("ERR_INVALID_ARG_VALUE", err.code) else sent = sent + 1 end
+      end
+      children.eventually(function() return received == sent end)
+      goodbye(child)
+    end)
+
     it("can be on descriptor 0", function()
       local child = child_process.spawn(process.execPath, { children.fixture, "echo" },
         { stdio = { "ipc", "inherit", "inherit" }, serialization = wire })

@@ -88,6 +88,23 @@ describe("the frame reader", function()
     end
   end)
 
+  it("closes a channel for a key that comes twice, also when compiled code reads it", function()
+    local twice = {
+      "\9\2\33a\1\33a\1", "\9\2\6\1\0\0\0\1\7\0\0\0\0\0\0\240\63\1", "\9\2\1\1\1\1", "\9\2\33a\1\255\33\0\0\0a\1",
+      "\11\2\1\1\0\1\6\1\0\0\0\1", "\9\1\33x\9\2\33a\1\33a\1",
+    }
+    local good = { key = 1, yek = 2, [1] = "one", [-1] = "minus one", [0.5] = { true, [true] = false }, list = { 1, 2, 3 } }
+    for round = 1, 48 do
+      local target, peer = open("lua")
+      peer:write(message(good):rep(round % 40) .. frame(1, twice[round % #twice + 1]) .. message(good))
+      children.eventually(function() return target.gone end)
+      assert.equal(round % 40, #target.got)
+      if target.got[1] then assert.same(good, target.got[1]) end
+      assert.equal("EPROTO", target.errors[1].code)
+      close(target, peer)
+    end
+  end)
+
   it("gives a message without its handle when none came", function()
     local target, peer = open("lua")
     peer:write(frame(2, buffers.encode{ cmd = "NODE_HANDLE", type = "net.Socket", msg = "alone" }))
