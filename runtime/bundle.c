@@ -16,6 +16,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.http", luaopen_lrun_http},
     {"lrun.host", luaopen_lrun_host},
     {"lrun.json", luaopen_lrun_json},
+    {"lrun.orphan", luaopen_lrun_orphan},
     {"lrun.script_input", luaopen_lrun_script_input},
     {"lrun.sockets", luaopen_lrun_sockets},
     {"lrun.spawn", luaopen_lrun_spawn},

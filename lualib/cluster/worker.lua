@@ -5,6 +5,7 @@ local calls = require("lrun.calls")
 local bound = require("lrun.listen")
 local common = require("cluster.common")
 local handoff = require("lrun.handoff")
+local orphan = require("lrun.orphan")
 local process = require("process")
 local schedule = require("cluster.schedule")
 local uv = require("luv")
@@ -309,7 +310,9 @@ local function start(id)
   local worker = Worker:new{ id = id, process = process, state = "online" }
   cluster.worker = worker
   process:on("error", function(err) worker:emit("error", err) end)
+  orphan.watch()      -- a loop that stands still would not see the channel's end
   process:once("disconnect", function()
+    orphan.unwatch()
     worker:emit("disconnect")
     if not worker.exitedAfterDisconnect then process.exit(0) end    -- the primary is gone, or the script wanted it so
   end)

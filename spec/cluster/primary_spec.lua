@@ -1,4 +1,5 @@
 --- This process is the primary, under round robin.
+local child_process = require("child_process")
 local clients = require("spec.support.cluster.clients")
 local cluster = require("cluster")
 local uv = require("luv")
@@ -69,6 +70,14 @@ describe("cluster.fork", function()
     local worker = cluster.fork()
     cluster.setupPrimary{ exec = exec, silent = false }
     assert.equal(127, (event(worker, "exit")))
+  end)
+
+  it("leaves no worker behind when it is killed, not even one that is stuck", function()
+    local primary = child_process.fork("spec/support/cluster/abandoned.lua")
+    local pid = event(primary, "message")
+    assert.is_true(clients.isAlive(pid))
+    primary:kill("SIGKILL")
+    untilTrue(function() return not clients.isAlive(pid) end, "its worker's end")
   end)
 
   it("refuses settings and environments of the wrong type", function()

@@ -135,6 +135,11 @@ function roles.liar()
   roles.id()
 end
 
+-- Has its loop stand still, once it has told its number.
+function roles.stuck()
+  process.send(process.pid, function() while true do uv.sleep(1000) end end)
+end
+
 function roles.timer()      -- has no server and does not end
   timers.setInterval(function() end, 1000)
 end
