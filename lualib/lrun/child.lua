@@ -94,9 +94,8 @@ local function failure(self, code)
   return errors.system(code, "spawn " .. self.spawnfile, { path = self.spawnfile, spawnargs = arguments })
 end
 
-local function onNotStarted(self, code, slots)
+local function onNotStarted(self, code)
   finish(self, code, nil)
-  stdio.close(slots, "theirs")
   process.nextTick(flushStdio, self)
   process.nextTick(closed, self)
   self:emit("error", failure(self, code))
@@ -145,24 +144,23 @@ function ChildProcess:_start(plan, options, wire)
   self._lent = {}
   local numbers, err = stdio.open(slots)
   if not numbers then
-    process.nextTick(onNotStarted, self, err.errno, {})
+    process.nextTick(onNotStarted, self, err.errno)
     return
   end
   plan.stdio = numbers
   io.stdout:flush()
   local handle, pid = spawn.start(plan, function(status, signal) return onExit(self, status, signal) end)
+  stdio.close(slots, "theirs")
   local name = not handle and errors.system(pid, "spawn").code
   if name and not NOT_STARTED[name] then
     stdio.close(slots, "ours")
-    stdio.close(slots, "theirs")
     error(errors.system(pid, "spawn"), 0)
   end
   if handle then
     self._handle, self.pid = handle, pid
-    stdio.close(slots, "theirs")
     process.nextTick(self.emit, self, "spawn")
   else
-    process.nextTick(onNotStarted, self, pid, slots)
+    process.nextTick(onNotStarted, self, pid)
   end
   makeStreams(self, slots)
   if channel then makeChannel(self, slots[channel], wire) end
