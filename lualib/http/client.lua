@@ -271,7 +271,7 @@ function ClientRequest:_sent()
   if self._state == FINISHED or self.destroyed then return end
   self._state = FINISHED
   outgoing.callBack(self)
-  nextTick(self.emit, self, "finish")
+  nextTick(function() if not self.destroyed or self.res then self:emit("finish") end end)
 end
 
 -- `allSent` false: role.onDrain will tell.
