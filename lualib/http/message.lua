@@ -179,7 +179,6 @@ local function collect(self, limit, callback)
     if size > limit then
       local err = errors.coded("ERR_HTTP_BODY_TOO_LARGE", ("request body is larger than %d bytes"):format(limit),
         { statusCode = 413, limit = limit })
-      self._refused = 413
       nextTick(function() self:resume() end)
       return finish(err)
     end

@@ -242,8 +242,17 @@ end
 local SPECIAL = flags.upgrade + flags.expect + flags.last
 
 local function onRequest(connection, id, head, bits)
-  -- Constants first: a constructor with only constants is one copy of a table of the right size.
-  local req = { _connection = false, _head = false, _flags = 0 }
+  -- Constants first: a constructor with only constants is one copy of a table of the right size. A body's request has
+  -- room for what a stream adds: to grow by steps costs more than the rest.
+  local req
+  if band(bits, BODY) == 0 then
+    req = { _connection = false, _head = false, _flags = 0 }
+  else
+    req = {
+      _connection = false, _head = false, _flags = 0, _complete = false, readableEnded = false, destroyed = false,
+      closed = false, _closeEmitted = false, _failed = false,
+    }
+  end
   req._connection, req._head, req._flags = connection, head, bits
   setmetatable(req, IncomingMessage)
   local res = { _connection = false, _id = 0, req = false, _state = 0, statusCode = 200 }
