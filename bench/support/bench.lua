@@ -47,7 +47,8 @@ local function writeFile(path, text)
   file:close()
 end
 
-local function executable(path)
+--- Whether a path is that of a program.
+function bench.executable(path)
   local stat = uv.fs_stat(path)
   return stat and stat.type == "file" and uv.fs_access(path, "X")
 end
@@ -58,9 +59,9 @@ end
 function bench.find(name)
   for directory in (os.getenv("PATH") or ""):gmatch("[^:]+") do
     local path = directory .. "/" .. name
-    if executable(path) then return path end
+    if bench.executable(path) then return path end
   end
-  if executable("/usr/sbin/" .. name) then return "/usr/sbin/" .. name end
+  if bench.executable("/usr/sbin/" .. name) then return "/usr/sbin/" .. name end
   bench.skipped[name] = true
   return nil
 end
