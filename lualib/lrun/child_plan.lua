@@ -106,8 +106,8 @@ function plan.check(options)
   return signals.number(options.killSignal == nil and "SIGTERM" or options.killSignal, "options.killSignal")
 end
 
--- Processes that this one was given a channel by must not pass for the parent of its own children.
-local OURS = {
+-- What tells a child of its channel: where there is one, nothing else may.
+local CHANNEL = {
   LRUN_CHANNEL_FD = true, LRUN_CHANNEL_SERIALIZATION = true, NODE_CHANNEL_FD = true, NODE_CHANNEL_SERIALIZATION_MODE = true,
 }
 
@@ -118,14 +118,14 @@ local function pair(name, value)
 end
 
 --- "NAME=value" for each variable; nil to inherit the parent's.
----@param extra table<string, string>? laid over it
-local function environment(env, extra)
-  if (env == nil or env == process.env) and not extra then return nil end
+---@param channel table<string, string>? the variables of a channel
+local function environment(env, channel)
+  if (env == nil or env == process.env) and not channel then return nil end
   local list = {}
   for name, value in pairs(env or process.env) do
-    if not OURS[name] and not (extra and extra[name]) then list[#list + 1] = pair(name, value) end
+    if not (channel and CHANNEL[name]) then list[#list + 1] = pair(name, value) end
   end
-  for name, value in pairs(extra or {}) do list[#list + 1] = pair(name, value) end
+  for name, value in pairs(channel or {}) do list[#list + 1] = pair(name, value) end
   return list
 end
 

@@ -281,6 +281,23 @@ describe("the json wire", function()
   end)
 end)
 
+describe("NODE_CHANNEL_FD", function()
+  -- As Node's wire is, byte for byte.
+  it("names a descriptor that carries a JSON text and a newline a message", function()
+    local child = child_process.spawn(process.execPath, { children.fixture, "echo" },
+      { env = { NODE_CHANNEL_FD = 3 }, stdio = { "ignore", "inherit", "inherit", "pipe" } })
+    local wire, got = child.stdio[4], ""
+    wire:on("data", function(data) got = got .. data end)
+    wire:write('{"a":[1,null,"\\u00e9\\n"]}\n"tw')
+    wire:write('o"\n')
+    children.eventually(function() return got:find("two") end)
+    assert.equal('{"a":[1,null,"é\\n"]}\n"two"\n', got)
+    wire:finish()
+    once(child, "close")
+    assert.equal(0, child.exitCode)
+  end)
+end)
+
 describe("fork", function()
   it("hands env, execArgv and arguments on, and hides the channel", function()
     local child = children.fork("environment", { env = { HOME = "x", PATH = process.env.PATH }, execArgv = { "-O2" } }, "HOME", "b")
