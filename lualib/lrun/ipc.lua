@@ -150,7 +150,7 @@ local function batch(state)
     nextMessage(state.address, incoming)
     local kind = incoming.kind
     if kind == NOTHING then return end
-    local ok, message = true, nil
+    local ok, message = true
     if state.wire == "lua" then message = codec.decode(incoming.body, incoming.length)
     else ok, message = state.channel:decodeJson() end
     if not ok then
