@@ -82,6 +82,7 @@ struct http_conn {
   bool ending;    /* close when all is written */
   bool lingering; /* our side is shut, input is thrown away */
   bool eof;
+  bool overdue;      /* the sweep has found that nothing came for a while */
   bool head_request; /* client: the response to come has no body */
   bool to_flush;     /* in http_shared_t.to_flush */
   bool unsent;       /* a finished response wants to hear (HTTP_ON_DRAIN with 0) that all is written */

@@ -21,6 +21,14 @@ static void fault(http_conn_t *conn) {
   callback_run(co, 6);
 }
 
+/* Told at the second look: at the first the chunk may lie in the socket, after a pause of the process. */
+static bool first_chunk_late(http_conn_t *conn, uint64_t now) {
+  if (!passed(now, conn->active, FIRST_CHUNK)) return false;
+  bool seen = conn->overdue;
+  conn->overdue = true;
+  return seen && http_parser_hurry(&conn->parser);
+}
+
 static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
   const http_server_t *server = conn->server;
   if (conn->lingering) {
@@ -34,7 +42,7 @@ static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
   }
   if (conn->client || conn->muted || conn->paused) return;
   if (!http_parser_idle(&conn->parser)) {
-    if (passed(now, conn->active, FIRST_CHUNK) && http_parser_hurry(&conn->parser)) {
+    if (first_chunk_late(conn, now)) {
       http_conn_resume(L, conn);
       return;
     }
