@@ -256,8 +256,7 @@ static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
 }
 
 void http_conn_feed(lua_State *L, http_conn_t *conn, const char *data, size_t len) {
-  conn->active = uv_now(conn->shared->loop);
-  conn->overdue = false;
+  http_conn_touch(conn);
   parse(L, conn, data, len);
   if (conn->stream == NULL) return;
   http_conn_flush(L, conn);

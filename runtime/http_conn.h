@@ -82,6 +82,7 @@ struct http_conn {
   bool ending;    /* close when all is written */
   bool lingering; /* our side is shut, input is thrown away */
   bool eof;
+  bool timed_out;    /* HTTP_ON_TIMEOUT was told; again only after new traffic */
   bool overdue;      /* the sweep has found that nothing came for a while */
   bool head_request; /* client: the response to come has no body */
   bool to_flush;     /* in http_shared_t.to_flush */
@@ -98,6 +99,12 @@ struct http_server {
   uint64_t closing_since;                                                 /* loop time in ms */
   bool closing; /* no connection is kept alive any more */
 };
+
+/* There was traffic: time limits count from now. */
+static inline void http_conn_touch(http_conn_t *conn) {
+  conn->active = uv_now(conn->shared->loop);
+  conn->overdue = conn->timed_out = false;
+}
 
 /* How many requests of one connection may be in the hands of Lua, and how much output may wait, before
  * reading stops; and where write() starts to return false. */

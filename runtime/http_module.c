@@ -216,7 +216,7 @@ static int l_begin(lua_State *L) {
   e->chunked = lua_toboolean(L, 3);
   conn->head_request = lua_toboolean(L, 4);
   conn->parser.max_fields = fields_at(L, 5);
-  conn->active = uv_now(conn->shared->loop);
+  http_conn_touch(conn);
   int rc = http_buffer_add(http_exchange_buffer(conn, e), head, len);
   if (rc < 0) return broken(L, conn, rc);
   lua_pushinteger(L, (lua_Integer)e->id);
@@ -287,7 +287,9 @@ static int l_finish_all(lua_State *L) {
 
 /* setTimeout(conn, ms): as the server's `timeout`, for this connection; 0 for none. */
 static int l_set_timeout(lua_State *L) {
-  conn_at(L, 1)->timeout = ms_at(L, 2);
+  http_conn_t *conn = conn_at(L, 1);
+  conn->timeout = ms_at(L, 2);
+  http_conn_touch(conn);
   return 0;
 }
 

@@ -35,8 +35,8 @@ static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
     if (passed(now, conn->idle_since, LINGER)) http_conn_close(L, conn, 0);
     return;
   }
-  if (passed(now, conn->active, conn->timeout)) {
-    conn->active = now;
+  if (!conn->timed_out && passed(now, conn->active, conn->timeout)) {
+    conn->timed_out = true;
     callback_run(http_conn_call(conn, HTTP_ON_TIMEOUT), 1);
     return;
   }

@@ -44,7 +44,7 @@ static void on_written(uv_write_t *req, int status) {
   if (status < 0) {
     http_conn_close(L, conn, status);
   } else {
-    conn->active = uv_now(conn->shared->loop);
+    http_conn_touch(conn);
     http_conn_flush(L, conn);
     if (conn->stream != NULL) http_conn_resume(L, conn);
   }
@@ -139,6 +139,7 @@ static int write_batch(lua_State *L, http_conn_t *conn, batch_t *batch) {
   if (written == UV_EAGAIN) written = 0;
   if (written < 0) return written;
   conn->sent += batch_size(batch);
+  if (written > 0) http_conn_touch(conn);
   if ((size_t)written == batch_size(batch)) {
     reset_out(conn);
     return 0;

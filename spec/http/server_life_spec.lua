@@ -2,6 +2,7 @@ local await = require("await")
 local http = require("http")
 local net = require("net")
 local timers = require("timers")
+local uv = require("luv")
 local rawhttp = require("spec.support.rawhttp")
 
 describe("http.Server, the rest of its life", function()
@@ -305,6 +306,35 @@ describe("http.Server, the rest of its life", function()
       assert.same({ "", "closed" }, { text, how })
       server:on("timeout", function(socket) socket:finish("HTTP/1.1 504 Slow\r\n\r\n") end)
       assert.same({ 504 }, rawhttp.statuses((rawhttp.exchange(port, get("/")))))
+    end)
+
+    it("emit timeout once for a silence", function()
+      local timeouts = 0
+      local port = serve(nil, function(_, res)
+        res:setTimeout(20, function()
+          timeouts = timeouts + 1
+          if timeouts == 1 then after(150, function() res:finish("x") end) end -- several more looks
+        end)
+      end)
+      rawhttp.exchange(port, get("/", CLOSE))
+      assert.equal(1, timeouts)
+    end)
+
+    it("emit no timeout while something is written", function()
+      local timeouts, longest = 0, 0
+      local port = serve(nil, function(_, res)
+        res:setTimeout(400, function() timeouts = timeouts + 1 end)
+        local last, pieces = uv.hrtime(), 0
+        local function write()
+          longest, last, pieces = math.max(longest, (uv.hrtime() - last) / 1e6), uv.hrtime(), pieces + 1
+          if pieces == 30 then return res:finish() end
+          res:write(".")
+          after(20, write)
+        end
+        write()
+      end)
+      rawhttp.exchange(port, get("/", CLOSE))
+      if longest < 200 then assert.equal(0, timeouts) end -- else the machine was held up
     end)
 
     it("emit clientError, whose listener answers", function()
