@@ -127,6 +127,10 @@ local function checkSettings(settings)
   validate.optional(validate.table, settings.execArgv, "settings.execArgv")
   validate.optional(validate.string, settings.cwd, "settings.cwd")
   validate.optional(validate.boolean, settings.silent, "settings.silent")
+  local stdio = settings.stdio
+  if stdio ~= nil and type(stdio) ~= "string" and type(stdio) ~= "table" then
+    error(errors.argType("settings.stdio", "string or table", stdio), 0)
+  end
 end
 
 --- Changes what later forks go by; each call adds to the last. The `setup` event tells the result. Source: Node 20.

@@ -81,7 +81,7 @@ describe("cluster.fork", function()
   end)
 
   it("refuses settings and environments of the wrong type", function()
-    for _, settings in ipairs{ { exec = 1 }, { args = "x" }, { silent = "yes" }, { cwd = {} } } do
+    for _, settings in ipairs{ { exec = 1 }, { args = "x" }, { silent = "yes" }, { cwd = {} }, { stdio = 1 } } do
       assert.has_error(function() cluster.setupPrimary(settings) end)
     end
     assert.has_error(function() cluster.fork("x") end)
