@@ -37,7 +37,7 @@ end
 local function endOf(code, signal) return signal or "code " .. tostring(code) end
 
 -- Calls done() or done(err) once: when the new worker can take over, or will not.
-local function whenReady(cluster, primary, worker, old, options, done)
+local function whenReady(primary, worker, old, options, done)
   local timer, grace
   local onMessage, onListening, onOnline, onExit, onError
 
@@ -81,7 +81,6 @@ local function whenReady(cluster, primary, worker, old, options, done)
   worker:on("online", onOnline)
   worker:on("exit", onExit)
   worker:on("error", onError)
-  return cluster
 end
 
 -- Ends a worker that has drained, or had the time to.
@@ -114,7 +113,7 @@ local function replace(cluster, primary, old, options, done)
   local ok, worker = pcall(primary.fork, old)
   if not ok then return done(worker) end
   cluster:emit("reload", "fork", worker)
-  whenReady(cluster, primary, worker, old, options, function(err)
+  whenReady(primary, worker, old, options, function(err)
     if err then
       if not worker:isDead() and worker.process.pid then worker:kill("SIGKILL") end
       cluster:emit("reload", "failed", worker)
