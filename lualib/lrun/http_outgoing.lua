@@ -340,9 +340,9 @@ end
 --- A finish that comes too late: without a chunk it harms nobody.
 function outgoing.finishAgain(self, chunk, callback)
   if chunk ~= nil and not self.destroyed then return outgoing.writeAfterEnd(self, callback) end
-  if callback then
-    nextTick(callback, errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
-  end
+  if not callback then return end
+  nextTick(callback, self.destroyed and errors.coded("ERR_STREAM_DESTROYED", "Cannot call finish after a stream was destroyed")
+    or errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
 end
 
 calls.methods(OutgoingMessage, "res", { setHeader = true, new = true })
