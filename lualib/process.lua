@@ -126,6 +126,7 @@ local env = setmetatable({}, {
   __newindex = function(_, name, value)
     name = tostring(name)
     if value == nil then uv.os_unsetenv(name) else uv.os_setenv(name, tostring(value)) end
+    if name == "TZ" then host.tzset() end
   end,
   __pairs = function() return next, uv.os_environ(), nil end,
 })

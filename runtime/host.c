@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -122,6 +123,13 @@ static int l_signals(lua_State *L) {
   return 1;
 }
 
+/* tzset(): TZ has changed; os.date would go on with what it was. */
+static int l_tzset(lua_State *L) {
+  (void)L;
+  tzset();
+  return 0;
+}
+
 static void on_sigpipe(int number) { (void)number; }
 
 /* ignorePipe(): writing to a peer that is gone is EPIPE from now on. By a handler and not by SIG_IGN, because
@@ -170,23 +178,15 @@ static int l_printer(lua_State *L) {
 }
 
 int luaopen_lrun_host(lua_State *L) {
-  static const luaL_Reg functions[] = {{"abort", l_abort},
-                                       {"umask", l_umask},
-                                       {"getuid", l_getuid},
-                                       {"getgid", l_getgid},
-                                       {"geteuid", l_geteuid},
-                                       {"getegid", l_getegid},
-                                       {"setuid", l_setuid},
-                                       {"setgid", l_setgid},
-                                       {"seteuid", l_seteuid},
-                                       {"setegid", l_setegid},
-                                       {"setgroups", l_setgroups},
-                                       {"initgroups", l_initgroups},
-                                       {"signals", l_signals},
-                                       {"ignorePipe", l_ignore_pipe},
-                                       {"versions", l_versions},
-                                       {"printer", l_printer},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"abort", l_abort},         {"umask", l_umask},
+                                       {"getuid", l_getuid},       {"getgid", l_getgid},
+                                       {"geteuid", l_geteuid},     {"getegid", l_getegid},
+                                       {"setuid", l_setuid},       {"setgid", l_setgid},
+                                       {"seteuid", l_seteuid},     {"setegid", l_setegid},
+                                       {"setgroups", l_setgroups}, {"initgroups", l_initgroups},
+                                       {"signals", l_signals},     {"ignorePipe", l_ignore_pipe},
+                                       {"tzset", l_tzset},         {"versions", l_versions},
+                                       {"printer", l_printer},     {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

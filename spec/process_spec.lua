@@ -22,6 +22,11 @@ describe("process", function()
     assert.is_nil(os.getenv("LRUN_SPEC"))
   end)
 
+  it("follows a change of TZ", function()
+    local out = lrun.eval("for _, zone in ipairs{ 'UTC', 'XXX-9', 'YYY+5' } do process.env.TZ = zone print(os.date('%H', 0)) end")
+    assert.equal("00\n09\n19\n", out)
+  end)
+
   it("fires exit once with the code, beforeExit when the loop drained", function()
     local out, _, code = lrun.eval([[
       process:on("exit", function(code) print("exit", code) process.exit(9) end)

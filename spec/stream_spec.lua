@@ -356,6 +356,19 @@ describe("Duplex and Transform", function()
     assert.equal("ERR_METHOD_NOT_IMPLEMENTED", select(2, pcall(function() stream.Writable:new():write("x") end)).code)
   end)
 
+  it("calls back what waited behind a write when that is over, also after destroy", function()
+    local order, release = {}, nil
+    local sink = stream.Writable:new{ write = function(_, _, callback) release = callback end }
+    sink:on("close", function() order[#order + 1] = "close" end)
+    sink:write("a", function(err) order[#order + 1] = "a " .. tostring(err) end)
+    sink:write("b", function(err) order[#order + 1] = "b " .. err.code end)
+    sink:destroy()
+    await(function(done) sink:once("close", done) end)
+    release()
+    await(timers.setImmediate)
+    assert.same({ "close", "a nil", "b ERR_STREAM_DESTROYED" }, order)
+  end)
+
   it("tells of an early close by finished", function()
     local source = stream.Readable:new{ read = function() end }
     local err = await(function(done)

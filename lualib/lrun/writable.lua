@@ -157,14 +157,14 @@ local function afterWrite(self, callback, counted)
   if counted then ws.pending = ws.pending - 1 end
   local drained = ws.needDrain and not ws.ending and not self.destroyed and ws.length == 0
   if drained then ws.needDrain = false end
-  finishMaybe(self, ws)
+  if self.destroyed then self:_failPending() else finishMaybe(self, ws) end
   if drained then self:emit("drain") end
   if callback then callBack(callback) end
 end
 
 local function writeFailed(self, callback, err)
   destroy.withError(self, err)
-  if not self._autoDestroy then self:_failPending() end
+  self:_failPending()
   if callback then callBack(callback, err) end
 end
 
@@ -226,7 +226,7 @@ function onWritten(self, ws, err)
   end
   if ws.last >= ws.first and not ws.flushing then flush(self, ws) end
   if not sync then return afterWrite(self, callback, false) end
-  if callback or ws.needDrain or ws.ending then
+  if callback or ws.needDrain or ws.ending or self.destroyed then
     ws.pending = ws.pending + 1
     nextTick(afterWrite, self, callback, true)
   end
@@ -348,9 +348,10 @@ function Writable:_write(chunk, callback)
   error(errors.coded("ERR_METHOD_NOT_IMPLEMENTED", "The _write() method is not implemented"), 0)
 end
 
---- Internal: the stream was destroyed; the callbacks of what waits get the error, before `error` and `close`.
+--- Internal: the stream was destroyed; the callbacks of what waits get the error, once a write at the sink is over.
 function Writable:_failPending()
   local ws = self._ws
+  if ws.writing then return end
   if ws.last < ws.first and not ws.onFinish then return end
   local callbacks, first, last = ws.callbacks, ws.first, ws.last
   resetQueue(ws)
