@@ -172,7 +172,10 @@ end
 function schedule.custom(policy, workers, info)
   local asked = coroutine.create(policy)
   local ok, chosen = coroutine.resume(asked, workers, info)
-  if not ok then return nil, "the scheduling policy failed: " .. tostring(chosen) end
+  if not ok then
+    local told, text = pcall(tostring, chosen)
+    return nil, "the scheduling policy failed: " .. (told and text or "and so does its error")
+  end
   if coroutine.status(asked) ~= "dead" then return nil, "the scheduling policy waits: it has to answer at once" end
   if chosen == nil then return nil, "the scheduling policy named no worker" end
   for index = 1, #workers do if rawequal(workers[index], chosen) then return index end end

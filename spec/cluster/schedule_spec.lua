@@ -140,6 +140,8 @@ describe("a policy of the program's", function()
   it("says what is wrong when it fails, waits, names nobody, or somebody else", function()
     local function problemOf(policy) return select(2, schedule.custom(policy, workers, {})) end
     assert.matches("failed: .*oops", problemOf(function() error("oops") end))
+    local mute = setmetatable({}, { __tostring = function() error("no text") end })
+    assert.matches("failed: and so does its error", problemOf(function() error(mute) end))
     assert.matches("waits", problemOf(function() coroutine.yield() end))
     assert.matches("no worker", problemOf(function() end))
     assert.matches("no listening worker", problemOf(function() return { id = 1 } end))
