@@ -107,6 +107,12 @@ local function findFile(name, directory)
   return find(normalize(name:sub(1, 1) == "/" and name or directory .. "/" .. name))
 end
 
+-- Names the line that called `require`, unless that is the runtime's (-l).
+local function notFound(name, tried)
+  local caller = debug.getinfo(3, "S")
+  error(("module '%s' not found:%s"):format(name, tried), caller and isRuntime(caller.source) and 0 or 3)
+end
+
 -- No tail calls: errors name the line that called this.
 local function require(name)
   local module = package.loaded[name]
@@ -114,11 +120,11 @@ local function require(name)
   if type(name) ~= "string" then error(("bad argument #1 to 'require' (string expected, got %s)"):format(type(name)), 2) end
   if name:find("^%.?%.?/") then
     local path, tried = findFile(name, callerDirectory(2))
-    if not path then error(("module '%s' not found:%s"):format(name, tried), 2) end
+    if not path then notFound(name, tried) end
     module = loadFile(path)
   else
     local loader, tried = findLoader(name)
-    if not loader then error(("module '%s' not found:%s"):format(name, tried), 2) end
+    if not loader then notFound(name, tried) end
     module = load(name, loader)
   end
   return module

@@ -46,8 +46,7 @@ local function placeIn(text, frames)
   if stat and stat.type == "file" then return path, tonumber(line) end
 end
 
--- The runtime's own places tell a user nothing.
-local function withoutRuntimePlace(text) return (text:gsub("^lrun:[%w_/]+%.lua:%d+: ", "")) end
+local RUNTIME_PLACE = "^lrun:[%w_/]+%.lua:%d+: "
 
 --- The report on an error: message with the user's file and line, the source line on a terminal, the fields of an error
 --- object, the traceback.
@@ -61,15 +60,16 @@ function uncaught.describe(coroutine, err, options)
   local frames = traceback.taken(err) or traceback.frames(coroutine)
   local stack = type(err) == "table" and rawget(err, "stack")
   if #frames == 0 and errors.isError(err) and type(stack) == "string" then frames = traceback.parse(stack) end
-  local text, place = withoutRuntimePlace(message(err)), traceback.place(frames)
+  local text, place = message(err), traceback.place(frames)
   local path, line
+  if place then text = text:gsub(RUNTIME_PLACE, "") end
   if type(err) == "string" then path, line = placeIn(text, frames) end
   if path then traceback.addPlace(frames, path, line) end
   if not path then
     if place then
       path, line = place.path, place.line
       text = ("%s:%d: %s"):format(path, line, text)
-    elseif not options.short then
+    elseif not options.short and not text:find(RUNTIME_PLACE) then
       text = "lrun: " .. text
     end
   end
