@@ -440,7 +440,10 @@ void channel_close(channel_t *ch) {
   schedule_flush(ch);
 }
 
-void channel_destroy(channel_t *ch, const char *reason) { channel_shut(ch, reason); }
+void channel_refuse(channel_t *ch) {
+  ch->failure = frame_error(FRAME_GARBAGE);
+  ch->drained = true;
+}
 
 void channel_keep_alive(channel_t *ch, bool on) {
   ch->refed = on;

@@ -44,8 +44,9 @@ int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_c
 
 /* Closes once everything is written; on_close does not run before this has returned. */
 void channel_close(channel_t *ch);
-/* Closes now. */
-void channel_destroy(channel_t *ch, const char *reason);
+/* What was taken last is no message: closes as soon as on_batch has returned, so that no Lua is entered from
+ * within the code that takes messages. */
+void channel_refuse(channel_t *ch);
 
 /* Whether the open channel keeps the loop alive: not unless asked to. */
 void channel_keep_alive(channel_t *ch, bool on);

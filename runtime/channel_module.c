@@ -142,10 +142,10 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
-/* destroy([reason]): at once. */
-static int l_destroy(lua_State *L) {
+/* refuse(): for on_batch: what was taken is no message. */
+static int l_refuse(lua_State *L) {
   channel_t *ch = check_channel(L);
-  if (ch) channel_destroy(ch, luaL_optstring(L, 2, NULL));
+  if (ch) channel_refuse(ch);
   return 0;
 }
 
@@ -202,7 +202,7 @@ int luaopen_lrun_channel(lua_State *L) {
                                      {"take", l_take},
                                      {"answered", l_answered},
                                      {"close", l_close},
-                                     {"destroy", l_destroy},
+                                     {"refuse", l_refuse},
                                      {"ref", l_ref},
                                      {"unref", l_unref},
                                      {"pause", l_pause},

@@ -155,7 +155,7 @@ local function batch(state)
     else ok, message = state.channel:decodeJson() end
     if not ok then
       if incoming.fd >= 0 then channels.closeFd(incoming.fd) end
-      return state.channel:destroy("not a message of this serialization")
+      return state.channel:refuse()
     end
     if kind == HANDLE then
       local fd = incoming.fd
