@@ -34,7 +34,7 @@ for name, policy in pairs(POLICIES) do
 
     it("no connection is lost when workers die that do not serve it", function()
       local _, port = cluster.start("id")
-      for _ = 1, 2 do cluster.start("mortal") end
+      for _ = 1, 2 do cluster.fork{ SPEC_ROLE = "mortal" } end
       local deaths = 0
       cluster:on("exit", function()
         deaths = deaths + 1

@@ -19,7 +19,7 @@ function roles.id()
   return server
 end
 
--- The same, and dies by SIGKILL at moments when it serves nobody.
+-- The same, and dies by SIGKILL, once it has listened for a while, at moments when it serves nobody.
 function roles.mortal()
   local open = 0
   local server = net.createServer(function(socket)
@@ -28,12 +28,11 @@ function roles.mortal()
     socket:on("close", function() open = open - 1 end)
     socket:finish(tostring(cluster.worker.id))
   end)
-  server:listen(port, "127.0.0.1")
   local function maybeDie()
     if open == 0 then process.kill(process.pid, "SIGKILL") end
     timers.setTimeout(maybeDie, 3)
   end
-  timers.setTimeout(maybeDie, 20 + cluster.worker.id % 7 * 5)
+  server:listen(port, "127.0.0.1", function() timers.setTimeout(maybeDie, 20 + cluster.worker.id % 7 * 5) end)
 end
 
 -- The same, and closes its server for a moment again and again.
