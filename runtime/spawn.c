@@ -98,9 +98,9 @@ void spawn_read_plan(lua_State *L, int index, uv_process_options_t *options) {
   lua_pop(L, 1);
 }
 
-/* Files of io.open and io.popen, what C modules opened and what we were started with are not closed on exec by
- * themselves: a child would hold them, and hold up the end of whatever is on their other side. Done as late as
- * this because any of them may be new. */
+/* Files of io.open and io.popen, what C modules opened and what we were started with are not closed on exec
+ * by themselves: a child would hold them, and hold up the end of whatever is on their other side. Done as
+ * late as this because any of them may be new. */
 static void close_all_on_exec(void) {
   if (close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) == 0) return;
   for (int fd = STDERR_FILENO + 1; fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 || fd < OLD_KERNEL_LOOKS_TO; fd++) {}
