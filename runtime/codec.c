@@ -5,6 +5,7 @@
  * code leaves the callers' variables in disorder. */
 #include "codec.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -137,6 +138,7 @@ static bool read_key(place_t at, place_t end, table_key_t *key) {
   if (*at >= TAG_STRING) {
     size_t size = 0;
     key->text = read_size(at, end, &size);
+    assert(key->text);
     key->tag = TAG_STRING;
     key->length = size - TAG_STRING;
   } else if (*at == TAG_INT) {
