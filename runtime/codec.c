@@ -134,7 +134,7 @@ typedef struct {
 
 /* Of bytes that have been walked over. False: no other key is equal to it. */
 static bool read_key(place_t at, place_t end, table_key_t *key) {
-  *key = (table_key_t){.tag = *at};
+  *key = (table_key_t){.tag = *at, .text = at};
   if (*at >= TAG_STRING) {
     size_t size = 0;
     key->text = read_size(at, end, &size);
