@@ -34,7 +34,8 @@ enum {
   BACKLOG_MAX = 128 * 1024, /* `send` returns false from here on */
   READS_PER_TURN = 16,      /* before other handles get their turn */
   EXIT_STALL_MS = 5000,     /* at exit, a reader that takes nothing for so long is given up */
-  HANDLES = 3
+  RETRY_MS = 5,
+  HANDLES = 4
 };
 
 /* A send whose callback waits until its last byte is written. */
@@ -51,9 +52,10 @@ struct channel {
   frame_reader_t reader;
   frame_t current; /* what channel_next gave last */
   outbox_t outbox;
-  uv_poll_t poll;       /* these three are closed by channel_shut; the last one frees the channel */
+  uv_poll_t poll;       /* these four are closed by channel_shut; the last one frees the channel */
   uv_prepare_t prepare; /* active while something waits for the end of the turn */
   uv_idle_t idle;       /* likewise: keeps the loop from blocking before that */
+  uv_timer_t retry;     /* runs while the kernel has as many descriptors under way as it wants */
   int open_handles;
   int events; /* what poll watches */
   received_t received;
@@ -81,6 +83,16 @@ static void watch(channel_t *ch);
  * --------------------------------------------------------------------------------------- */
 
 static void schedule_flush(channel_t *ch);
+static void flush(channel_t *ch);
+
+static bool may_write(const channel_t *ch) {
+  return ch->writable && !uv_is_active((const uv_handle_t *)&ch->retry);
+}
+
+static void on_retry(uv_timer_t *retry) { flush(retry->data); }
+
+/* The kernel carries only so many descriptors for a user, on all sockets: what others receive makes room. */
+static void wait_for_others(channel_t *ch) { uv_timer_start(&ch->retry, on_retry, RETRY_MS, 0); }
 
 /* The callbacks of what is written by now. They may send more, or close the channel. */
 static void run_callbacks(channel_t *ch) {
@@ -109,14 +121,14 @@ static void write_out(channel_t *ch) {
   ch->wrote_at = uv_hrtime();
   ch->writable = rc != UV_EAGAIN;
   if (rc < 0 && rc != UV_EAGAIN) {
-    if (rc == -ETOOMANYREFS) schedule_flush(ch); /* too many descriptors under way in all: again next turn */
+    if (rc == -ETOOMANYREFS) wait_for_others(ch);
     else drop_outbox(ch);
   }
   watch(ch);
 }
 
 static void flush(channel_t *ch) {
-  if (ch->writable) write_out(ch);
+  if (may_write(ch)) write_out(ch);
   run_callbacks(ch);
   if (ch->closed) return;
   if (ch->closing && !ch->outbox.head) channel_shut(ch, NULL);
@@ -319,6 +331,7 @@ static void channel_shut(channel_t *ch, const char *reason) {
   uv_close((uv_handle_t *)&ch->poll, on_handle_closed);
   uv_close((uv_handle_t *)&ch->prepare, on_handle_closed);
   uv_close((uv_handle_t *)&ch->idle, on_handle_closed);
+  uv_close((uv_handle_t *)&ch->retry, on_handle_closed);
   close(ch->fd);
   lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_close);
   lua_pushstring(L, reason);
@@ -341,8 +354,9 @@ static int init_handles(channel_t *ch) {
   if (rc < 0) return rc;
   uv_prepare_init(loop, &ch->prepare);
   uv_idle_init(loop, &ch->idle);
+  uv_timer_init(loop, &ch->retry);
   ch->open_handles = HANDLES;
-  ch->poll.data = ch->prepare.data = ch->idle.data = ch;
+  ch->poll.data = ch->prepare.data = ch->idle.data = ch->retry.data = ch;
   uv_unref((uv_handle_t *)&ch->poll);
   return 0;
 }
