@@ -363,10 +363,12 @@ end
 local function startProcess(id, laneEnd, env)
   local settings = cluster.settings
   local stdio, laneFd = stdioWithLane(settings, laneEnd)
-  return require("child_process").fork(settings.exec, settings.args, {
+  local child = require("child_process").fork(settings.exec, settings.args, {
     cwd = settings.cwd, env = workerEnvironment(id, laneFd, env), execArgv = settings.execArgv, stdio = stdio,
     serialization = settings.serialization, silent = settings.silent, uid = settings.uid, gid = settings.gid,
   })
+  child.stdio[laneFd + 1] = nil       -- the program did not ask for it
+  return child
 end
 
 -- What stands for a process that could not even be tried: it fails as one that could not be started.

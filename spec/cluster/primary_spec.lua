@@ -69,6 +69,7 @@ describe("cluster.fork", function()
     cluster.setupPrimary{ exec = "/nonexistent/worker.lua", silent = true }
     local worker = cluster.fork()
     cluster.setupPrimary{ exec = exec, silent = false }
+    assert.equal(4, #worker.process.stdio)       -- standard streams and channel: the lane is the runtime's own
     assert.equal(127, (event(worker, "exit")))
   end)
 

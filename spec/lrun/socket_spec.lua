@@ -391,17 +391,37 @@ describe("connecting", function()
     await(function(done) server:close(done) end)
   end)
 
+  -- A listener that takes no connection and whose backlog is full: the next one gets no answer.
+  local function silence(port)
+    local listener, handles = uv.new_tcp(), {}
+    assert(listener:bind("127.0.0.1", port))
+    local function connect()
+      local handle = uv.new_tcp()
+      handles[#handles + 1] = handle
+      handle:connect("127.0.0.1", port, function() end)
+    end
+    await(function(done)
+      assert(listener:listen(1, function() done() end))
+      connect()
+    end)
+    for _ = 1, 8 do connect() end
+    handles[#handles + 1] = listener
+    return function() for _, handle in ipairs(handles) do handle:close() end end
+  end
+
   it("does not wait for an address that does not answer", function()
     local server = net.createServer(function(socket) socket:finish("second") end)
     await(function(done) server:listen(0, "::1", done) end)
+    local unsilence = silence(server:address().port)
     local client = net.connect{
       port = server:address().port, host = "slow.example", autoSelectFamilyAttemptTimeout = 20,
       lookup = function(_, _, callback)
-        callback(nil, { { address = "192.0.2.1", family = 4 }, { address = "::1", family = 6 } })
+        callback(nil, { { address = "127.0.0.1", family = 4 }, { address = "::1", family = 6 } })
       end,
     }
     assert.equal("second", await(function(done) client:on("data", done) end))
     closed(client)
+    unsilence()
     await(function(done) server:close(done) end)
   end)
 
