@@ -1,6 +1,7 @@
 /* luv_handles.c: opens luv on our loop and tells its handles from the host's own.
  * luv's `walk` takes every handle of the loop for one of its own; ours passes the others over. Its `run`
- * knows nothing of process.nextTick; ours lets the ticks run as they do in the host's own loop. */
+ * knows nothing of process.nextTick; ours lets the ticks run as they do in the host's own loop. libuv's loop
+ * cannot run inside itself, and what it calls could not bear it: there `run` throws. */
 #include "callback.h"
 #include "modules.h"
 #include "vm.h"
@@ -37,11 +38,14 @@ static int l_walk(lua_State *L) {
 /* run([mode]): the upvalue is luv's. What calls it goes on when the loop has ended, or was stopped. */
 static int l_run(lua_State *L) {
   int count = lua_gettop(L);
+  if (vm_set_running(vm_of(L), true))
+    return luaL_error(L, "the loop is running: a callback cannot run it again");
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   int depth = callback_leave(L);
   int rc = lua_pcall(L, count, LUA_MULTRET, 0);
   callback_return(L, depth);
+  vm_set_running(vm_of(L), false);
   return rc == 0 ? lua_gettop(L) : lua_error(L);
 }
 

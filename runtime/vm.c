@@ -30,6 +30,7 @@ struct vm {
   lua_State *L;
   uv_loop_t loop;          /* loop.data points back here */
   exit_hook_t *exit_hooks; /* newest first */
+  bool running;            /* the loop */
 };
 
 vm_t *vm_of(lua_State *L) {
@@ -42,6 +43,12 @@ vm_t *vm_of(lua_State *L) {
 vm_t *vm_of_loop(const uv_loop_t *loop) { return loop->data; }
 uv_loop_t *vm_loop(vm_t *vm) { return &vm->loop; }
 lua_State *vm_state(vm_t *vm) { return vm->L; }
+
+bool vm_set_running(vm_t *vm, bool running) {
+  bool before = vm->running;
+  vm->running = running;
+  return before;
+}
 
 void vm_at_exit(vm_t *vm, vm_exit_hook run, void *data) {
   exit_hook_t *hook = malloc(sizeof *hook);
@@ -128,7 +135,9 @@ static void run_hook(vm_t *vm, hook_t hook) {
 int vm_run(vm_t *vm, int nargs) {
   callback_enter(vm->L, nargs);
   do {
+    vm_set_running(vm, true);
     uv_run(&vm->loop, UV_RUN_DEFAULT);
+    vm_set_running(vm, false);
     run_hook(vm, HOOK_BEFORE_EXIT);
   } while (uv_loop_alive(&vm->loop));
   run_hook(vm, HOOK_EXIT);

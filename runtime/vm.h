@@ -20,6 +20,8 @@ vm_t *vm_of(lua_State *L);
 vm_t *vm_of_loop(const uv_loop_t *loop);
 
 uv_loop_t *vm_loop(vm_t *vm);
+/* Whether the loop was running; notes that it is, or has ended. */
+bool vm_set_running(vm_t *vm, bool running);
 /* The main Lua state: what a libuv callback passes to callback_enter. */
 lua_State *vm_state(vm_t *vm);
 
