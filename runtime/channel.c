@@ -14,7 +14,6 @@
 
 #include "callback.h"
 #include "codec.h"
-#include "errors.h"
 #include "outbox.h"
 #include "received.h"
 #include "vm.h"
@@ -318,13 +317,25 @@ static void drop_refs(channel_t *ch) {
   luaL_unref(L, LUA_REGISTRYINDEX, ch->self);
 }
 
-/* Closes now. What was not written is lost; its callbacks hear of it. Enters Lua at the end. */
+/* Pushes the callbacks of what was not written, in a table. */
+static void push_waits(lua_State *L, channel_t *ch) {
+  lua_newtable(L);
+  for (int i = 1; ch->waits; i++) {
+    callback_wait_t *wait = ch->waits;
+    ch->waits = wait->next;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, wait->ref);
+    lua_rawseti(L, -2, i);
+    luaL_unref(L, LUA_REGISTRYINDEX, wait->ref);
+    free(wait);
+  }
+}
+
+/* Closes now. What was not written is lost; Lua hears of it first of all that the channel is closed, and then
+ * calls back. Enters Lua at the end. */
 static void channel_shut(channel_t *ch, const char *reason) {
   if (ch->closed) return;
   ch->closed = true;
   lua_State *L = vm_state(ch->vm);
-  callback_wait_t *waits = ch->waits;
-  ch->waits = ch->last_wait = NULL;
   vm_forget_exit(ch->vm, write_at_exit, ch);
   outbox_free(&ch->outbox);
   received_close(&ch->received);
@@ -334,18 +345,10 @@ static void channel_shut(channel_t *ch, const char *reason) {
   uv_close((uv_handle_t *)&ch->retry, on_handle_closed);
   close(ch->fd);
   lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_close);
-  lua_pushstring(L, reason);
   drop_refs(ch);
-  while (waits) {
-    callback_wait_t *wait = waits;
-    waits = wait->next;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, wait->ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, wait->ref);
-    errors_push_code(L, "ERR_IPC_CHANNEL_CLOSED", "Channel closed");
-    callback_enter(L, 1);
-    free(wait);
-  }
-  callback_enter(L, 1);
+  push_waits(L, ch);
+  lua_pushstring(L, reason);
+  callback_enter(L, 2);
 }
 
 static int init_handles(channel_t *ch) {
@@ -409,6 +412,7 @@ static bool is_overdue(const channel_t *ch, size_t appended) {
 int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   bool json = ch->wire == FRAME_JSON;
   char head[FRAME_HEAD];
+  if (ch->closed) return UV_EPIPE; /* a finalizer may run before Lua knows */
   if (length > FRAME_MAX) return CHANNEL_TOO_LONG;
   if (fd >= 0) {
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);

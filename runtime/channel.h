@@ -37,8 +37,8 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd);
 
 /* Opens a channel over `fd`, which it owns from here on, also on failure, and pushes its userdata: a pointer
  * to it with the metatable CHANNEL_TYPE. The two functions are registry refs that it owns as well:
- * on_batch(), which takes messages until there are none, and on_close(reason or nil), once. Returns 0 or
- * UV_E*. */
+ * on_batch(), which takes messages until there are none, and on_close(callbacks of what was not written,
+ * reason or nil), once. Returns 0 or UV_E*. */
 int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_close);
 #define CHANNEL_TYPE "lrun.channel"
 

@@ -72,25 +72,14 @@ int errors_result(lua_State *L, int rc, const char *syscall) {
   return 2;
 }
 
-static void push_coded(lua_State *L, const char *code, const char *format, va_list arguments) {
-  push_constructor(L, "coded");
-  lua_pushstring(L, code);
-  lua_pushvfstring(L, format, arguments);
-  lua_call(L, 2, 1);
-}
-
-void errors_push_code(lua_State *L, const char *code, const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  push_coded(L, code, format, arguments);
-  va_end(arguments);
-}
-
 int errors_throw(lua_State *L, const char *code, const char *format, ...) {
   va_list arguments;
+  push_constructor(L, "coded");
+  lua_pushstring(L, code);
   va_start(arguments, format);
-  push_coded(L, code, format, arguments);
+  lua_pushvfstring(L, format, arguments);
   va_end(arguments);
+  lua_call(L, 2, 1);
   lua_error(L);
   __builtin_unreachable();
 }

@@ -11,10 +11,6 @@ int errors_result(lua_State *L, int rc, const char *syscall);
 /* Pushes the error object for a negative libuv code. */
 void errors_push(lua_State *L, int rc, const char *syscall);
 
-/* Pushes an error object with a message of ours and a code such as "ERR_IPC_CHANNEL_CLOSED". */
-void errors_push_code(lua_State *L, const char *code, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 /* Throws `The "name" argument must be of type <expected>. Received …` (ERR_INVALID_ARG_TYPE); `index` is the
  * value. Never returns; the type allows `return errors_type(...)`. */
 int errors_type(lua_State *L, const char *name, const char *expected, int index) __attribute__((noreturn));

@@ -173,12 +173,15 @@ local function reportGarbage(target, reason)
   if listenerCount(target, "error") > 0 then emit(target, "error", err) else process.emitWarning(err) end
 end
 
-local function onClose(state, reason)
+local function closedError() return errors.coded("ERR_IPC_CHANNEL_CLOSED", "Channel closed") end
+
+local function onClose(state, unwritten, reason)
   local target = state.target
   state.channel, state.address = nil, nil
   target.connected = false
   target.channel = nil
   if next(state.sockets.sent) then require("lrun.ipc_sockets").closed(state) end
+  for _, callback in ipairs(unwritten) do process.nextTick(callback, closedError()) end
   if reason then process.nextTick(reportGarbage, target, reason) end
   process.nextTick(function()
     emit(target, "disconnect")
@@ -215,7 +218,7 @@ end
 ---@return Error? err
 function ipc.append(state, message, fd, callback)
   local address = state.address
-  if not address then return false, errors.coded("ERR_IPC_CHANNEL_CLOSED", "Channel closed") end
+  if not address then return false, closedError() end
   local room
   if state.wire == "lua" then
     local bytes, length = codec.encode(message)
@@ -247,7 +250,7 @@ local function send(state, message, handle, options, callback)
   if callback ~= nil and type(callback) ~= "function" then callback = nil end
   local target = state.target
   if not target.connected then
-    return fail(target, errors.coded("ERR_IPC_CHANNEL_CLOSED", "Channel closed"), callback)
+    return fail(target, closedError(), callback)
   end
   checkMessage(message)
   local room, err
@@ -303,7 +306,7 @@ function ipc.setup(target, fd, options)
   local state = { target = target, wire = options.wire, onClosed = options.onClosed, refs = 0, turn = 0, sockets = { sent = {}, got = {} } }
   state.incoming = ffi.new("lrun_channel_message_t")
   local channel, address = channels.open(fd, options.wire,
-    function() return batch(state) end, function(reason) return onClose(state, reason) end)
+    function() return batch(state) end, function(unwritten, reason) return onClose(state, unwritten, reason) end)
   if not channel then error(address, 0) end
   state.channel, state.address = channel, ffi.cast("void *", address)
   target._ipc = state       -- not in a weak table: the state refers to its key

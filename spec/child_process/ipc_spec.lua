@@ -142,17 +142,22 @@ local function shared(wire)
       assert.equal("ERR_IPC_CHANNEL_CLOSED", failures[3].code)
     end)
 
-    it("tells the callbacks of a peer that was killed", function()
+    it("tells the callbacks of a peer that was killed, which may send again", function()
       local child = children.fork("stuck", options)
       once(child, "message")
-      local outcomes = {}
+      local outcomes, again = {}, {}
+      local function resent(err) again[#again + 1] = err and err.code or "written" end
       for _ = 1, 4 do
-        child:send(("x"):rep(MIB), function(err) outcomes[#outcomes + 1] = err and err.code or "written" end)
+        child:send(("x"):rep(MIB), function(err)
+          outcomes[#outcomes + 1] = err and err.code or "written"
+          child:send("again", resent)
+        end)
       end
       child:kill("SIGKILL")
       once(child, "close")
-      children.eventually(function() return #outcomes == 4 end)
+      children.eventually(function() return #again == 4 end)
       assert.equal("ERR_IPC_CHANNEL_CLOSED", outcomes[4])
+      assert.equal("ERR_IPC_CHANNEL_CLOSED", again[4])
     end)
 
     it("refuses what cannot be sent, and sends nothing", function()
