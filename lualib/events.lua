@@ -47,6 +47,7 @@ function EventEmitter:getter(name, compute)
   if type(self.__index) ~= "function" then self.__index = computedIndex(self) end
   self.__getters[name] = compute
 end
+jit.off(EventEmitter.getter)  -- runs while modules load
 
 local DEFAULT_MAX_LISTENERS = 10
 

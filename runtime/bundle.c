@@ -5,6 +5,7 @@
 
 #include "modules.h"
 #include <lauxlib.h>
+#include <luajit.h>
 
 static const luaL_Reg bundle_c_modules[] = {
     {"luv", luaopen_lrun_luv},
@@ -27,10 +28,11 @@ static const luaL_Reg bundle_c_modules[] = {
 };
 
 /* The loader of one Lua module: its upvalue points to the module. Gets the name, returns what the chunk
- * returns. */
+ * returns. The chunk runs once: its loops are not worth compiling. */
 static int load_bundled(lua_State *L) {
   const bundle_module_t *module = lua_touserdata(L, lua_upvalueindex(1));
   if (luaL_loadbuffer(L, (const char *)module->bytes, module->length, module->name) != 0) return lua_error(L);
+  luaJIT_setmode(L, -1, LUAJIT_MODE_FUNC | LUAJIT_MODE_OFF);
   lua_pushstring(L, module->name);
   lua_call(L, 1, 1);
   return 1;

@@ -56,4 +56,7 @@ function calls.functions(module, label, except)
   end
 end
 
+jit.off(calls.methods)       -- these two run while modules load, once for each class
+jit.off(calls.functions)
+
 return calls

@@ -73,6 +73,7 @@ function outgoing.define(class, getters)
     if getter then return getter(self) end
   end
 end
+jit.off(outgoing.define)      -- runs while modules load
 
 local isToken, isText = core.isToken, core.isText
 
