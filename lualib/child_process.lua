@@ -1,7 +1,6 @@
 --- Starting other programs, and more of this one. Source: Node 20.
 --- Arguments are checked and made into a plan (lrun.child_plan, lrun.child_stdio); the plan is run by a ChildProcess
 --- (lrun.child) or to its end (lrun.child_sync).
-local uv = require("luv")
 local errors = require("errors")
 local process = require("process")
 local timers = require("timers")
@@ -76,21 +75,11 @@ local function limited(child, timeout, killSignal)
   child:once("exit", function() timers.clearTimeout(timer) end)
 end
 
--- Another lrun gets its values as they are; any other program is taken to speak Node's language.
-local function wireFor(file)
-  local name = file:match("[^/]*$")
-  if file == process.execPath or name:find("^lrun") then return "lua" end
-  if name:find("^node") then return "json" end
-  local stat, own = uv.fs_stat(file), uv.fs_stat(process.execPath)
-  local same = stat and own and stat.ino == own.ino and stat.dev == own.dev
-  return same and "lua" or "json"
-end
-
 local function start(file, args, options)
   local killSignal = plans.check(options)
   local plan = plans.make(file, args, options)
   local child = ChildProcess:new()
-  child:_start(plan, options, plans.wire(options.serialization) or wireFor(plan.file))
+  child:_start(plan, options)
   if not child.pid then return child end
   if options.signal then abortable(child, options.signal, killSignal) end
   if options.timeout and options.timeout > 0 then limited(child, options.timeout, killSignal) end

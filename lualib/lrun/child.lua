@@ -2,6 +2,7 @@
 --- then own themselves) and, through lrun.ipc, its channel.
 --- Order of events, as in Node: `spawn` or `error` a tick after the call; `exit`; then `close`, once every pipe and the
 --- channel have closed too.
+local uv = require("luv")
 local errors = require("errors")
 local events = require("events")
 local process = require("process")
@@ -115,6 +116,16 @@ local function makeStreams(self, slots)
   self.stdin, self.stdout, self.stderr = self.stdio[1] or nil, self.stdio[2] or nil, self.stdio[3] or nil
 end
 
+-- Another lrun gets its values as they are; any other program is taken to speak Node's language.
+local function wireFor(file)
+  local name = file:match("[^/]*$")
+  if file == process.execPath or name:find("^lrun") then return "lua" end
+  if name:find("^node") then return "json" end
+  local stat, own = uv.fs_stat(file), uv.fs_stat(process.execPath)
+  local same = stat and own and stat.ino == own.ino and stat.dev == own.dev
+  return same and "lua" or "json"
+end
+
 local function makeChannel(self, slot, wire)
   local fd = slot.ours
   slot.ours = nil
@@ -136,9 +147,9 @@ end
 --- event.
 ---@param plan table by lrun.child_plan
 ---@param options table checked
----@param wire "lua"|"json" of its channel
-function ChildProcess:_start(plan, options, wire)
+function ChildProcess:_start(plan, options)
   local slots, channel = stdio.parse(options.stdio, false)
+  local wire = channel and (plans.wire(options.serialization) or wireFor(plan.file))
   plan.env = plans.environment(options.env, channel and channelVariables(channel, wire))
   self.spawnfile, self.spawnargs = plan.file, plan.args
   self._lent = {}
