@@ -8,8 +8,8 @@
  * exit is written by an exit hook.
  *
  * Life: open → closing (no more sends; what is queued is written) → closed (socket gone, on_close has run,
- * memory is freed when libuv lets go of the handles). The poll handle keeps the loop alive while `refs` says
- * so or bytes wait. */
+ * memory is freed when libuv lets go of the handles). The poll handle keeps the loop alive while Lua asked
+ * for that (`refed`), while it closes, or while bytes wait. */
 #include "channel.h"
 
 #include "callback.h"
@@ -473,7 +473,5 @@ void channel_pause(channel_t *ch, bool on) {
   watch(ch);
 }
 
-int channel_fd(const channel_t *ch) { return ch->fd; }
 const frame_t *channel_current(const channel_t *ch) { return &ch->current; }
 double channel_bytes_received(const channel_t *ch) { return ch->bytes_received; }
-size_t channel_bytes_queued(const channel_t *ch) { return ch->outbox.queued; }

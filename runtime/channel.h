@@ -62,9 +62,7 @@ int channel_wait(channel_t *ch, int ref);
 int channel_take_descriptor(channel_t *ch);
 bool channel_answered(channel_t *ch, bool taken);
 
-int channel_fd(const channel_t *ch);
 const frame_t *channel_current(const channel_t *ch); /* what channel_next gave last */
 double channel_bytes_received(const channel_t *ch);  /* since it was opened */
-size_t channel_bytes_queued(const channel_t *ch);    /* not yet written */
 
 #endif

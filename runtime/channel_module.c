@@ -165,24 +165,10 @@ static int set_paused(lua_State *L, bool paused) {
 static int l_pause(lua_State *L) { return set_paused(L, true); }
 static int l_resume(lua_State *L) { return set_paused(L, false); }
 
-static int l_fd(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  if (!ch) return 0;
-  lua_pushinteger(L, channel_fd(ch));
-  return 1;
-}
-
 /* received() → bytes read since the channel was opened */
 static int l_received(lua_State *L) {
   channel_t *ch = check_channel(L);
   lua_pushnumber(L, ch ? channel_bytes_received(ch) : 0);
-  return 1;
-}
-
-/* queued() → bytes not yet written */
-static int l_queued(lua_State *L) {
-  channel_t *ch = check_channel(L);
-  lua_pushnumber(L, ch ? (lua_Number)channel_bytes_queued(ch) : 0);
   return 1;
 }
 
@@ -207,8 +193,6 @@ int luaopen_lrun_channel(lua_State *L) {
                                      {"unref", l_unref},
                                      {"pause", l_pause},
                                      {"resume", l_resume},
-                                     {"fd", l_fd},
-                                     {"queued", l_queued},
                                      {"received", l_received},
                                      {NULL, NULL}};
   static const luaL_Reg functions[] = {

@@ -222,7 +222,6 @@ static int l_lane_counts(lua_State *L) {
   set_count(L, "opened", stats->opened);
   set_count(L, "closed", stats->closed);
   set_count(L, "requests", stats->requests);
-  set_count(L, "messages", stats->messages);
   set_count(L, "taken", load.taken);
   set_count(L, "untaken", load.untaken);
   set_count(L, "refused", load.refused);
@@ -243,13 +242,6 @@ static int l_duplicate(lua_State *L) {
   if (fd < 0) return errors_result(L, uv_translate_sys_error(errno), "dup");
   lua_pushinteger(L, fd);
   return 1;
-}
-
-/* reusePort(fd): several sockets may be bound to the port; before bind. */
-static int l_reuse_port(lua_State *L) {
-  int on = 1;
-  int rc = setsockopt(luaL_checkint(L, 1), SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
-  return errors_result(L, rc == 0 ? 0 : uv_translate_sys_error(errno), "setsockopt");
 }
 
 static void define(lua_State *L, const char *type, const luaL_Reg *methods) {
@@ -274,11 +266,8 @@ int luaopen_lrun_handoff(lua_State *L) {
                                       {"close", l_acceptor_close},
                                       {"__gc", l_acceptor_close},
                                       {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"hub", l_hub},
-                                       {"closeDescriptor", l_close_descriptor},
-                                       {"duplicate", l_duplicate},
-                                       {"reusePort", l_reuse_port},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"hub", l_hub}, {"closeDescriptor", l_close_descriptor}, {"duplicate", l_duplicate}, {NULL, NULL}};
   define(L, HUB, hub);
   define(L, LANE, lane);
   define(L, ACCEPTOR, acceptor);

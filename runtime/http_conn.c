@@ -91,7 +91,6 @@ void http_conn_release(lua_State *L, http_conn_t *conn) {
 static void on_fault(http_conn_t *conn, const char *data, size_t len, size_t parsed) {
   http_fault_t *fault = &conn->parser.fault;
   conn->muted = true;
-  conn->shared->refused++;
   lua_State *co = http_conn_call(conn, HTTP_ON_FAULT);
   lua_pushinteger(co, fault->status);
   lua_pushstring(co, fault->code);
@@ -301,6 +300,5 @@ int http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_
   conn->ref = luaL_ref(L, LUA_REGISTRYINDEX);
   ((luv_handle_t *)stream->data)->extra = conn;
   link_conn(conn);
-  shared->connections++;
   return 0;
 }

@@ -395,19 +395,6 @@ static int l_sweep(lua_State *L) {
   return 0;
 }
 
-/* counters() → requests, connections, refused since the start. */
-static int l_counters(lua_State *L) {
-  const http_shared_t *shared = http_shared(L);
-  lua_createtable(L, 0, 3);
-  lua_pushnumber(L, (lua_Number)shared->stats->requests);
-  lua_setfield(L, -2, "requests");
-  lua_pushnumber(L, (lua_Number)shared->connections);
-  lua_setfield(L, -2, "connections");
-  lua_pushnumber(L, (lua_Number)shared->refused);
-  lua_setfield(L, -2, "refused");
-  return 1;
-}
-
 static int l_count(lua_State *L) {
   const http_server_t *server = lua_touserdata(L, 1);
   lua_pushinteger(L, (lua_Integer)server->count);
@@ -448,7 +435,6 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"rest", l_rest},
                                        {"release", l_release},
                                        {"sweep", l_sweep},
-                                       {"counters", l_counters},
                                        {"count", l_count},
                                        {"statusText", l_status_text},
                                        {"headers", http_fields_headers},

@@ -1,5 +1,4 @@
-/* http_shared.h: what all HTTP connections of a VM share: buffers, the Date line, the ways into Lua,
- * counters. */
+/* http_shared.h: what all HTTP connections of a VM share: buffers, the Date line, the ways into Lua. */
 #ifndef LRUN_HTTP_SHARED_H
 #define LRUN_HTTP_SHARED_H
 
@@ -36,8 +35,6 @@ typedef struct {
   http_buffer_t scratch;         /* output of the connection whose input is being parsed */
   uint64_t date_until;           /* loop time in ms at which the Date line is stale */
   stats_t *stats;                /* counts the requests */
-  uint64_t connections;          /* taken since the start */
-  uint64_t refused;              /* requests answered by us with 4xx */
   char date[40];                 /* "Date: …" CRLF */
   http_buffer_t plain_head;      /* what most responses begin with, up to the value of Content-Length */
   uint64_t plain_until;          /* as date_until, for plain_head */
@@ -46,7 +43,6 @@ typedef struct {
   callback_end_t turn_end;       /* flushes them */
   bool turn_end_asked;
   bool scratch_lent;
-  bool read_buffer_busy;
   char read_buffer[HTTP_READ_SIZE];
 } http_shared_t;
 

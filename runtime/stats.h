@@ -15,7 +15,6 @@ typedef struct {
   volatile uint64_t opened;       /* connections that servers of this process got */
   volatile uint64_t closed;
   volatile uint64_t requests;
-  volatile uint64_t messages;
 } stats_t;
 
 /* The page of this VM, always at the same address; made at the first call. NULL without memory. */

@@ -28,7 +28,7 @@ typedef struct exit_hook {
 
 struct vm {
   lua_State *L;
-  uv_loop_t loop;          /* loop.data points back here */
+  uv_loop_t loop;
   exit_hook_t *exit_hooks; /* newest first */
   bool running;            /* the loop */
 };
@@ -40,7 +40,6 @@ vm_t *vm_of(lua_State *L) {
   return vm;
 }
 
-vm_t *vm_of_loop(const uv_loop_t *loop) { return loop->data; }
 uv_loop_t *vm_loop(vm_t *vm) { return &vm->loop; }
 lua_State *vm_state(vm_t *vm) { return vm->L; }
 
@@ -67,7 +66,7 @@ void vm_forget_exit(vm_t *vm, vm_exit_hook run, void *data) {
   }
 }
 
-void vm_run_exit_hooks(vm_t *vm) {
+static void run_exit_hooks(vm_t *vm) {
   while (vm->exit_hooks) {
     exit_hook_t *hook = vm->exit_hooks;
     vm->exit_hooks = hook->next;
@@ -112,7 +111,6 @@ vm_t *vm_new(void) {
     free(vm);
     return NULL;
   }
-  vm->loop.data = vm;
   lua_State *L = vm->L;
   lua_atpanic(L, panic);
   collector_stop(L); /* nothing of the start becomes garbage; boot.lua turns it on before the script */
@@ -126,13 +124,11 @@ vm_t *vm_new(void) {
   return vm;
 }
 
-void vm_free(vm_t *vm) { vm_run_exit_hooks(vm); }
-
 static void run_hook(vm_t *vm, hook_t hook) {
   if (callback_push_hook(vm->L, hook)) callback_enter(vm->L, 0);
 }
 
-int vm_run(vm_t *vm, int nargs) {
+void vm_run(vm_t *vm, int nargs) {
   callback_enter(vm->L, nargs);
   do {
     vm_set_running(vm, true);
@@ -141,7 +137,6 @@ int vm_run(vm_t *vm, int nargs) {
     run_hook(vm, HOOK_BEFORE_EXIT);
   } while (uv_loop_alive(&vm->loop));
   run_hook(vm, HOOK_EXIT);
-  return 0;
 }
 
 /* The module `lrun.vm`
@@ -150,7 +145,7 @@ int vm_run(vm_t *vm, int nargs) {
 /* exit(code): ends the process now. The `exit` event is process.lua's business. */
 static int l_exit(lua_State *L) {
   int code = (int)luaL_checkinteger(L, 1);
-  vm_run_exit_hooks(vm_of(L));
+  run_exit_hooks(vm_of(L));
   exit(code);
 }
 

@@ -13,11 +13,9 @@ typedef struct vm vm_t;
 typedef void (*vm_exit_hook)(void *data);
 
 vm_t *vm_new(void);
-void vm_free(vm_t *vm);
 
-/* The VM that a Lua state or a loop belongs to. */
+/* The VM that a Lua state belongs to. */
 vm_t *vm_of(lua_State *L);
-vm_t *vm_of_loop(const uv_loop_t *loop);
 
 uv_loop_t *vm_loop(vm_t *vm);
 /* Whether the loop was running; notes that it is, or has ended. */
@@ -30,12 +28,11 @@ lua_State *vm_state(vm_t *vm);
 bool vm_is_luv_handle(lua_State *L, const uv_handle_t *handle);
 
 /* Runs the main chunk (a function on top of vm_state with `nargs` arguments above it), then the loop until
- * nothing keeps it alive. Returns the exit code. */
-int vm_run(vm_t *vm, int nargs);
+ * nothing keeps it alive. HOOK_EXIT ends the process with its exit code. */
+void vm_run(vm_t *vm, int nargs);
 
 /* Hooks run in reverse order of their registration, once. */
 void vm_at_exit(vm_t *vm, vm_exit_hook hook, void *data);
 void vm_forget_exit(vm_t *vm, vm_exit_hook hook, void *data);
-void vm_run_exit_hooks(vm_t *vm);
 
 #endif
