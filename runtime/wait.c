@@ -39,19 +39,21 @@ static void keep(lua_State *L, int count) {
 static int on_called(lua_State *L) {
   int state = (int)lua_tointeger(L, lua_upvalueindex(STATE));
   if (state == DONE) return 0;
-  if (state == WAITING) callback_check_depth(L);
   int count = lua_gettop(L);
-  set_number(L, STATE, DONE);
   if (state == PENDING) {
+    set_number(L, STATE, DONE);
     keep(L, count);
     return 0;
   }
   lua_State *co = lua_tothread(L, lua_upvalueindex(CO));
+  callback_check_depth(L);
+  /* Asked of `co`, told to the caller: an error may not be thrown on a coroutine that does not run. */
+  if (!lua_checkstack(co, count)) return luaL_error(L, "too many results for await");
+  set_number(L, STATE, DONE);
   if (lua_status(co) != LUA_YIELD) {
     return errors_throw(L, "ERR_INVALID_STATE",
                         "somebody else resumed a coroutine that was to wait in await");
   }
-  luaL_checkstack(co, count, "resume");
   lua_xmove(L, co, count);
   callback_resume(co, count);
   return 0;

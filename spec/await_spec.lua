@@ -18,6 +18,20 @@ describe("await", function()
     again(2)
   end)
 
+  it("tells the caller of more results than a coroutine can hold, and goes on waiting", function()
+    local many = {}
+    for i = 1, 7990 do many[i] = i end
+    local ok, err
+    assert.equal("enough", await(function(done)
+      timers.setImmediate(function()
+        ok, err = pcall(done, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, unpack(many))
+        done("enough")
+      end)
+    end))
+    assert.is_false(ok)
+    assert.matches("too many results", err)
+  end)
+
   it("lets others run meanwhile", function()
     local order = {}
     await.spawn(function()
