@@ -29,11 +29,11 @@
 enum {
   FLUSH_AT = 64 * 1024, /* queued bytes that do not wait for the end of the turn */
   GATHER_NS = 1000000,  /* nor does a message, when none was written for so long: a script may compute next */
-  CLOCK_EVERY = 2048,
+  CLOCK_EVERY = 2048,   /* queued bytes between looks at the clock */
   BACKLOG_MAX = 128 * 1024, /* `send` returns false from here on */
   READS_PER_TURN = 16,      /* before other handles get their turn */
   EXIT_STALL_MS = 5000,     /* at exit, a reader that takes nothing for so long is given up */
-  RETRY_MS = 5,
+  RETRY_MS = 5,             /* between tries while the kernel has as many descriptors under way as it wants */
   HANDLES = 4
 };
 
@@ -64,7 +64,7 @@ struct channel {
   int on_batch, on_close, self; /* registry refs; self anchors the userdata while the channel is open */
   channel_t **box;              /* in the userdata */
   const callbacks_t *callbacks;
-  const char *failure; /* the peer sent what is no message */
+  const char *failure; /* why the channel closes after this batch */
   bool drained;        /* no complete frame is left in the reader */
   bool taken;    /* this batch has asked for a message; ticks end it only then, so that each makes progress */
   bool refed;    /* what Lua asked for */
@@ -151,27 +151,37 @@ static void schedule_flush(channel_t *ch) {
 /* At exit nobody answers any more, and the loop is over. */
 static void write_at_exit(void *data) {
   channel_t *ch = data;
+  int retries = EXIT_STALL_MS / RETRY_MS;
   while (ch->outbox.head) {
     int rc = outbox_write(&ch->outbox, ch->fd, true);
     if (rc == 0) return;
     struct pollfd poller = {.fd = ch->fd, .events = POLLOUT};
-    if (rc != UV_EAGAIN || poll(&poller, 1, EXIT_STALL_MS) <= 0) return;
+    if (rc == -ETOOMANYREFS && retries-- > 0) poll(NULL, 0, RETRY_MS);
+    else if (rc != UV_EAGAIN || poll(&poller, 1, EXIT_STALL_MS) <= 0) return;
   }
 }
 
 /* Reading
  * --------------------------------------------------------------------------------------- */
 
+/* Closes as soon as on_batch has returned. */
+static void give_up(channel_t *ch, int frame_code) {
+  ch->failure = frame_error(frame_code);
+  ch->drained = true;
+}
+
 static void answer(channel_t *ch, bool taken) {
+  bool queued;
   if (ch->wire == FRAME_JSON) {
     const char *text = taken ? "{\"cmd\":\"NODE_HANDLE_ACK\"}\n" : "{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
-    outbox_urgent(&ch->outbox, text, strlen(text));
+    queued = outbox_urgent(&ch->outbox, text, strlen(text));
   } else {
     char head[FRAME_HEAD];
     frame_head(head, taken ? FRAME_TAKEN : FRAME_LOST, 0);
-    outbox_urgent(&ch->outbox, head, sizeof head);
+    queued = outbox_urgent(&ch->outbox, head, sizeof head);
   }
-  schedule_flush(ch);
+  if (queued) schedule_flush(ch);
+  else give_up(ch, FRAME_NO_MEMORY); /* answers are told apart by their order only */
 }
 
 static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message) {
@@ -203,7 +213,7 @@ void channel_next(channel_t *ch, channel_message_t *message) {
     schedule_flush(ch);
   }
   ch->drained = true;
-  if (rc < 0) ch->failure = frame_error(rc);
+  if (rc < 0) give_up(ch, rc);
 }
 
 /* Lets Lua take what was read: one call for a batch, another whenever a listener threw, waits, or has left
@@ -423,7 +433,7 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
                    : outbox_append(&ch->outbox, head, sizeof head, body, length, fd);
   if (!done) return UV_ENOMEM;
   /* With a descriptor it waits for the end of the turn: who sends it has yet to let go of it. */
-  if (fd < 0 && ch->writable && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
+  if (fd < 0 && may_write(ch) && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
   if (ch->outbox.head || ch->waits) schedule_flush(ch);
   return ch->outbox.queued < BACKLOG_MAX;
 }
@@ -458,10 +468,7 @@ void channel_close(channel_t *ch) {
   schedule_flush(ch);
 }
 
-void channel_refuse(channel_t *ch) {
-  ch->failure = frame_error(FRAME_GARBAGE);
-  ch->drained = true;
-}
+void channel_refuse(channel_t *ch) { give_up(ch, FRAME_GARBAGE); }
 
 void channel_keep_alive(channel_t *ch, bool on) {
   ch->refed = on;

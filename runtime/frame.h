@@ -24,7 +24,7 @@ enum {
   FRAME_LOST = 4        /* no body: it has not */
 };
 
-/* Both are errors of the peer; frame_error names them. */
+/* Why a channel ends: the first two are the peer's fault. frame_error words them. */
 enum { FRAME_GARBAGE = -1, FRAME_TOO_LONG = -2, FRAME_NO_MEMORY = -3 };
 
 typedef struct {
