@@ -148,6 +148,15 @@ static void schedule_flush(channel_t *ch) {
   uv_idle_start(&ch->idle, on_idle);
 }
 
+/* False when the reader takes nothing for too long. */
+static bool wait_for_reader(const channel_t *ch) {
+  struct pollfd poller = {.fd = ch->fd, .events = POLLOUT};
+  int n;
+  do n = poll(&poller, 1, EXIT_STALL_MS);
+  while (n < 0 && errno == EINTR);
+  return n > 0;
+}
+
 /* At exit nobody answers any more, and the loop is over. */
 static void write_at_exit(void *data) {
   channel_t *ch = data;
@@ -155,9 +164,8 @@ static void write_at_exit(void *data) {
   while (ch->outbox.head) {
     int rc = outbox_write(&ch->outbox, ch->fd, true);
     if (rc == 0) return;
-    struct pollfd poller = {.fd = ch->fd, .events = POLLOUT};
     if (rc == -ETOOMANYREFS && retries-- > 0) poll(NULL, 0, RETRY_MS);
-    else if (rc != UV_EAGAIN || poll(&poller, 1, EXIT_STALL_MS) <= 0) return;
+    else if (rc != UV_EAGAIN || !wait_for_reader(ch)) return;
   }
 }
 

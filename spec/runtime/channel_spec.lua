@@ -1,6 +1,7 @@
 local await = require("await")
 local buffers = require("string.buffer")
 local channels = require("lrun.channel")
+local child_process = require("child_process")
 local children = require("spec.support.children")
 local EventEmitter = require("events").EventEmitter
 local ipc = require("lrun.ipc")
@@ -170,6 +171,31 @@ describe("the frame reader", function()
     assert.equal("fine", good.got[1])
     close(bad, badPeer)
     close(good, goodPeer)
+  end)
+
+  it("writes what is left at exit though a signal comes in between", function()
+    local size = 4 * 1024 * 1024
+    local ours, theirs = channels.pair()
+    local child = child_process.spawn(process.execPath, { "-e", ([[
+      process:on("SIGUSR2", function() end)
+      process:on("exit", function() io.stdout:write("exiting") io.stdout:flush() end)
+      process.send(("x"):rep(%d))
+      process.exit(0)]]):format(size) }, { env = { LRUN_CHANNEL_FD = "3", LRUN_CHANNEL_SERIALIZATION = "lua" },
+      stdio = { "ignore", "pipe", "inherit", theirs } })
+    channels.closeFd(theirs)
+    assert.equal("exiting", children.once(child.stdout, "data"))
+    children.eventually(function() return children.state(child.pid) == "S" end)     -- it waits for this reader
+    assert.is_true(child:kill("SIGUSR2"))
+    children.eventually(function() return children.state(child.pid) ~= "R" end)
+    local got, reader = 0, uv.new_pipe(false)
+    assert(reader:open(ours))
+    await(function(done)
+      reader:read_start(function(_, bytes)
+        if not bytes then return reader:close(done) end
+        got = got + #bytes
+      end)
+    end)
+    assert.equal(#message(("x"):rep(size)), got)
   end)
 
   it("does not read on without bound for a script that does not listen", function()

@@ -34,13 +34,19 @@ function children.eventually(condition)
   error("this never came true", 2)
 end
 
---- Whether a process runs (a zombie does not).
-function children.alive(pid)
+--- The letter that the kernel has for what a process does ("S": it waits), nil when there is none.
+function children.state(pid)
   local file = io.open("/proc/" .. pid .. "/stat")
-  if not file then return false end
+  if not file then return nil end
   local state = file:read("*a"):match("%)%s+(%a)")
   file:close()
-  return state ~= "Z" and state ~= "X"
+  return state
+end
+
+--- Whether a process runs (a zombie does not).
+function children.alive(pid)
+  local state = children.state(pid)
+  return state ~= nil and state ~= "Z" and state ~= "X"
 end
 
 --- Forks the fixture in one of its roles.
