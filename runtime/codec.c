@@ -186,16 +186,19 @@ static bool gather_key(keys_t *keys, const level_t *level, const unsigned char *
   return true;
 }
 
+/* False: it is no key. */
 static inline bool glance(keys_t *keys, level_t *level, place_t at, place_t end) {
   unsigned tag = *at;
   size_t length = (size_t)(end - at);
   keys->count++;
   if (tag == TAG_NIL) return false;
+  if (tag == TAG_NUMBER) {
+    double number;
+    memcpy(&number, at + 1, sizeof number);
+    if (number != number) return false;
+  }
   if (tag == TAG_INT || tag == TAG_NUMBER ||
       tag == 0xff) { /* numbers and lengths can be written in two ways */
-    double number;
-    memcpy(&number, at + 1, tag == TAG_NUMBER ? sizeof number : 0);
-    if (tag == TAG_NUMBER && number != number) return false;
     keys->alike = true;
     return true;
   }

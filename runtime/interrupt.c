@@ -5,6 +5,7 @@
  * not return, so that is made to throw too; a fourth, some seconds later, ends the process. */
 #include "interrupt.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <string.h>
@@ -45,6 +46,7 @@ static time_t seconds(void) {
 }
 
 static void on_signal(int number) {
+  int saved = errno;
   if (state.pending++ == 0) state.since = seconds();
   if (state.guarded || state.pending >= FORCE_AFTER) {
     state.hooked = 1;
@@ -55,6 +57,7 @@ static void on_signal(int number) {
     raise(number);
   }
   if (state.wake) uv_async_send(state.wake);
+  errno = saved;
 }
 
 static void install(struct sigaction *before) {
