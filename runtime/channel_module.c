@@ -7,6 +7,7 @@
 #include "json.h"
 #include "modules.h"
 #include "received.h"
+#include "userdata.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -46,11 +47,6 @@ static int l_pair(lua_State *L) {
   lua_pushinteger(L, fds[0]);
   lua_pushinteger(L, fds[1]);
   return 2;
-}
-
-static int l_close_fd(lua_State *L) {
-  close((int)luaL_checkinteger(L, 1));
-  return 0;
 }
 
 /* appendJson(message, fd or -1) → what channel_append returns; or nil and why the message cannot be carried
@@ -195,15 +191,13 @@ int luaopen_lrun_channel(lua_State *L) {
                                      {"resume", l_resume},
                                      {"received", l_received},
                                      {NULL, NULL}};
-  static const luaL_Reg functions[] = {
-      {"open", l_open},      {"pair", l_pair},       {"closeFd", l_close_fd},
-      {"kindOf", l_kind_of}, {"listens", l_listens}, {"hasPointer", l_has_pointer},
-      {NULL, NULL}};
-  luaL_newmetatable(L, CHANNEL_TYPE);
-  lua_newtable(L);
-  luaL_register(L, NULL, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  static const luaL_Reg functions[] = {{"open", l_open},
+                                       {"pair", l_pair},
+                                       {"kindOf", l_kind_of},
+                                       {"listens", l_listens},
+                                       {"hasPointer", l_has_pointer},
+                                       {NULL, NULL}};
+  userdata_class(L, CHANNEL_TYPE, methods);
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   push_address(L, "next", (address_t)channel_next);

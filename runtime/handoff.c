@@ -6,14 +6,12 @@
 #include "handoff.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <lauxlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "errors.h"
 #include "hub.h"
+#include "userdata.h"
 
 static const char HUB[] = "lrun.handoff.hub";
 static const char LANE[] = "lrun.handoff.lane";
@@ -230,28 +228,6 @@ static int l_lane_counts(lua_State *L) {
   return 1;
 }
 
-/* closeDescriptor(fd) */
-static int l_close_descriptor(lua_State *L) {
-  close(luaL_checkint(L, 1));
-  return 0;
-}
-
-/* duplicate(fd) → a descriptor of one's own for the same socket, or nil and the error. */
-static int l_duplicate(lua_State *L) {
-  int fd = fcntl(luaL_checkint(L, 1), F_DUPFD_CLOEXEC, 3);
-  if (fd < 0) return errors_result(L, uv_translate_sys_error(errno), "dup");
-  lua_pushinteger(L, fd);
-  return 1;
-}
-
-static void define(lua_State *L, const char *type, const luaL_Reg *methods) {
-  luaL_newmetatable(L, type);
-  luaL_register(L, NULL, methods);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
-}
-
 int luaopen_lrun_handoff(lua_State *L) {
   static const luaL_Reg hub[] = {{"next", l_hub_next}, {"assign", l_hub_assign},     {"drop", l_hub_drop},
                                  {"park", l_hub_park}, {"flush", l_hub_flush},       {"peer", l_hub_peer},
@@ -266,11 +242,10 @@ int luaopen_lrun_handoff(lua_State *L) {
                                       {"close", l_acceptor_close},
                                       {"__gc", l_acceptor_close},
                                       {NULL, NULL}};
-  static const luaL_Reg functions[] = {
-      {"hub", l_hub}, {"closeDescriptor", l_close_descriptor}, {"duplicate", l_duplicate}, {NULL, NULL}};
-  define(L, HUB, hub);
-  define(L, LANE, lane);
-  define(L, ACCEPTOR, acceptor);
+  static const luaL_Reg functions[] = {{"hub", l_hub}, {NULL, NULL}};
+  userdata_class(L, HUB, hub);
+  userdata_class(L, LANE, lane);
+  userdata_class(L, ACCEPTOR, acceptor);
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   handoff_worker_register(L);

@@ -15,6 +15,7 @@
 #include "callback.h"
 #include "errors.h"
 #include "handoff.h"
+#include "userdata.h"
 #include "vm.h"
 
 enum {
@@ -219,11 +220,7 @@ static int l_released(lua_State *L) {
 void handoff_worker_register(lua_State *L) {
   static const luaL_Reg methods[] = {{"refuse", l_refuse}, {"ref", l_ref},           {"unref", l_unref},
                                      {"opened", l_opened}, {"released", l_released}, {NULL, NULL}};
-  luaL_newmetatable(L, WORKER);
-  luaL_register(L, NULL, methods);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  userdata_class(L, WORKER, methods);
   lua_pushcfunction(L, l_worker);
   lua_setfield(L, -2, "worker");
 }

@@ -2,11 +2,11 @@
  * does not give: SO_REUSEPORT, names in Linux's abstract namespace, writes that wait, the size of a terminal.
  * Owns nothing: a descriptor that it makes belongs to the caller. */
 #include "modules.h"
+#include "write_all.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
-#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -67,27 +67,6 @@ static int l_bind_abstract(lua_State *L) { return abstract_socket(L, bind); }
 /* connectAbstract(name): a descriptor, or nil and the code. A unix socket connects at once or not at all. */
 static int l_connect_abstract(lua_State *L) { return abstract_socket(L, connect); }
 
-static int wait_writable(int fd) {
-  struct pollfd waiting = {.fd = fd, .events = POLLOUT};
-  return poll(&waiting, 1, -1) < 0 && errno != EINTR ? -errno : 0;
-}
-
-static int write_all(int fd, const char *data, size_t length) {
-  while (length > 0) {
-    ssize_t written = write(fd, data, length);
-    if (written >= 0) {
-      data += written;
-      length -= (size_t)written;
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      int rc = wait_writable(fd);
-      if (rc < 0) return rc;
-    } else if (errno != EINTR) {
-      return -errno;
-    }
-  }
-  return 0;
-}
-
 /* writeAll(fd, data): writes all of it, waiting where the descriptor does not; what C's stdout and stderr
  * hold goes first. True, or nil and the code. */
 static int l_write_all(lua_State *L) {
@@ -119,6 +98,19 @@ static int l_window_size(lua_State *L) {
   return 2;
 }
 
+/* duplicate(fd): a descriptor of one's own for the same thing, or nil and the code */
+static int l_duplicate(lua_State *L) {
+  int fd = fcntl((int)luaL_checkinteger(L, 1), F_DUPFD_CLOEXEC, 3);
+  if (fd < 0) return failure(L, -errno);
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+static int l_close(lua_State *L) {
+  close((int)luaL_checkinteger(L, 1));
+  return 0;
+}
+
 /* reopen(fd): a descriptor of its own for reading the same pipe, so that making it non-blocking is nobody
  * else's business; nil where there is no such way. */
 static int l_reopen(lua_State *L) {
@@ -138,6 +130,8 @@ int luaopen_lrun_sockets(lua_State *L) {
                                        {"closeOnExec", l_close_on_exec},
                                        {"windowSize", l_window_size},
                                        {"reopen", l_reopen},
+                                       {"duplicate", l_duplicate},
+                                       {"close", l_close},
                                        {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);

@@ -8,6 +8,7 @@
 #include "callback.h"
 #include "errors.h"
 #include "modules.h"
+#include "userdata.h"
 #include "vm.h"
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -189,11 +190,7 @@ static int l_unref(lua_State *L) {
 int luaopen_lrun_spawn(lua_State *L) {
   static const luaL_Reg methods[] = {{"kill", l_kill}, {"ref", l_ref}, {"unref", l_unref}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"start", l_start}, {"sync", spawn_sync}, {NULL, NULL}};
-  luaL_newmetatable(L, metatable);
-  lua_newtable(L);
-  luaL_register(L, NULL, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  userdata_class(L, metatable, methods);
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   lua_pushinteger(L, SPAWN_IGNORE);

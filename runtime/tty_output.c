@@ -6,12 +6,13 @@
  * the one that runs Lua may print more than the pseudo-terminal holds before it looks at the loop again; a
  * pseudo-terminal and not a pipe, because programs ask whether they write to a terminal.
  *
- * The lock guards the terminal: the editor holds it while it draws, the thread while it writes. */
+ * The lock guards the terminal: the editor holds it while it draws, the thread while it writes. A write that
+ * fails is no news: the terminal is gone, which the loop sees when it reads. */
 #include "tty_output.h"
 
+#include "write_all.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -57,21 +58,6 @@ void tty_output_shown(tty_output_t *output, int row) {
 void tty_output_hidden(tty_output_t *output) {
   output->shown = output->erased = false;
   output->inside_line = false;
-}
-
-static void write_all(int fd, const char *bytes, size_t length) {
-  while (length > 0) {
-    ssize_t n = write(fd, bytes, length);
-    if (n < 0 && errno == EAGAIN) {
-      struct pollfd ready = {.fd = fd, .events = POLLOUT};
-      poll(&ready, 1, -1);
-      continue;
-    }
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return; /* the terminal is gone */
-    bytes += n;
-    length -= (size_t)n;
-  }
 }
 
 bool tty_output_take_erased(tty_output_t *output) {

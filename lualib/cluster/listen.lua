@@ -7,8 +7,8 @@
 --- A listener owns its bound luv handles and acceptors; `close` is their one way out. It does not own workers.
 local uv = require("luv")
 local bound = require("lrun.listen")
-local handoff = require("lrun.handoff")
 local schedule = require("cluster.schedule")
+local sockets = require("lrun.sockets")
 
 local BACKLOG = 511
 
@@ -55,11 +55,11 @@ end
 
 -- A descriptor of the primary; it keeps its own.
 local function openDescriptor(request)
-  local fd, failed = handoff.duplicate(request.fd)
-  if not fd then return nil, failed.code end
+  local fd, code = sockets.duplicate(request.fd)
+  if not fd then return nil, code end
   local handle, err = bound.bind(setmetatable({ fd = fd }, { __index = request }))
   if handle then return handle end
-  handoff.closeDescriptor(fd)
+  sockets.close(fd)
   return nil, err.code
 end
 

@@ -8,6 +8,7 @@ local handoff = require("lrun.handoff")
 local orphan = require("lrun.orphan")
 local process = require("process")
 local schedule = require("cluster.schedule")
+local sockets = require("lrun.sockets")
 local uv = require("luv")
 
 local Worker, send = common.Worker, common.send
@@ -39,7 +40,7 @@ local function openConnection(kind, fd)
   local ok, _, code = handle:open(fd)
   if ok then return handle end
   handle:close()
-  handoff.closeDescriptor(fd)
+  sockets.close(fd)
   process.emitWarning("a connection could not be opened: " .. tostring(code))
 end
 

@@ -2,6 +2,7 @@
 local ffi = require("ffi")
 local uv = require("luv")
 local channels = require("lrun.channel")
+local sockets = require("lrun.sockets")
 local spawn = require("lrun.spawn")
 local errors = require("errors")
 
@@ -116,7 +117,7 @@ end
 function stdio.close(slots, side)
   for _, slot in ipairs(slots) do
     if slot[side] then
-      channels.closeFd(slot[side])
+      sockets.close(slot[side])
       slot[side] = nil
     end
   end

@@ -12,6 +12,7 @@ local channels = require("lrun.channel")
 local codec = require("lrun.codec")
 local errors = require("errors")
 local process = require("process")
+local sockets = require("lrun.sockets")
 local events = require("events")
 local validate = require("lrun.validate")
 
@@ -108,7 +109,7 @@ function protocol.NODE_HANDLE(state, message, fd)
     if not fd then return end        -- the sender sends it again
   end
   if state.left and not isInternal(message.msg) then
-    if fd then channels.closeFd(fd) end
+    if fd then sockets.close(fd) end
     return
   end
   local handle
@@ -137,7 +138,7 @@ local function onMessage(state, message, fd)
     if internal then return internal(state, message, fd) end
     return emit(state.target, "internalMessage", message)
   end
-  if fd then channels.closeFd(fd) end   -- descriptors travel in NODE_HANDLE envelopes only
+  if fd then sockets.close(fd) end   -- descriptors travel in NODE_HANDLE envelopes only
   if not state.left then return deliver(state, message) end
 end
 
@@ -154,7 +155,7 @@ local function batch(state)
     if state.wire == "lua" then message = codec.decode(incoming.body, incoming.length)
     else ok, message = state.channel:decodeJson() end
     if not ok then
-      if incoming.fd >= 0 then channels.closeFd(incoming.fd) end
+      if incoming.fd >= 0 then sockets.close(incoming.fd) end
       return state.channel:refuse()
     end
     if kind == HANDLE then
@@ -342,7 +343,7 @@ function ipc.start()
   local mode = takeVariable("NODE_CHANNEL_SERIALIZATION_MODE")
   local fd = tonumber(own or nodes)
   if not own and mode == "advanced" and fd then
-    channels.closeFd(fd)
+    sockets.close(fd)
     process.emitWarning("The parent's IPC channel speaks V8's serialization, which lrun does not: fork with serialization 'json'")
     return
   end

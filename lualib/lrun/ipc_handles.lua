@@ -5,6 +5,7 @@ local uv = require("luv")
 local channels = require("lrun.channel")
 local errors = require("errors")
 local ipc = require("lrun.ipc")
+local sockets = require("lrun.sockets")
 
 local handles = {}
 
@@ -106,7 +107,7 @@ local function open(fd, kind)
   local handle = makers[kind] and makers[kind]()
   if handle and handle:open(fd) then return handle end
   if handle then handle:close() end
-  channels.closeFd(fd)
+  sockets.close(fd)
   return nil
 end
 
@@ -151,7 +152,7 @@ function handles.receive(state, envelope, fd)
   local kind = channels.kindOf(fd)
   local receiver = receivers[envelope.type]
   if not receiver or not fits(fd, envelope.type, kind) then
-    channels.closeFd(fd)
+    sockets.close(fd)
     return nil
   end
   local native = open(fd, kind)

@@ -5,6 +5,7 @@ local child_process = require("child_process")
 local children = require("spec.support.children")
 local EventEmitter = require("events").EventEmitter
 local ipc = require("lrun.ipc")
+local sockets = require("lrun.sockets")
 local uv = require("luv")
 
 -- A channel whose other end is a bare pipe.
@@ -144,7 +145,7 @@ describe("the frame reader", function()
     local before = children.descriptors()
     local target = open("lua")
     local ours, theirs = channels.pair()
-    channels.closeFd(ours)
+    sockets.close(ours)
     local other = EventEmitter:new()
     local sender = uv.new_pipe(true)
     local a, b = channels.pair()
@@ -182,7 +183,7 @@ describe("the frame reader", function()
       process.send(("x"):rep(%d))
       process.exit(0)]]):format(size) }, { env = { LRUN_CHANNEL_FD = "3", LRUN_CHANNEL_SERIALIZATION = "lua" },
       stdio = { "ignore", "pipe", "inherit", theirs } })
-    channels.closeFd(theirs)
+    sockets.close(theirs)
     assert.equal("exiting", children.once(child.stdout, "data"))
     children.eventually(function() return children.state(child.pid) == "S" end)     -- it waits for this reader
     assert.is_true(child:kill("SIGUSR2"))

@@ -1,14 +1,9 @@
 --- Both ends of a lane in one process: the worker's end is a copy of the other descriptor of the pair, as in a worker.
 local await = require("await")
+local children = require("spec.support.children")
 local handoff = require("lrun.handoff")
+local sockets = require("lrun.sockets")
 local uv = require("luv")
-
-local function openDescriptors()
-  local count = 0
-  local scan = assert(uv.fs_scandir("/proc/self/fd"))
-  while uv.fs_scandir_next(scan) do count = count + 1 end
-  return count
-end
 
 -- One hub for the whole file, as in a process: each test names what it does with a waiting connection.
 local onWaiting
@@ -20,7 +15,7 @@ local function assignAllTo(lane)
   end
 end
 
-local function worker(peer, onDescriptor) return assert(handoff.worker(handoff.duplicate(peer), onDescriptor)) end
+local function worker(peer, onDescriptor) return assert(handoff.worker(sockets.duplicate(peer), onDescriptor)) end
 
 local function listening(id)
   local handle = uv.new_tcp()
@@ -154,7 +149,7 @@ describe("handoff", function()
     end
     local first = answer("first")
     worker(dyingPeer, function(id, fd)
-      if not dying:load() then return handoff.closeDescriptor(fd) end      -- it is dead
+      if not dying:load() then return sockets.close(fd) end      -- it is dead
       begun = begun + 1
       first(id, fd)
       if begun == 3 then dying:close() end
@@ -181,7 +176,7 @@ describe("handoff", function()
   it("closes a lane whose worker sends what is no message of a lane", function()
     local lane, peer = hub:lane()
     local liar = uv.new_pipe(false)
-    assert(liar:open(handoff.duplicate(peer)))
+    assert(liar:open(sockets.duplicate(peer)))
     liar:write(("\255"):rep(16))
     waitFor(function() return lane:load() == nil end, "the lane to close")
     liar:close()
@@ -211,7 +206,7 @@ describe("handoff", function()
   end)
 
   it("leaves no descriptor behind", function()
-    local before = openDescriptors()
+    local before = children.descriptors()
     for _ = 1, 5 do
       local lane = hub:lane()
       onWaiting = assignAllTo(lane)
@@ -226,7 +221,7 @@ describe("handoff", function()
       acceptor:close()
       handle:close()
     end
-    waitFor(function() return openDescriptors() <= before end, "the descriptors to be closed")
+    waitFor(function() return children.descriptors() <= before end, "the descriptors to be closed")
   end)
 
   it("tells how long a worker has been busy with one turn", function()
