@@ -26,7 +26,7 @@ function AbortController:initialize() self.signal = AbortSignal:new() end
 local function abort(signal, reason)
   if signal.aborted then return end
   signal.aborted = true
-  if reason == nil then reason = errors.coded("ABORT_ERR", "This operation was aborted") end
+  if reason == nil then reason = errors.coded("ABORT_ERR", "This operation was aborted", { name = "AbortError" }) end
   signal.reason = reason
   signal:emit("abort", reason)
 end
@@ -51,7 +51,7 @@ function AbortSignal.timeout(ms)
   validate.number(ms, "delay", 0)
   local signal = AbortSignal:new()
   require("timers").setTimeout(function()
-    abort(signal, errors.coded("ABORT_ERR", "The operation was aborted due to timeout"))
+    abort(signal, errors.coded("ABORT_ERR", "The operation was aborted due to timeout", { name = "TimeoutError" }))
   end, ms):unref()
   return signal
 end

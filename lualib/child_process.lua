@@ -4,6 +4,7 @@
 local errors = require("errors")
 local process = require("process")
 local timers = require("timers")
+local aborting = require("lrun.aborting")
 local calls = require("lrun.calls")
 local plans = require("lrun.child_plan")
 local stdio = require("lrun.child_stdio")
@@ -54,17 +55,10 @@ local MAX_BUFFER = 1024 * 1024
 
 -- spawn ---------------------------------------------------------------------------------------------------------------
 
-local function abort(child, killSignal, reason)
+local function abort(child, signal, killSignal)
   local ok, sent = pcall(child.kill, child, killSignal)
   if not ok then return child:emit("error", sent) end
-  if sent then child:emit("error", errors.coded("ABORT_ERR", "The operation was aborted", { cause = reason })) end
-end
-
-local function abortable(child, signal, killSignal)
-  local function onAbort() abort(child, killSignal, signal.reason) end
-  if signal.aborted then return process.nextTick(onAbort) end
-  signal:once("abort", onAbort)
-  child:once("exit", function() signal:off("abort", onAbort) end)
+  if sent then child:emit("error", aborting.failure(signal)) end
 end
 
 local function limited(child, timeout, killSignal)
@@ -81,7 +75,8 @@ local function start(file, args, options)
   local child = ChildProcess:new()
   child:_start(plan, options)
   if not child.pid then return child end
-  if options.signal then abortable(child, options.signal, killSignal) end
+  local signal = options.signal
+  if signal then aborting.follow(child, signal, function() abort(child, signal, killSignal) end, "exit") end
   if options.timeout and options.timeout > 0 then limited(child, options.timeout, killSignal) end
   return child
 end

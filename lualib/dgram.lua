@@ -4,6 +4,7 @@ local uv = require("luv")
 local process = require("process")
 local events = require("events")
 local errors = require("errors")
+local aborting = require("lrun.aborting")
 local calls = require("lrun.calls")
 local dns = require("lrun.dns")
 local ip = require("lrun.ip")
@@ -50,16 +51,6 @@ local ANY = { udp4 = "0.0.0.0", udp6 = "::" }
 local LOOPBACK = { udp4 = "127.0.0.1", udp6 = "::1" }
 local FAMILY = { udp4 = 4, udp6 = 6 }
 
-local function abortable(self, signal)
-  if type(signal) ~= "table" or signal.aborted == nil then
-    error(errors.argType("options.signal", "an instance of AbortSignal", signal), 0)
-  end
-  local function abort() if not self._closed then self:close() end end
-  if signal.aborted then return nextTick(abort) end
-  signal:once("abort", abort)
-  self:once("close", function() signal:off("abort", abort) end)
-end
-
 --- Makes a socket that is not bound yet.
 ---@param options "udp4"|"udp6"|DgramOptions
 ---@param onMessage fun(data: string, rinfo: RemoteInfo)?
@@ -77,7 +68,9 @@ function Socket:initialize(options, onMessage)
   self._options = options
   self._state = UNBOUND
   if onMessage ~= nil then self:on("message", validate.func(onMessage, "listener")) end
-  if options.signal ~= nil then abortable(self, options.signal) end
+  if options.signal ~= nil then
+    aborting.follow(self, aborting.check(options.signal), function() if not self._closed then self:close() end end)
+  end
 end
 
 local function checkRunning(self)

@@ -3,6 +3,7 @@
 --- `_final(callback)`, `_destroy(err, callback)`, or passes them as the options `read`, `write`, …; a source calls `push`.
 --- `end` is a keyword in Lua: the method is `finish`, the event keeps its name.
 local errors = require("errors")
+local aborting = require("lrun.aborting")
 local calls = require("lrun.calls")
 local destroy = require("lrun.destroy")
 local readable = require("lrun.readable")
@@ -189,19 +190,10 @@ end
 ---@param each Readable|Writable
 ---@return Readable|Writable each
 function stream.addAbortSignal(signal, each)
-  if type(signal) ~= "table" or signal.aborted == nil then
-    error(errors.argType("signal", "an instance of AbortSignal", signal), 0)
-  end
+  aborting.check(signal, "signal")
   if sides(each) == nil then error(errors.argType("stream", "an instance of Stream", each), 0) end
-  local function abort()
-    each:destroy(errors.coded("ABORT_ERR", "The operation was aborted", { cause = signal.reason }))
-  end
-  if signal.aborted then
-    abort()
-  else
-    signal:once("abort", abort)
-    each:once("close", function() signal:off("abort", abort) end)
-  end
+  local function abort() each:destroy(aborting.failure(signal)) end
+  if signal.aborted then abort() else aborting.follow(each, signal, abort) end
   return each
 end
 

@@ -1,5 +1,9 @@
 local abort = require("abort")
 local await = require("await")
+local child_process = require("child_process")
+local http = require("http")
+local net = require("net")
+local stream = require("stream")
 
 describe("AbortController", function()
   it("aborts once, with a reason", function()
@@ -16,6 +20,7 @@ describe("AbortController", function()
   it("has an ABORT_ERR error as its default reason", function()
     local signal = abort.AbortSignal.abort()
     assert.equal("ABORT_ERR", signal.reason.code)
+    assert.equal("AbortError", signal.reason.name)
     local ok, err = pcall(signal.throwIfAborted, signal)
     assert.is_false(ok)
     assert.equal(signal.reason, err)
@@ -25,6 +30,35 @@ describe("AbortController", function()
     local signal = abort.AbortSignal.timeout(1)
     await.sleep(10)
     assert.is_true(signal.aborted)
+    assert.equal("TimeoutError", signal.reason.name)
+  end)
+
+  it("gives all that it ends an AbortError, and leaves no listener on what ended before", function()
+    local controller = abort.AbortController:new()
+    local signal, failures = controller.signal, {}
+    local function starts(name, emitter)
+      emitter:on("error", function(err) failures[name] = { err.name, err.code, err.cause } end)
+      return emitter
+    end
+    local server = net.createServer()
+    await(function(done) server:listen({ port = 0, host = "127.0.0.1", signal = signal }, done) end)
+    local port = server:address().port
+    starts("socket", net.Socket:new{ signal = signal }):connect(port, "127.0.0.1")
+    starts("request", http.get{ host = "127.0.0.1", port = port, agent = false, signal = signal })
+    starts("stream", stream.addAbortSignal(signal, stream.Readable:new{ read = function() end }))
+    starts("child", child_process.spawn("sleep", { "60" }, { signal = signal, stdio = "ignore" }))
+    local early = net.Socket:new{ signal = signal }
+    local before = signal:listenerCount("abort")
+    await(function(done) early:on("close", function() done() end):destroy() end)
+    assert.equal(before - 1, signal:listenerCount("abort"))
+    await(function(done)
+      server:on("close", function() done() end)
+      controller:abort("why")
+    end)
+    await.sleep(0)
+    local expected = { "AbortError", "ABORT_ERR", "why" }
+    assert.same({ socket = expected, request = expected, stream = expected, child = expected }, failures)
+    assert.equal(0, signal:listenerCount("abort"))
   end)
 
   it("wants a colon", function()

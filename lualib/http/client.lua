@@ -6,6 +6,7 @@ local core = require("lrun.http")
 local errors = require("errors")
 local process = require("process")
 local validate = require("lrun.validate")
+local aborting = require("lrun.aborting")
 local agents = require("http.agent")
 local message = require("http.message")
 local dispatch = require("lrun.http_dispatch")
@@ -123,18 +124,6 @@ local function setHeaders(self, options)
   end
 end
 
-local function watchSignal(self, signal)
-  if type(signal) ~= "table" or signal.aborted == nil then
-    error(errors.argType("options.signal", "an instance of AbortSignal", signal), 0)
-  end
-  local function abort()
-    self:destroy(errors.coded("ABORT_ERR", "The operation was aborted", { cause = signal.reason, name = "AbortError" }))
-  end
-  if signal.aborted then return nextTick(abort) end
-  signal:once("abort", abort)
-  self:once("close", function() signal:off("abort", abort) end)
-end
-
 ---@param url string|RequestOptions
 ---@param options RequestOptions?
 ---@param listener fun(res: IncomingMessage)?
@@ -154,7 +143,10 @@ function ClientRequest:initialize(url, options, listener)
   setHeaders(self, options)
   self.timeout = options.timeout or self.agent.options.timeout
   if listener then self:once("response", listener) end
-  if options.signal ~= nil then watchSignal(self, options.signal) end
+  local signal = options.signal
+  if signal ~= nil then
+    aborting.follow(self, aborting.check(signal), function() self:destroy(aborting.failure(signal)) end)
+  end
   if self:hasHeader("expect") then self:flushHeaders() end -- its answer comes before the body
   nextTick(function() if not self.destroyed then self.agent:addRequest(self) end end)
 end

@@ -1,6 +1,7 @@
 --- Arguments and options of a child, checked and made into what runtime/spawn.c takes. Messages and codes are Node's.
 --- Nothing is opened or started here.
 local errors = require("errors")
+local aborting = require("lrun.aborting")
 local process = require("process")
 local signals = require("lrun.signals")
 local validate = require("lrun.validate")
@@ -70,12 +71,6 @@ local function checkShell(value)
   if type(value) == "string" then checkNul(value, "options.shell") end
 end
 
-local function checkSignal(value)
-  if type(value) ~= "table" or value.aborted == nil then
-    error(errors.argType("options.signal", "an instance of AbortSignal", value), 0)
-  end
-end
-
 local SERIALIZATIONS = { lua = "lua", advanced = "lua", json = "json" }
 
 --- The wire that a `serialization` option names.
@@ -101,7 +96,7 @@ function plan.check(options)
   optional(validate.table, options.env, "options.env")
   optional(checkTimeout, options.timeout, "options.timeout")
   optional(checkMaxBuffer, options.maxBuffer, "options.maxBuffer")
-  if options.signal ~= nil then checkSignal(options.signal) end
+  optional(aborting.check, options.signal)
   plan.wire(options.serialization)
   return signals.number(options.killSignal == nil and "SIGTERM" or options.killSignal, "options.killSignal")
 end

@@ -67,19 +67,6 @@ local function check(options)
   validate.optional(validate.integer, options.autoSelectFamilyAttemptTimeout, "options.autoSelectFamilyAttemptTimeout", 1)
 end
 
---- Destroys the socket when the signal is aborted.
-function connect.abortable(socket, signal)
-  if type(signal) ~= "table" or signal.aborted == nil then
-    error(errors.argType("options.signal", "an instance of AbortSignal", signal), 0)
-  end
-  local function abort()
-    socket:destroy(errors.coded("ABORT_ERR", "The operation was aborted", { cause = signal.reason }))
-  end
-  if signal.aborted then return nextTick(abort) end
-  signal:once("abort", abort)
-  socket:once("close", function() signal:off("abort", abort) end)
-end
-
 -- Attempts ------------------------------------------------------------------------------------------------------------
 
 -- One try at one place; `done(err)` once. The target: `handle`, `place` (what an error says of it), `start(handle, finished)`.

@@ -1,6 +1,7 @@
 --- Checks of what `fs` functions are given: each returns what libuv needs, or throws the error that names the argument.
 local uv = require("luv")
 local errors = require("errors")
+local aborting = require("lrun.aborting")
 local validate = require("lrun.validate")
 
 local O = uv.constants
@@ -74,10 +75,7 @@ end
 
 --- An AbortSignal, or nil.
 function arguments.signal(value)
-  if value ~= nil and (type(value) ~= "table" or type(value.aborted) ~= "boolean") then
-    error(errors.argType("options.signal", "an instance of AbortSignal", value), 0)
-  end
-  return value
+  return validate.optional(aborting.check, value)
 end
 
 --- A position in a file, nil for where the descriptor stands.

@@ -2,6 +2,7 @@
 --- is written once for both forms: it makes system calls with `call(syscall, where, …)` (see fs_call).
 local uv = require("luv")
 local errors = require("errors")
+local aborting = require("lrun.aborting")
 local validate = require("lrun.validate")
 local fsCall = require("lrun.fs_call")
 local stats = require("lrun.fs_stats")
@@ -19,9 +20,7 @@ local function define(name, check, run) operations[name] = { check = check, run 
 local function band(value, mask) return require("bit").band(value, mask) end
 
 local function throwIfAborted(signal)
-  if signal and signal.aborted then
-    error(errors.coded("ABORT_ERR", "The operation was aborted", { cause = signal.reason }), 0)
-  end
+  if signal and signal.aborted then error(aborting.failure(signal), 0) end
 end
 
 -- Opens a path, or takes a descriptor as it is; runs `body(fd)`; closes what it opened.

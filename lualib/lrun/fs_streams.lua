@@ -90,15 +90,6 @@ local function onOpen(self, text, fd)
   self:emit("ready")
 end
 
-local function obey(self, signal)
-  local function onAbort()
-    self:destroy(errors.coded("ABORT_ERR", "The operation was aborted", { cause = signal.reason }))
-  end
-  if signal.aborted then return onAbort() end
-  signal:once("abort", onAbort)
-  self:once("close", function() signal:off("abort", onAbort) end)
-end
-
 local function open(self, path, options, flags, mode)
   self.path, self.fd, self._position = path, options.fd, options.start
   self._autoClose = options.autoClose ~= false
@@ -107,7 +98,7 @@ local function open(self, path, options, flags, mode)
   if self.pending then
     uv.fs_open(path, flags, mode, function(...) onOpen(self, ...) end)
   end
-  if options.signal then obey(self, options.signal) end
+  if options.signal then stream.addAbortSignal(options.signal, self) end
 end
 
 local function destroyedError()

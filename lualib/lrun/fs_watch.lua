@@ -3,6 +3,7 @@ local uv = require("luv")
 local errors = require("errors")
 local events = require("events")
 local process = require("process")
+local aborting = require("lrun.aborting")
 local calls = require("lrun.calls")
 local fsCall = require("lrun.fs_call")
 local arguments = require("lrun.fs_arguments")
@@ -51,7 +52,6 @@ function FSWatcher:close()
   local handle = self._handle
   if not handle then return end
   self._handle = nil
-  if self._signal then self._signal:off("abort", self._onAbort) end
   handle:close()
   process.nextTick(emitClose, self)
 end
@@ -70,12 +70,6 @@ function FSWatcher:unref()
   return self
 end
 
-local function obey(self, signal)
-  if signal.aborted then return process.nextTick(self.close, self) end
-  self._signal, self._onAbort = signal, function() self:close() end
-  signal:once("abort", self._onAbort)
-end
-
 local function watch(filename, options, listener)
   if type(options) == "function" then options, listener = nil, options end
   arguments.path(filename, "filename")
@@ -88,7 +82,7 @@ local function watch(filename, options, listener)
   if listener ~= nil and type(listener) ~= "function" then error(errors.argType("listener", "function", listener), 0) end
   local watcher = FSWatcher:new(filename, options)
   if listener then watcher:on("change", listener) end
-  if signal then obey(watcher, signal) end
+  if signal then aborting.follow(watcher, signal, function() watcher:close() end) end
   return watcher
 end
 

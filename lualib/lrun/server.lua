@@ -8,6 +8,7 @@ local uv = require("luv")
 local process = require("process")
 local events = require("events")
 local errors = require("errors")
+local aborting = require("lrun.aborting")
 local calls = require("lrun.calls")
 local dns = require("lrun.dns")
 local ip = require("lrun.ip")
@@ -235,19 +236,6 @@ local function openHost(self, request, host)
   end)
 end
 
-local function checkSignal(signal)
-  if signal ~= nil and (type(signal) ~= "table" or signal.aborted == nil) then
-    error(errors.argType("options.signal", "an instance of AbortSignal", signal), 0)
-  end
-end
-
-local function abortable(self, signal)
-  local function abort() self:close() end
-  if signal.aborted then return nextTick(abort) end
-  signal:once("abort", abort)
-  self:once("close", function() signal:off("abort", abort) end)
-end
-
 -- What `listen` was given, as one table of options.
 local function listenOptions(...)
   local first, second, third = ...
@@ -335,9 +323,9 @@ function Server:listen(...)
   end
   local options = listenOptions(...)
   local listener = listenerOf(...)
-  checkSignal(options.signal)
+  local signal = validate.optional(aborting.check, options.signal)
   self._listenId = self._listenId + 1
-  if options.signal ~= nil then abortable(self, options.signal) end    -- first: one that is aborted leaves no `listening`
+  if signal then aborting.follow(self, signal, function() self:close() end) end    -- first: one that is aborted leaves no `listening`
   listenWith(self, options)
   if listener then self:once("listening", listener) end
   return self

@@ -5,6 +5,7 @@
 local uv = require("luv")
 local process = require("process")
 local errors = require("errors")
+local aborting = require("lrun.aborting")
 local calls = require("lrun.calls")
 local stream = require("stream")
 local ip = require("lrun.ip")
@@ -555,7 +556,10 @@ function Socket:initialize(options)
   self._kernelReads, self._idleLimit, self._idleFired = false, false, false
   if options.noDelay then self:setNoDelay(true) end
   if options.keepAlive then self:setKeepAlive(true, options.keepAliveInitialDelay) end
-  if options.signal ~= nil then require("lrun.connect").abortable(self, options.signal) end
+  local signal = options.signal
+  if signal ~= nil then
+    aborting.follow(self, aborting.check(signal), function() self:destroy(aborting.failure(signal)) end)
+  end
   self._unused = not handle          -- until it connects
   if not handle then return end
   self._handle = handle
