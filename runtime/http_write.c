@@ -148,8 +148,9 @@ static int write_batch(lua_State *L, http_conn_t *conn, batch_t *batch) {
   return write_later(L, conn, batch);
 }
 
+/* By hand: uv_buf_init takes no more than 4 GiB, and a program may write more than that in one turn. */
 static batch_t batch_of_out(const http_conn_t *conn) {
-  return (batch_t){.parts = {[OUT] = uv_buf_init(conn->out.data, (unsigned)conn->out.len)}};
+  return (batch_t){.parts = {[OUT] = {.base = conn->out.data, .len = conn->out.len}}};
 }
 
 int http_conn_write_out(lua_State *L, http_conn_t *conn) {
