@@ -86,10 +86,8 @@ void http_conn_release(lua_State *L, http_conn_t *conn) {
   detach(L, conn);
 }
 
-/* A message that is not HTTP: the requests before it still get their answers; Lua decides about this one.
- * `parsed` bytes of the data were good. */
-static void on_fault(http_conn_t *conn, const char *data, size_t len, size_t parsed) {
-  http_fault_t *fault = &conn->parser.fault;
+void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *data, size_t len,
+                     size_t parsed) {
   conn->muted = true;
   lua_State *co = http_conn_call(conn, HTTP_ON_FAULT);
   lua_pushinteger(co, fault->status);
@@ -198,7 +196,7 @@ static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, 
     break;
   case HTTP_EV_BODY: on_body(conn, ev.data, ev.len); break;
   case HTTP_EV_END: on_end(conn, ev.data, ev.len); break;
-  case HTTP_EV_FAULT: on_fault(conn, data, len, (size_t)(from - data)); break;
+  case HTTP_EV_FAULT: http_conn_fault(conn, &conn->parser.fault, data, len, (size_t)(from - data)); break;
   }
   return may_parse(conn);
 }
@@ -222,7 +220,7 @@ static void on_eof(lua_State *L, http_conn_t *conn) {
   http_event_t ev = {0};
   http_event_kind_t kind = conn->muted ? HTTP_EV_MORE : http_parser_eof(&conn->parser);
   if (kind == HTTP_EV_FAULT && !conn->client) {
-    on_fault(conn, "", 0, 0);
+    http_conn_fault(conn, &conn->parser.fault, "", 0, 0);
     conn->ending = true;
   } else if (kind == HTTP_EV_END) {
     on_end(conn, ev.data, ev.len);

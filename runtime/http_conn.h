@@ -121,6 +121,10 @@ void http_conn_feed(lua_State *L, http_conn_t *conn, const char *data, size_t le
 void http_conn_close(lua_State *L, http_conn_t *conn, int error);
 /* Gives the handle up: what was received and not parsed is in conn->rest while parsing, else in conn->in. */
 void http_conn_release(lua_State *L, http_conn_t *conn);
+/* What came, or did not come, is refused: the requests before it still get their answers; Lua decides about
+ * this one. `parsed` bytes of the data were good. */
+void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *data, size_t len,
+                     size_t parsed);
 /* Enters Lua: begin pushes the function and the connection on the coroutine it returns, then run it. */
 lua_State *http_conn_call(http_conn_t *conn, http_callback_t callback);
 

@@ -85,23 +85,32 @@ static bool first_wins(const char *name) {
   return false;
 }
 
+/* Appends the value to the list that the table at index `t` has under the name on top, and pops the name. */
+static void append(lua_State *L, int t, const field_t *f) {
+  lua_pushvalue(L, -1);
+  lua_rawget(L, t);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, t);
+  }
+  lua_pushlstring(L, f->value, f->vlen);
+  lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+  lua_pop(L, 2);
+}
+
 /* The table is at index `t`, the lower-case name on top: leaves neither name nor value. */
 static void join(lua_State *L, int t, const field_t *f) {
   const char *name = lua_tostring(L, -1);
+  if (strcmp(name, "set-cookie") == 0) {
+    append(L, t, f);
+    return;
+  }
   lua_pushvalue(L, -1);
   lua_rawget(L, t);
-  if (strcmp(name, "set-cookie") == 0) {
-    if (lua_isnil(L, -1)) {
-      lua_pop(L, 1);
-      lua_newtable(L);
-      lua_pushvalue(L, -2);
-      lua_pushvalue(L, -2);
-      lua_rawset(L, t);
-    }
-    lua_pushlstring(L, f->value, f->vlen);
-    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
-    lua_pop(L, 2);
-  } else if (lua_isnil(L, -1)) {
+  if (lua_isnil(L, -1)) {
     lua_pop(L, 1);
     lua_pushlstring(L, f->value, f->vlen);
     lua_rawset(L, t);
@@ -136,18 +145,7 @@ int http_fields_distinct(lua_State *L) {
   field_t f;
   while (next_field(&at, end, &f)) {
     push_lower(L, f.name, f.nlen);
-    lua_pushvalue(L, -1);
-    lua_rawget(L, t);
-    if (lua_isnil(L, -1)) {
-      lua_pop(L, 1);
-      lua_newtable(L);
-      lua_pushvalue(L, -2);
-      lua_pushvalue(L, -2);
-      lua_rawset(L, t);
-    }
-    lua_pushlstring(L, f.value, f.vlen);
-    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
-    lua_pop(L, 2);
+    append(L, t, &f);
   }
   return 1;
 }

@@ -29,7 +29,7 @@ typedef struct {
 
 /* Why a message was refused. */
 typedef struct {
-  int status;         /* what a server answers: 400, 431, 501, 505 */
+  int status;         /* what a server answers: 400, 408, 413, 431, 505 */
   const char *code;   /* as Node names it: "HPE_INVALID_HEADER_TOKEN" */
   const char *reason; /* for people */
 } http_fault_t;

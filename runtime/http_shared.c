@@ -16,6 +16,7 @@ static http_shared_t *make(lua_State *L) {
   shared->L = vm_state(vm);
   shared->loop = vm_loop(vm);
   shared->stats = stats_of(L);
+  if (shared->stats == NULL) luaL_error(L, "not enough memory");
   for (int i = 0; i < HTTP_CALLBACKS; i++) shared->callbacks[i] = LUA_NOREF;
   lua_rawset(L, LUA_REGISTRYINDEX);
   lua_getglobal(L, "require");

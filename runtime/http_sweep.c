@@ -11,14 +11,8 @@ enum {
 static bool passed(uint64_t now, uint64_t since, uint64_t limit) { return limit > 0 && now >= since + limit; }
 
 static void fault(http_conn_t *conn) {
-  conn->muted = true;
-  lua_State *co = http_conn_call(conn, HTTP_ON_FAULT);
-  lua_pushinteger(co, 408);
-  lua_pushliteral(co, "ERR_HTTP_REQUEST_TIMEOUT");
-  lua_pushliteral(co, "Request timeout");
-  lua_pushliteral(co, "");
-  lua_pushinteger(co, 0);
-  callback_run(co, 6);
+  static const http_fault_t late = {408, "ERR_HTTP_REQUEST_TIMEOUT", "Request timeout"};
+  http_conn_fault(conn, &late, "", 0, 0);
 }
 
 /* Told at the second look: at the first the chunk may lie in the socket, after a pause of the process. */
