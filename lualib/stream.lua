@@ -7,6 +7,7 @@ local aborting = require("lrun.aborting")
 local calls = require("lrun.calls")
 local destroy = require("lrun.destroy")
 local readable = require("lrun.readable")
+local streamOptions = require("lrun.stream_options")
 local writable = require("lrun.writable")
 
 local isStandard = require("lrun.pipe").isStandard
@@ -26,7 +27,7 @@ writable.define(Duplex)
 --- Makes a stream with two independent sides.
 ---@param options StreamOptions?
 function Duplex:initialize(options)
-  options = readable.checkOptions(options)
+  options = streamOptions.table(options)
   destroy.initialize(self, options)
   readable.initialize(self, options)
   writable.initialize(self, options)
@@ -40,7 +41,7 @@ local Transform = Duplex:extend("Transform")
 --- left at the end, `_flush(callback)`; both call back with `(err, chunk)`.
 ---@param options StreamOptions?
 function Transform:initialize(options)
-  options = readable.checkOptions(options)
+  options = streamOptions.table(options)
   Duplex.initialize(self, options)
   self._rs.sync = false
   if options.transform then self._transform = options.transform end
@@ -91,7 +92,7 @@ function Readable.from(source, options)
   if type(source) ~= "table" and type(source) ~= "function" then
     error(errors.argType("source", "string, table or function", source), 0)
   end
-  options = readable.checkOptions(options)
+  options = streamOptions.table(options)
   local at = 0
   local function nextOf()
     at = at + 1
@@ -159,7 +160,7 @@ function stream.finished(each, options, callback)
   if type(options) == "function" then options, callback = nil, options end
   local isReadable, isWritable = sides(each)
   if isReadable == nil then error(errors.argType("stream", "an instance of Stream", each), 0) end
-  options = readable.checkOptions(options)
+  options = streamOptions.table(options)
   if type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
   local waitsRead = isReadable and options.readable ~= false and not each.readableEnded
   local waitsWrite = isWritable and options.writable ~= false and not each.writableFinished

@@ -1,6 +1,7 @@
 --- How a stream ends early or for good: one way for readable, writable and duplex streams.
 --- `destroyed`, `closed` and `errored` are plain fields of the stream; `error` and `close` are emitted a tick later, each
 --- on its own, so that a listener that waits or throws cannot swallow the other.
+local errors = require("errors")
 local process = require("process")
 local nextTick = process.nextTick
 
@@ -16,6 +17,13 @@ local function emitClose(stream)
   if stream._closeEmitted then return end
   stream._closeEmitted = true
   stream:emit("close")
+end
+
+--- The error of a call that comes too late.
+---@param method string
+---@return Error
+function destroy.refusal(method)
+  return errors.coded("ERR_STREAM_DESTROYED", ("Cannot call %s after a stream was destroyed"):format(method))
 end
 
 --- Puts the fields that this module keeps on a new stream.

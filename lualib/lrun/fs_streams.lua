@@ -4,6 +4,7 @@ local uv = require("luv")
 local errors = require("errors")
 local stream = require("stream")
 local validate = require("lrun.validate")
+local destroy = require("lrun.destroy")
 local fsCall = require("lrun.fs_call")
 local arguments = require("lrun.fs_arguments")
 local calls = require("lrun.calls")
@@ -101,10 +102,6 @@ local function open(self, path, options, flags, mode)
   if options.signal then stream.addAbortSignal(options.signal, self) end
 end
 
-local function destroyedError()
-  return errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed")
-end
-
 local function destroyStream(self, err, callback)
   if self._busy then
     self._afterBusy = function() destroyStream(self, err, callback) end
@@ -112,7 +109,7 @@ local function destroyStream(self, err, callback)
   end
   local held, fd = self._held, self.fd
   self._held = nil
-  if held then held(err or destroyedError()) end
+  if held then held(err or destroy.refusal("write")) end
   if fd == nil or not self._autoClose then return callback(err) end
   self.fd = nil
   uv.fs_close(fd, function(text)
@@ -202,7 +199,7 @@ function WriteStream:_write(data, callback)
       self.bytesWritten = self.bytesWritten + written
       if self._position then self._position = self._position + written end
     end
-    if not settled(self) then return callback(destroyedError()) end
+    if not settled(self) then return callback(destroy.refusal("write")) end
     if text then return callback(fsCall.errorOf(text, "write")) end
     if written < #data then return self:_write(data:sub(written + 1), callback) end
     callback()

@@ -4,6 +4,7 @@ local core = require("lrun.http")
 local errors = require("errors")
 local events = require("events")
 local process = require("process")
+local destroy = require("lrun.destroy")
 
 local bor = require("bit").bor
 local nextTick = process.nextTick
@@ -304,7 +305,7 @@ function outgoing.written(self, more, callback)
     waiting[#waiting + 1] = callback
     self._waiting = waiting
   elseif callback then
-    nextTick(callback, more == nil and errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed") or nil)
+    nextTick(callback, more == nil and destroy.refusal("write") or nil)
   end
   if more == false then self.writableNeedDrain = true end
   return more == true
@@ -331,7 +332,7 @@ end
 --- A write that comes too late.
 ---@return boolean false
 function outgoing.writeAfterEnd(self, callback)
-  local err = self.destroyed and errors.coded("ERR_STREAM_DESTROYED", "Cannot call write after a stream was destroyed")
+  local err = self.destroyed and destroy.refusal("write")
     or errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")
   if callback then nextTick(callback, err) end
   if not self.destroyed then nextTick(function() self:emit("error", err) end) end
@@ -342,7 +343,7 @@ end
 function outgoing.finishAgain(self, chunk, callback)
   if chunk ~= nil and not self.destroyed then return outgoing.writeAfterEnd(self, callback) end
   if not callback then return end
-  nextTick(callback, self.destroyed and errors.coded("ERR_STREAM_DESTROYED", "Cannot call finish after a stream was destroyed")
+  nextTick(callback, self.destroyed and destroy.refusal("finish")
     or errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
 end
 

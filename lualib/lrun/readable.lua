@@ -10,13 +10,11 @@ local errors = require("errors")
 local calls = require("lrun.calls")
 local destroy = require("lrun.destroy")
 local pipe = require("lrun.pipe")
+local streamOptions = require("lrun.stream_options")
 
 local nextTick = process.nextTick
 local EventEmitter = events.EventEmitter
 local emit = EventEmitter.emit
-
-local DEFAULT_HIGH_WATER_MARK = 16 * 1024
-local DEFAULT_OBJECT_MARK = 16
 
 --- Event data(chunk: string)
 --- Event end(): everything was read
@@ -38,14 +36,9 @@ Readable.destroyed = false
 Readable.readableEnded = false
 
 local function initialize(self, options)
-  local objectMode = options.readableObjectMode or options.objectMode or false
-  local mark = options.readableHighWaterMark or options.highWaterMark
-  if mark ~= nil and (type(mark) ~= "number" or mark < 0 or mark ~= math.floor(mark)) then
-    error(errors.argValue("options.highWaterMark", mark), 0)
-  end
+  local mark, objectMode = streamOptions.mark(options, options.readableHighWaterMark, options.readableObjectMode)
   self._rs = {
-    chunks = {}, first = 1, last = 0, length = 0, objectMode = objectMode,
-    mark = mark or objectMode and DEFAULT_OBJECT_MARK or DEFAULT_HIGH_WATER_MARK,
+    chunks = {}, first = 1, last = 0, length = 0, objectMode = objectMode, mark = mark,
     readable = true, ended = false, endEmitted = false, reading = false, sync = true, continuous = false,
     needReadable = false, emittedReadable = false, readableListening = false, resumeScheduled = false,
     readingMore = false, pipes = false, awaitingDrain = 0,
@@ -57,15 +50,10 @@ local function initialize(self, options)
   end
 end
 
-local function checkOptions(options)
-  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
-  return options or {}
-end
-
 --- Makes a readable stream. Source: Node 20.
 ---@param options StreamOptions?
 function Readable:initialize(options)
-  options = checkOptions(options)
+  options = streamOptions.table(options)
   destroy.initialize(self, options)
   self._ws = false
   initialize(self, options)
@@ -445,7 +433,7 @@ function Readable:setEncoding() return self end
 ---@param destination Writable
 ---@param options { finish: boolean? }? `finish = false` leaves the destination open
 ---@return Writable destination
-function Readable:pipe(destination, options) return pipe.pipe(self, destination, checkOptions(options)) end
+function Readable:pipe(destination, options) return pipe.pipe(self, destination, streamOptions.table(options)) end
 
 --- Stops piping to `destination`, or to all.
 ---@param destination Writable?
@@ -474,4 +462,4 @@ end
 calls.methods(Readable, "stream", { push = true, new = true })
 define(Readable)
 
-return { Readable = Readable, initialize = initialize, checkOptions = checkOptions, flow = flow }
+return { Readable = Readable, initialize = initialize, flow = flow }

@@ -8,12 +8,10 @@ local events = require("events")
 local errors = require("errors")
 local calls = require("lrun.calls")
 local destroy = require("lrun.destroy")
+local streamOptions = require("lrun.stream_options")
 
 local nextTick = process.nextTick
 local EventEmitter = events.EventEmitter
-
-local DEFAULT_HIGH_WATER_MARK = 16 * 1024
-local DEFAULT_OBJECT_MARK = 16
 
 --- Event drain(): the queue is empty after `write` returned false
 --- Event finish(): everything was written
@@ -41,14 +39,10 @@ Writable.writableFinished = false
 local onWritten
 
 local function initialize(self, options)
-  local objectMode = options.writableObjectMode or options.objectMode or false
-  local mark = options.writableHighWaterMark or options.highWaterMark
-  if mark ~= nil and (type(mark) ~= "number" or mark < 0 or mark ~= math.floor(mark)) then
-    error(errors.argValue("options.highWaterMark", mark), 0)
-  end
+  local mark, objectMode = streamOptions.mark(options, options.writableHighWaterMark, options.writableObjectMode)
   local ws = {
     chunks = {}, callbacks = {}, first = 1, last = 0, length = 0, size = 0, callback = false, pending = 0,
-    mark = mark or objectMode and DEFAULT_OBJECT_MARK or DEFAULT_HIGH_WATER_MARK, objectMode = objectMode,
+    mark = mark, objectMode = objectMode,
     writing = false, sync = false, flushing = false, corked = 0, needDrain = false,
     ending = false, finished = false, finalCalled = false, finalPending = false, finishing = false, onFinish = false,
   }
@@ -64,18 +58,13 @@ end
 --- Makes a writable stream. Source: Node 20.
 ---@param options StreamOptions?
 function Writable:initialize(options)
-  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
-  options = options or {}
+  options = streamOptions.table(options)
   destroy.initialize(self, options)
   self._rs = false
   initialize(self, options)
 end
 
 -- Finishing -----------------------------------------------------------------------------------------------------------
-
-local function destroyedError(method)
-  return errors.coded("ERR_STREAM_DESTROYED", ("Cannot call %s after a stream was destroyed"):format(method))
-end
 
 local function callFinishers(ws, err)
   local list = ws.onFinish
@@ -242,7 +231,7 @@ local function write(self, ws, chunk, callback)
   local objectMode = ws.objectMode
   if not objectMode and type(chunk) ~= "string" or chunk == nil then error(errors.argType("chunk", "string", chunk), 0) end
   if ws.ending then return refuse(self, callback, errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")) end
-  if self.destroyed then return refuse(self, callback, destroyedError("write")) end
+  if self.destroyed then return refuse(self, callback, destroy.refusal("write")) end
   local size = objectMode and 1 or #chunk
   ws.length = ws.length + size
   if ws.writing or ws.corked > 0 or ws.flushing or self._failed then
@@ -302,14 +291,14 @@ function Writable:finish(chunk, encoding, callback)
     elseif ws.finished then
       err = errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished")
     elseif self.destroyed then
-      err = destroyedError("finish")
+      err = destroy.refusal("finish")
     end
   end
   if callback then
     if err or ws.finished then
       nextTick(callback, err)
     elseif self.destroyed then
-      nextTick(callback, self.errored or destroyedError("finish"))
+      nextTick(callback, self.errored or destroy.refusal("finish"))
     else
       ws.onFinish = ws.onFinish or {}
       ws.onFinish[#ws.onFinish + 1] = callback
@@ -356,9 +345,9 @@ function Writable:_failPending()
   local callbacks, first, last = ws.callbacks, ws.first, ws.last
   resetQueue(ws)
   for i = first, last do
-    if callbacks[i] then nextTick(callbacks[i], self.errored or destroyedError("write")) end
+    if callbacks[i] then nextTick(callbacks[i], self.errored or destroy.refusal("write")) end
   end
-  callFinishers(ws, self.errored or destroyedError("finish"))
+  callFinishers(ws, self.errored or destroy.refusal("finish"))
 end
 
 --- Internal: takes what waits to be written out of the queue, for whoever writes it in the stream's place.
