@@ -51,8 +51,6 @@ local ChildProcess = require("lrun.child")
 ---@field ChildProcess ChildProcess the class
 local child_process = { ChildProcess = ChildProcess }
 
-local MAX_BUFFER = 1024 * 1024
-
 -- spawn ---------------------------------------------------------------------------------------------------------------
 
 local function abort(child, signal, killSignal)
@@ -126,7 +124,7 @@ end
 local function gather(child, file, args, options, callback)
   local err, ended, killed, timer
   local stdout, stderr
-  local limit = options.maxBuffer or MAX_BUFFER
+  local limit = options.maxBuffer or plans.MAX_BUFFER
   local function finish(code, signal)
     if ended then return end
     ended = true

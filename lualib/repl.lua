@@ -324,7 +324,7 @@ end
 --- Starts the prompt on standard input and output. It ends the process when it is left.
 function repl.start()
   if console then return end
-  colors = consoles.hasColors()
+  colors = require("lrun.colors").wanted(1)
   offerModules()
   local problem
   history, problem = histories.open()

@@ -30,13 +30,11 @@ local function closeHandle(handle)
   if handle and not handle:is_closing() then handle:close() end
 end
 
-local SUN_PATH_MAX = 107
-
 -- The path as the kernel can take it: relative when that is shorter, else by way of its directory's descriptor.
 local function shortPath(path)
-  if #path <= SUN_PATH_MAX then return path end
+  if #path <= bound.MAX_PATH then return path end
   local here = uv.cwd() .. "/"
-  if path:sub(1, #here) == here and #path - #here <= SUN_PATH_MAX then return path:sub(#here + 1) end
+  if path:sub(1, #here) == here and #path - #here <= bound.MAX_PATH then return path:sub(#here + 1) end
   local directory, name = path:match("^(.*)/([^/]+)$")
   if not directory then return path end
   local fd, _, code = uv.fs_open(directory ~= "" and directory or "/", "r", 0)

@@ -65,6 +65,8 @@ local function setTimeout(connection, ms)
   if connection.c and not connection.closed then message.setTimeout(connection, ms) end
 end
 
+local function hangUp() return errors.coded("ECONNRESET", "socket hang up") end
+
 local function checkBody(self, chunk)
   outgoing.checkChunk(chunk)
   if self._bodyless and chunk ~= "" then
@@ -332,7 +334,7 @@ end
 local function emitClose(self)
   if self.closed then return end
   self.closed = true
-  outgoing.callBack(self, errors.coded("ECONNRESET", "socket hang up"))
+  outgoing.callBack(self, hangUp())
   self:emit("close")
 end
 
@@ -372,13 +374,13 @@ function ClientRequest:_lost(err)
   end
   if response then
     if not response.complete and not response.destroyed then
-      response:destroy(errors.coded("ECONNRESET", "aborted"))
+      response:destroy(message.lost())
     end
     part(self)
     self.destroyed = true
     return nextTick(emitClose, self)
   end
-  self:_failed(err or errors.coded("ECONNRESET", "socket hang up"))
+  self:_failed(err or hangUp())
 end
 
 --- Gives the request up: closes its connection; `error` (ECONNRESET, "socket hang up", when none is given) and `close` follow.
@@ -393,7 +395,7 @@ function ClientRequest:destroy(err)
     local connection = part(self)
     if err ~= nil then nextTick(function() self:emit("error", err) end) end
     if not response.complete and not response.destroyed then
-      response:destroy(err or errors.coded("ECONNRESET", "aborted"))
+      response:destroy(err or message.lost())
     end
     if connection then core.close(connection.c) end
     nextTick(emitClose, self)
@@ -403,7 +405,7 @@ function ClientRequest:destroy(err)
     assigned:off("error", self._onConnectError)
     assigned:on("error", function() end)
   end
-  if err == nil and (assigned or not self.aborted) then err = errors.coded("ECONNRESET", "socket hang up") end
+  if err == nil and (assigned or not self.aborted) then err = hangUp() end
   self:_failed(err)
   if assigned then assigned:destroy() end
   return self
@@ -565,7 +567,7 @@ function role.onClosed(connection, code)
   local request, incoming = connection.request, connection.incoming
   connection.request, connection.incoming = false, nil
   if incoming and not incoming.complete and not incoming.destroyed then
-    incoming:destroy(errors.coded("ECONNRESET", "aborted"))
+    incoming:destroy(message.lost())
   end
   sockets.closed(connection)
   if request then request:_lost(code < 0 and errors.system(code, "read") or nil) end

@@ -33,6 +33,9 @@ function message.fault(code, reason, packet, parsed)
   return errors.coded(code, text, { reason = reason, rawPacket = packet, bytesParsed = parsed })
 end
 
+--- The error of a message whose connection ended before it did.
+function message.lost() return errors.coded("ECONNRESET", "aborted") end
+
 -- IncomingMessage -----------------------------------------------------------------------------------------------------
 
 --- Event aborted(): the other side went away before the end
@@ -186,7 +189,7 @@ local function collect(self, limit, callback)
   end
   function onEnd() finish(nil, table.concat(parts)) end
   function onError(err) finish(err) end
-  function onClose() finish(errors.coded("ECONNRESET", "aborted")) end
+  function onClose() finish(message.lost()) end
   self:on("data", onData):on("end", onEnd):on("error", onError):on("close", onClose)
 end
 
@@ -197,7 +200,7 @@ end
 function IncomingMessage:body(limit)
   if limit ~= nil and (type(limit) ~= "number" or limit < 0) then error(errors.argType("limit", "number", limit), 0) end
   if self.readableEnded or self.complete and not rawget(self, "_rs") then return "" end
-  if self.destroyed then error(errors.coded("ECONNRESET", "aborted"), 0) end
+  if self.destroyed then error(message.lost(), 0) end
   local err, text = require("await")(collect, self, limit or DEFAULT_BODY_LIMIT)
   if err ~= nil then error(err, 0) end
   return text

@@ -301,19 +301,17 @@ local function onTimeout(connection)
   if not heard then core.close(connection.c) end
 end
 
-local function gone() return errors.coded("ECONNRESET", "aborted") end
-
 -- The client is gone, or the last response is sent.
 local function abandon(res)
   local req = res.req
-  outgoing.callBack(res, gone())
+  outgoing.callBack(res, message.lost())
   if res._state < ENDED then
     res.destroyed = true
     nextTick(emitClosed, res)
   end
   if not req.destroyed and (not req._closeEmitted) then
     req._complete = req._complete or false
-    req:destroy(gone())
+    req:destroy(message.lost())
   end
 end
 
@@ -321,7 +319,7 @@ local function abandonAll(connection)
   local response, later, unsent = connection.response, connection.later, connection.unsent
   connection.response, connection.later, connection.unsent = false, nil, nil
   for _, each in ipairs(unsent or {}) do
-    outgoing.callBack(each, gone())
+    outgoing.callBack(each, message.lost())
     nextTick(emitClosed, each)
   end
   if response then abandon(response) end
@@ -344,7 +342,7 @@ local function closed(connection, code)
   abandonAll(connection)
   local incoming = connection.incoming
   connection.incoming = nil
-  if incoming and not incoming.destroyed then incoming:destroy(gone()) end
+  if incoming and not incoming.destroyed then incoming:destroy(message.lost()) end
   local socket = connection.socket
   if connection.counted then
     server:_connectionClosed(connection.handle)

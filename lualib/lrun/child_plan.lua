@@ -8,6 +8,8 @@ local validate = require("lrun.validate")
 
 local plan = {}
 
+plan.MAX_BUFFER = 1024 * 1024        -- bytes of one stream, unless `maxBuffer` says otherwise
+
 local optional = validate.optional
 
 -- Arguments -----------------------------------------------------------------------------------------------------------

@@ -7,8 +7,6 @@ local stdio = require("lrun.child_stdio")
 
 local sync = {}
 
-local MAX_BUFFER = 1024 * 1024
-
 local function slotNumbers(option)
   local numbers = {}
   for i, slot in ipairs((stdio.parse(option, true))) do
@@ -32,7 +30,7 @@ function sync.run(file, args, options)
     error(errors.argType("options.input", "string", options.input), 0)
   end
   plan.input, plan.timeout, plan.killSignal = options.input, options.timeout, killSignal
-  plan.maxBuffer = options.maxBuffer == nil and MAX_BUFFER or options.maxBuffer
+  plan.maxBuffer = options.maxBuffer == nil and plans.MAX_BUFFER or options.maxBuffer
   io.stdout:flush()
   local raw = spawn.sync(plan)
   local result = { pid = raw.pid }

@@ -6,18 +6,22 @@ local process = require("process")
 local errors = require("errors")
 local dns = require("lrun.dns")
 local ip = require("lrun.ip")
+local listen = require("lrun.listen")
 local sockets = require("lrun.sockets")
 local validate = require("lrun.validate")
 
 local nextTick = process.nextTick
 local connect = {}
 
-local MAX_PATH = 107
 local DEFAULT_ATTEMPT_TIMEOUT = 250
 
 -- Arguments -----------------------------------------------------------------------------------------------------------
 
 local function isCallable(value) return type(value) == "function" end
+
+local function missingPlace()
+  error(errors.coded("ERR_MISSING_ARGS", 'The "options" or "port" or "path" argument must be specified'), 0)
+end
 
 --- `(port[, host])`, `(path)`, `(options)`, each with a listener last, as one table.
 ---@return table options
@@ -34,7 +38,7 @@ function connect.arguments(...)
   elseif type(first) == "string" then
     options = { path = first }
   elseif first == nil or isCallable(first) then
-    error(errors.coded("ERR_MISSING_ARGS", 'The "options" or "port" or "path" argument must be specified'), 0)
+    missingPlace()
   else
     error(errors.argType("options", "table, number or string", first), 0)
   end
@@ -46,9 +50,7 @@ end
 local function check(options)
   validate.optional(validate.socketPath, options.path, "options.path")
   if options.path == nil then
-    if options.port == nil then
-      error(errors.coded("ERR_MISSING_ARGS", 'The "options" or "port" or "path" argument must be specified'), 0)
-    end
+    if options.port == nil then missingPlace() end
     if type(options.port) ~= "number" and type(options.port) ~= "string" then
       error(errors.argType("options.port", "number or string", options.port), 0)
     end
@@ -214,6 +216,12 @@ local function lookUp(self, options)
   if options.lookup then options.lookup(host, wanted, found) else dns.lookupAll(host, wanted, found) end
 end
 
+local function connectedPipe(name)
+  local fd, code = sockets.connectAbstract(name)
+  if not fd then return nil, code end
+  return listen.pipeOf(fd)
+end
+
 local function connectPath(self, options)
   local path = options.path
   local function fail(code)
@@ -222,14 +230,12 @@ local function connectPath(self, options)
     end)
   end
   if path:sub(1, 1) == "\0" then
-    local fd, code = sockets.connectAbstract(path)
-    if not fd then return fail(code) end
-    local handle = uv.new_pipe(false)
-    uv.pipe_open(handle, fd)
+    local handle, code = connectedPipe(path)
+    if not handle then return fail(code) end
     self:_attach(handle)
     return nextTick(function() if self.connecting then succeed(self) end end)
   end
-  if #path > MAX_PATH then return fail("ENAMETOOLONG") end
+  if #path > listen.MAX_PATH then return fail("ENAMETOOLONG") end
   try(self, { handle = uv.new_pipe(false), place = { address = path }, start = function(handle, finished)
     return uv.pipe_connect(handle, path, finished)
   end }, function(err)

@@ -106,12 +106,4 @@ function console.open(handler)
   return plain(handler)
 end
 
---- Whether colours are wanted and shown.
-function console.hasColors()
-  local none = os.getenv("NO_COLOR")
-  if none and none ~= "" then return false end
-  local term = os.getenv("TERM") or "dumb"
-  return isTerminal(1) and term ~= "dumb"
-end
-
 return console

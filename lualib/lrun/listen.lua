@@ -13,7 +13,7 @@ local listen = {}
 --- nil, or the cluster worker's `function(server, request, callback)`; callback `(err, handle)`.
 listen.provider = nil
 
-local MAX_PATH = 107                -- sun_path of Linux, less its final NUL
+listen.MAX_PATH = 107               -- sun_path of Linux, less its final NUL
 
 local function fail(handle, code, request, syscall)
   if handle and not uv.is_closing(handle) then uv.close(handle) end
@@ -52,17 +52,30 @@ local function rememberPath(handle, path)
   paths[handle] = path
 end
 
+--- Makes a pipe handle of a unix socket's descriptor, which is closed when that fails.
+---@param fd integer
+---@return userdata? handle
+---@return string? code
+function listen.pipeOf(fd)
+  local handle = uv.new_pipe(false)
+  local ok, _, code = uv.pipe_open(handle, fd)
+  if ok then return handle end
+  uv.close(handle)
+  sockets.close(fd)
+  return nil, code
+end
+
 local function bindPath(request)
   local path = request.address
-  local handle = uv.new_pipe(false)
   if path:sub(1, 1) == "\0" then
     local fd, code = sockets.bindAbstract(path)
-    if not fd then return fail(handle, code, request) end
-    local ok, _, failed = uv.pipe_open(handle, fd)
-    if not ok then return fail(handle, failed, request) end
-    return handle
+    local bound
+    if fd then bound, code = listen.pipeOf(fd) end
+    if not bound then return fail(nil, code, request) end
+    return bound
   end
-  if #path > MAX_PATH then return fail(handle, "ENAMETOOLONG", request) end
+  if #path > listen.MAX_PATH then return fail(nil, "ENAMETOOLONG", request) end
+  local handle = uv.new_pipe(false)
   local ok, _, code = uv.pipe_bind(handle, path)
   if not ok then return fail(handle, code, request) end
   rememberPath(handle, path)

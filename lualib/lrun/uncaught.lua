@@ -88,9 +88,7 @@ function uncaught.keepAlive() stay = true end
 
 local function print(thread, err)
   local terminal = require("luv").guess_handle(2) == "tty"
-  local none = os.getenv("NO_COLOR")
-  local colors = terminal and not (none and none ~= "") and os.getenv("TERM") ~= "dumb"
-  local text = uncaught.describe(thread, err, { source = terminal, colors = colors })
+  local text = uncaught.describe(thread, err, { source = terminal, colors = require("lrun.colors").wanted(2) })
   io.stdout:flush()
   io.stderr:write(text, "\n")
 end
