@@ -1,8 +1,8 @@
 local await = require("await")
 local errors = require("errors")
 local fs = require("fs")
-local uv = require("luv")
 local AbortController = require("abort").AbortController
+local processes = require("spec.support.processes")
 
 local dir
 
@@ -37,12 +37,6 @@ local FORMS = {
     return value
   end,
 }
-
-local function descriptors()
-  local request, count = assert(uv.fs_scandir("/proc/self/fd")), 0
-  while uv.fs_scandir_next(request) do count = count + 1 end
-  return count
-end
 
 for form, call in pairs(FORMS) do
   describe("fs, " .. form, function()
@@ -163,14 +157,14 @@ for form, call in pairs(FORMS) do
     end)
 
     it("says what went wrong, and closes what it opened", function()
-      local before = descriptors()
+      local before = processes.descriptors()
       local err = fails(call, "readFile", at("no"))
       assert.equal(("ENOENT: no such file or directory, open '%s'"):format(at("no")), err.message)
       assert.same({ "ENOENT", -2, "open", at("no") }, { err.code, err.errno, err.syscall, err.path })
       assert.equal("EISDIR: illegal operation on a directory, read", fails(call, "readFile", dir).message)
       assert.equal(("ENOENT: no such file or directory, scandir '%s'"):format(at("no")), fails(call, "readdir", at("no")).message)
       assert.equal("ENOSPC", fails(call, "writeFile", "/dev/full", "x").code)
-      assert.equal(before, descriptors())
+      assert.equal(before, processes.descriptors())
     end)
 
     it("stops at an aborted signal", function()
@@ -248,7 +242,7 @@ describe("fs.createReadStream", function()
   after_each(function() fs.rmSync(dir, { recursive = true, force = true }) end)
 
   it("streams a file and closes it", function()
-    local before = descriptors()
+    local before = processes.descriptors()
     local data = ("x"):rep(200000)
     fs.writeFileSync(at("big"), data)
     local stream = fs.createReadStream(at("big"))
@@ -261,7 +255,7 @@ describe("fs.createReadStream", function()
     assert.equal(4, #parts)
     assert.equal("number", type(opened))
     assert.equal(200000, stream.bytesRead)
-    assert.equal(before, descriptors())
+    assert.equal(before, processes.descriptors())
   end)
 
   it("reads a range", function()
@@ -292,7 +286,7 @@ describe("fs.createReadStream", function()
   end)
 
   it("is destroyed at any time without leaving a descriptor", function()
-    local before = descriptors()
+    local before = processes.descriptors()
     local stream = fs.createReadStream(at("a"))
     stream:destroy()
     event(stream, "close")
@@ -308,7 +302,7 @@ describe("fs.createReadStream", function()
     assert.same({ "ABORT_ERR", "enough" }, { err.code, err.cause })
     stream = fs.createReadStream(at("a"))
     await(function(done) stream:close(done) end)
-    assert.equal(before, descriptors())
+    assert.equal(before, processes.descriptors())
   end)
 
   it("does not read ahead of a reader that waits", function()
@@ -336,7 +330,7 @@ describe("fs.createWriteStream", function()
   after_each(function() fs.rmSync(dir, { recursive = true, force = true }) end)
 
   it("writes in order and closes", function()
-    local before = descriptors()
+    local before = processes.descriptors()
     local stream = fs.createWriteStream(at("a"))
     for i = 1, 1000 do stream:write(i .. "\n") end
     stream:finish("end")
@@ -345,7 +339,7 @@ describe("fs.createWriteStream", function()
     assert.equal("1\n2\n3\n", text:sub(1, 6))
     assert.equal("1000\nend", text:sub(-8))
     assert.equal(#text, stream.bytesWritten)
-    assert.equal(before, descriptors())
+    assert.equal(before, processes.descriptors())
   end)
 
   it("takes flags, mode and start", function()

@@ -1,5 +1,6 @@
 local terminal = require("spec.support.terminal")
 local lrun = require("spec.support.lrun")
+local processes = require("spec.support.processes")
 
 -- Standard input that is no terminal, and the prompt all the same.
 local function piped(input) return (lrun.run({ "-i" }, input)) end
@@ -390,7 +391,7 @@ describe("the prompt on a terminal", function()
     t:type("abc")
     t:waitForLine("> abc")
     t:type("\26")
-    local function state() return io.open(("/proc/%d/stat"):format(t.pid)):read("*a"):match("%) (%a)") end
+    local function state() return processes.state(t.pid) end
     while state() ~= "T" do require("await").sleep(1) end
     t:waitFor("tells more$")
     require("luv").kill(t.pid, "sigcont")

@@ -3,25 +3,14 @@ local children = require("spec.support.children")
 local dgram = require("dgram")
 local net = require("net")
 local uv = require("luv")
-local once, ask = children.once, children.ask
-
-local function listen()
-  local server = net.createServer()
-  server:listen(0, "127.0.0.1")
-  once(server, "listening")
-  return server, server:address().port
-end
+local processes = require("spec.support.processes")
+local once, ask, goodbye, listen = children.once, children.ask, children.goodbye, children.listen
 
 -- The two ends of a connection to a server of ours.
 local function connection(server, port)
   local client = net.connect(port, "127.0.0.1")
   local socket = once(server, "connection")
   return socket, client
-end
-
-local function goodbye(child)
-  child:disconnect()
-  once(child, "close")
 end
 
 local function shared(wire)
@@ -92,7 +81,7 @@ local function shared(wire)
     end)
 
     it("may be other than their sender says", function()
-      local before = children.descriptors()
+      local before = processes.descriptors()
       local child = children.fork("liar", options)
       local got, handles = {}, {}
       await(function(done)
@@ -110,7 +99,7 @@ local function shared(wire)
       handles[4]:destroy()
       child:send("goodbye")
       once(child, "close")
-      children.eventually(function() return children.descriptors() <= before end)
+      children.eventually(function() return processes.descriptors() <= before end)
     end)
 
     it("count connections that were sent away until they are closed there", function()
@@ -204,7 +193,7 @@ local function shared(wire)
       child:send("first", first)
       first:close()
       ask(child, "count")
-      local before, beforeThere = children.descriptors(), children.descriptors(child.pid)
+      local before, beforeThere = processes.descriptors(), processes.descriptors(child.pid)
       local total = wire == "lua" and 3000 or 500
       for i = 1, total do
         local handle = i % 3 == 0 and uv.new_udp("inet") or uv.new_tcp("inet")
@@ -214,14 +203,14 @@ local function shared(wire)
         if i % 100 == 0 then await(function(done) child:send("flow", nil, nil, done) end) end
       end
       assert.equal(total + 1, ask(child, "count").count)
-      children.eventually(function() return children.descriptors() <= before end)
-      children.eventually(function() return children.descriptors(child.pid) <= beforeThere end)
+      children.eventually(function() return processes.descriptors() <= before end)
+      children.eventually(function() return processes.descriptors(child.pid) <= beforeThere end)
       goodbye(child)
     end)
 
     it("are closed when the receiver dies first", function()
       local server, port = listen()
-      local before = children.descriptors()
+      local before = processes.descriptors()
       local child = children.fork("stuck", options)
       once(child, "message")
       local ends = 0
@@ -235,7 +224,7 @@ local function shared(wire)
       child:kill("SIGKILL")
       once(child, "close")
       children.eventually(function() return ends == 5 end)
-      children.eventually(function() return children.descriptors() <= before end)
+      children.eventually(function() return processes.descriptors() <= before end)
       server:close()
       once(server, "close")
     end)
@@ -282,7 +271,7 @@ describe("the handoff example", function()
     local child = require("child_process").spawn(process.execPath, { "examples/handoff/master.lua", "0" },
       { stdio = { "ignore", "pipe", "inherit" } })
     local port = tonumber(once(child.stdout, "data"):match("port (%d+)"))
-    local before = children.descriptors(child.pid)
+    local before = processes.descriptors(child.pid)
     local answered, open, left = 0, 0, 600
     await(function(done)
       local function connect()
@@ -303,7 +292,7 @@ describe("the handoff example", function()
       for _ = 1, 20 do connect() end
     end)
     assert.equal(600, answered)
-    children.eventually(function() return children.descriptors(child.pid) <= before end)
+    children.eventually(function() return processes.descriptors(child.pid) <= before end)
     child:kill()
     once(child, "close")
   end)

@@ -2,14 +2,9 @@ local await = require("await")
 local child_process = require("child_process")
 local children = require("spec.support.children")
 local errors = require("errors")
-local once, ask = children.once, children.ask
+local once, ask, goodbye = children.once, children.ask, children.goodbye
 
 local MIB = 1024 * 1024
-
-local function goodbye(child)
-  child:disconnect()
-  once(child, "close")
-end
 
 -- What must hold on either wire.
 local function shared(wire)

@@ -1,6 +1,7 @@
 local abort = require("abort")
 local child_process = require("child_process")
 local children = require("spec.support.children")
+local processes = require("spec.support.processes")
 local once, text = children.once, children.text
 local spawn = child_process.spawn
 
@@ -199,14 +200,14 @@ describe("spawn", function()
 
   it("leaves no descriptor and no zombie", function()
     once(spawn("true"), "close")
-    local before, last = children.descriptors(), nil
+    local before, last = processes.descriptors(), nil
     for _ = 1, 30 do
       local child = spawn("echo", { "x" })
       last = child.pid
       once(child, "close")
       once(spawn("no-such-command"):on("error", function() end), "close")
     end
-    children.eventually(function() return children.descriptors() <= before end)
+    children.eventually(function() return processes.descriptors() <= before end)
     assert.is_nil(io.open("/proc/" .. last .. "/stat"))
   end)
 

@@ -1,6 +1,6 @@
 local child_process = require("child_process")
-local children = require("spec.support.children")
 local timers = require("timers")
+local processes = require("spec.support.processes")
 local spawnSync, execFileSync, execSync = child_process.spawnSync, child_process.execFileSync, child_process.execSync
 
 local MIB = 1024 * 1024
@@ -86,14 +86,14 @@ describe("synchronous children", function()
   it("leave no descriptor and no zombie after many calls", function()
     collectgarbage()               -- a fork costs by the size of this process
     spawnSync("true")
-    local before = children.descriptors()
+    local before = processes.descriptors()
     for _ = 1, 100 do spawnSync("true") end
     for _ = 1, 10 do
       spawnSync("no-such-command")
       spawnSync("sh", { "-c", "yes" }, { maxBuffer = 10 })
       spawnSync("sleep", { "5" }, { timeout = 1 })
     end
-    assert.equal(before, children.descriptors())
+    assert.equal(before, processes.descriptors())
     assert.equal("", execSync(("ps -o pid= --ppid %d | grep -v \"^ *$$\\$\" | while read p; do grep -l zombie /proc/$p/status; done; true")
       :format(process.pid), { stdio = { "ignore", "pipe", "ignore" } }))
   end)

@@ -3,6 +3,7 @@ local child_process = require("child_process")
 local clients = require("spec.support.cluster.clients")
 local cluster = require("cluster")
 local uv = require("luv")
+local processes = require("spec.support.processes")
 
 local event, untilTrue = clients.event, clients.untilTrue
 
@@ -76,9 +77,9 @@ describe("cluster.fork", function()
   it("leaves no worker behind when it is killed, not even one that is stuck", function()
     local primary = child_process.fork("spec/support/cluster/abandoned.lua")
     local pid = event(primary, "message")
-    assert.is_true(clients.isAlive(pid))
+    assert.is_true(processes.alive(pid))
     primary:kill("SIGKILL")
-    untilTrue(function() return not clients.isAlive(pid) end, "its worker's end")
+    untilTrue(function() return not processes.alive(pid) end, "its worker's end")
   end)
 
   it("refuses settings and environments of the wrong type", function()
@@ -192,7 +193,7 @@ describe("round robin", function()
     local keeper = fork("id")
     local port = portOf(keeper)
     clients.run(port, 50, 10)
-    local before = clients.descriptors()
+    local before = processes.descriptors()
     for _ = 1, 10 do
       local worker = fork("id")
       event(worker, "listening")
@@ -200,7 +201,7 @@ describe("round robin", function()
       worker:kill("SIGKILL")
       event(worker, "exit")
     end
-    untilTrue(function() return clients.descriptors() <= before end, "the descriptors to be closed")
+    untilTrue(function() return processes.descriptors() <= before end, "the descriptors to be closed")
   end)
 end)
 
@@ -284,7 +285,7 @@ describe("cluster.disconnect", function()
     local list = { fork("id"), fork("id") }
     require("await")(cluster.disconnect)
     assert.is_nil(next(cluster.workers))
-    for _, worker in ipairs(list) do assert.is_false(clients.isAlive(worker.process.pid)) end
+    for _, worker in ipairs(list) do assert.is_false(processes.alive(worker.process.pid)) end
     require("await")(cluster.disconnect)      -- calls back with no workers, too
   end)
 end)

@@ -1,9 +1,9 @@
 local await = require("await")
 local clients = require("spec.support.cluster.clients")
-local fs = require("fs")
 local net = require("net")
 local os = require("os")
 local program = require("spec.support.program")
+local processes = require("spec.support.processes")
 
 local REQUESTS = 40
 
@@ -17,8 +17,6 @@ local function request(port)
     socket:write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
   end)
 end
-
-local function descriptors(pid) return #fs.readdirSync(("/proc/%d/fd"):format(pid)) end
 
 describe("examples/handoff", function()
   local master, port
@@ -38,7 +36,7 @@ describe("examples/handoff", function()
 
   it("answers every connection in a worker, and keeps none", function()
     assert.truthy(request(port):find("\r\n\r\nhello world\n", 1, true))
-    local before = descriptors(master.child.pid)
+    local before = processes.descriptors(master.child.pid)
     local answers = {}
     for i = 1, REQUESTS do
       answers[i] = function() return request(port) end
@@ -46,7 +44,7 @@ describe("examples/handoff", function()
     for _, answer in ipairs(await.all(answers)) do
       assert.truthy(answer:find("^HTTP/1.1 200 OK\r\n.*\r\n\r\nhello world\n$"), answer)
     end
-    clients.untilTrue(function() return descriptors(master.child.pid) <= before + 1 end, "the descriptors to be closed")
+    clients.untilTrue(function() return processes.descriptors(master.child.pid) <= before + 1 end, "the descriptors to be closed")
   end)
 
   it("ends with its workers on Ctrl-C", function()

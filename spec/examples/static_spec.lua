@@ -5,6 +5,7 @@ local path = require("path")
 local program = require("spec.support.program")
 local rawhttp = require("spec.support.rawhttp")
 local timers = require("timers")
+local processes = require("spec.support.processes")
 
 local base, root, server, port
 
@@ -22,7 +23,7 @@ local function request(target, headers, method)
   return tonumber(status), fields, body
 end
 
-local function serverDescriptors() return #fs.readdirSync(("/proc/%d/fd"):format(server.child.pid)) end
+local function serverDescriptors() return processes.descriptors(server.child.pid) end
 
 local function serverMemory()         -- KiB
   return tonumber(fs.readFileSync(("/proc/%d/status"):format(server.child.pid)):match("VmRSS:%s+(%d+)"))

@@ -1,19 +1,7 @@
-local await = require("await")
 local clients = require("spec.support.cluster.clients")
-local net = require("net")
 local program = require("spec.support.program")
 
--- The body of one answer, or nil.
-local function get(port, path)
-  return await(function(callback)
-    local text = ""
-    local socket = net.connect(port, "127.0.0.1")
-    socket:on("data", function(data) text = text .. data end)
-    socket:on("error", function() end)
-    socket:on("close", function() callback(text:match("\r\n\r\n(.*)$")) end)
-    socket:write(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
-  end)
-end
+local get = program.get
 
 local function served(port)
   local body

@@ -3,26 +3,17 @@ local http = require("http")
 local net = require("net")
 local process = require("process")
 local timers = require("timers")
+local servers = require("spec.support.servers")
 
 describe("http.Agent", function()
-  local servers, agent
-
-  before_each(function() servers = {} end)
+  local agent
 
   after_each(function()
     agent:destroy()
-    for _, server in ipairs(servers) do
-      server:closeAllConnections()
-      await(function(done) server:close(function() done() end) end)
-    end
+    servers.close()
   end)
 
-  local function serve(listener)
-    local server = http.createServer(listener or function(req, res) res:finish(req.url) end)
-    servers[#servers + 1] = server
-    await(function(done) server:listen(0, "127.0.0.1", function() done() end) end)
-    return server:address().port
-  end
+  local function serve(listener) return (servers.serve(listener or function(req, res) res:finish(req.url) end)) end
 
   -- Starts a GET; calls back with the body or the error.
   local function get(options, done)

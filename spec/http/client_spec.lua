@@ -3,37 +3,18 @@ local errors = require("errors")
 local http = require("http")
 local net = require("net")
 local timers = require("timers")
+local servers = require("spec.support.servers")
 
 describe("http client", function()
-  local servers, agent
+  local listen, serve = servers.listen, servers.serve
+  local agent
 
-  before_each(function()
-    servers = {}
-    agent = http.Agent:new { keepAlive = true }
-  end)
+  before_each(function() agent = http.Agent:new { keepAlive = true } end)
 
   after_each(function()
     agent:destroy()
-    for _, server in ipairs(servers) do
-      if server.closeAllConnections then server:closeAllConnections() end
-      await(function(done) server:close(function() done() end) end)
-    end
+    servers.close()
   end)
-
-  local function listen(server, ...)
-    servers[#servers + 1] = server
-    local arguments = { ... }
-    if #arguments == 0 then arguments = { 0, "127.0.0.1" } end
-    arguments[#arguments + 1] = function() end
-    await(function(done)
-      server:once("listening", function() done() end)
-      server:listen(unpack(arguments))
-    end)
-    local address = server:address()
-    return type(address) == "table" and address.port or address
-  end
-
-  local function serve(listener) return listen(http.createServer(listener)) end
 
   -- A server of raw bytes: `script(socket, text)` is called for what comes.
   local function raw(script)
@@ -170,7 +151,6 @@ describe("http client", function()
     local server = net.createServer()
     local port = listen(server)
     server:close()
-    servers = {}
     local none, err = ask { port = port }
     assert.is_nil(none)
     assert.equal("ECONNREFUSED", err.code)

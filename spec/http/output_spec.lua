@@ -2,18 +2,14 @@ local await = require("await")
 local http = require("http")
 local net = require("net")
 local timers = require("timers")
+local servers = require("spec.support.servers")
 
 -- What of a message is still to be written, and who is told when it is.
 describe("http output", function()
   local LARGE = ("x"):rep(16 * 1024 * 1024) -- more than any socket takes
   local HEAD = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-  local server, client
-
-  local function serve(listener)
-    server = http.createServer(listener)
-    await(function(done) server:listen(0, "127.0.0.1", function() done() end) end)
-    return server:address().port
-  end
+  local serve = servers.serve
+  local client
 
   -- A client that does not read before `resume`.
   local function connect(port, text)
@@ -27,9 +23,8 @@ describe("http output", function()
 
   after_each(function()
     if client then client:destroy() end
-    server:closeAllConnections()
-    await(function(done) server:close(function() done() end) end)
-    server, client = nil, nil
+    servers.close()
+    client = nil
   end)
 
   it("calls a write back when it was written, before drain", function()

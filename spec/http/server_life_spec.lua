@@ -1,25 +1,20 @@
 local await = require("await")
-local http = require("http")
 local net = require("net")
 local timers = require("timers")
 local uv = require("luv")
 local rawhttp = require("spec.support.rawhttp")
+local servers = require("spec.support.servers")
 
 describe("http.Server, the rest of its life", function()
   local server
 
-  local function serve(options, listener)
-    server = http.createServer(options, listener)
-    await(function(done) server:listen(0, "127.0.0.1", function() done() end) end)
-    return server:address().port
+  local function serve(...)
+    local port
+    port, server = servers.serve(...)
+    return port
   end
 
-  after_each(function()
-    if not server then return end
-    server:closeAllConnections()
-    await(function(done) server:close(function() done() end) end)
-    server = nil
-  end)
+  after_each(servers.close)
 
   local function get(path, more) return ("GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n"):format(path or "/", more or "") end
   local CLOSE = "Connection: close\r\n"
@@ -522,9 +517,7 @@ describe("http.Server, the rest of its life", function()
       function() return { rawhttp.exchange(port, get("/") .. get("/")) } end,
       function()
         await.sleep(20)
-        local closing = server
-        server = nil
-        await(function(done) closing:close(done) end)
+        await(function(done) server:close(done) end)
         return "closed"
       end,
     }

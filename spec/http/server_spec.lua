@@ -2,22 +2,12 @@ local await = require("await")
 local http = require("http")
 local timers = require("timers")
 local rawhttp = require("spec.support.rawhttp")
+local servers = require("spec.support.servers")
 
 describe("http.Server", function()
-  local server
+  local serve = servers.serve
 
-  local function serve(options, listener)
-    server = http.createServer(options, listener)
-    await(function(done) server:listen(0, "127.0.0.1", function() done() end) end)
-    return server:address().port
-  end
-
-  after_each(function()
-    if not server then return end
-    server:closeAllConnections()
-    await(function(done) server:close(done) end)
-    server = nil
-  end)
+  after_each(servers.close)
 
   local function get(path, more) return ("GET %s HTTP/1.1\r\nHost: x\r\n%s\r\n"):format(path, more or "") end
   local CLOSE = "Connection: close\r\n"

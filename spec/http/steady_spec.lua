@@ -15,12 +15,7 @@ local function pss()
   file:close()
   return text:match("Pss:%s+(%d+)")
 end
-local function descriptors()
-  local count = 0
-  local request = require("luv").fs_scandir("/proc/self/fd")
-  while require("luv").fs_scandir_next(request) do count = count + 1 end
-  return count
-end
+local descriptors = require("spec.support.processes").descriptors
 local piece = ("0123456789abcdef"):rep(4096)
 local server = http.createServer({ keepAliveTimeout = 60000 }, function(req, res)
   if req.url == "/memory" then

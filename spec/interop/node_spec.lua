@@ -3,7 +3,7 @@ local children = require("spec.support.children")
 local dgram = require("dgram")
 local net = require("net")
 local uv = require("luv")
-local once, ask = children.once, children.ask
+local once, ask, listen = children.once, children.ask, children.listen
 
 local version = child_process.spawnSync("node", { "--version" }).stdout
 if not version then
@@ -12,13 +12,6 @@ if not version then
 end
 
 local fixtures = "spec/interop/fixtures/"
-
-local function listen()
-  local server = net.createServer()
-  server:listen(0, "127.0.0.1")
-  once(server, "listening")
-  return server, server:address().port
-end
 
 describe("a Lua parent of a Node child", function()
   local function fork(role) return child_process.fork(fixtures .. "worker.js", { role }, { execPath = "node" }) end

@@ -7,6 +7,7 @@ local EventEmitter = require("events").EventEmitter
 local ipc = require("lrun.ipc")
 local sockets = require("lrun.sockets")
 local uv = require("luv")
+local processes = require("spec.support.processes")
 
 -- A channel whose other end is a bare pipe.
 local function open(wire)
@@ -142,7 +143,7 @@ describe("the frame reader", function()
 
   it("closes descriptors that nobody named", function()
     collectgarbage()
-    local before = children.descriptors()
+    local before = processes.descriptors()
     local target = open("lua")
     local ours, theirs = channels.pair()
     sockets.close(ours)
@@ -160,7 +161,7 @@ describe("the frame reader", function()
     lent:close()
     target:disconnect()
     children.eventually(function() return target.gone and not other.connected end)
-    children.eventually(function() return children.descriptors() <= before + 2 end)
+    children.eventually(function() return processes.descriptors() <= before + 2 end)
   end)
 
   it("refuses no more than a message of garbage: other channels go on", function()
@@ -185,9 +186,9 @@ describe("the frame reader", function()
       stdio = { "ignore", "pipe", "inherit", theirs } })
     sockets.close(theirs)
     assert.equal("exiting", children.once(child.stdout, "data"))
-    children.eventually(function() return children.state(child.pid) == "S" end)     -- it waits for this reader
+    children.eventually(function() return processes.state(child.pid) == "S" end)     -- it waits for this reader
     assert.is_true(child:kill("SIGUSR2"))
-    children.eventually(function() return children.state(child.pid) ~= "R" end)
+    children.eventually(function() return processes.state(child.pid) ~= "R" end)
     local got, reader = 0, uv.new_pipe(false)
     assert(reader:open(ours))
     await(function(done)

@@ -1,9 +1,9 @@
 --- Both ends of a lane in one process: the worker's end is a copy of the other descriptor of the pair, as in a worker.
 local await = require("await")
-local children = require("spec.support.children")
 local handoff = require("lrun.handoff")
 local sockets = require("lrun.sockets")
 local uv = require("luv")
+local processes = require("spec.support.processes")
 
 -- One hub for the whole file, as in a process: each test names what it does with a waiting connection.
 local onWaiting
@@ -206,7 +206,7 @@ describe("handoff", function()
   end)
 
   it("leaves no descriptor behind", function()
-    local before = children.descriptors()
+    local before = processes.descriptors()
     for _ = 1, 5 do
       local lane = hub:lane()
       onWaiting = assignAllTo(lane)
@@ -221,7 +221,7 @@ describe("handoff", function()
       acceptor:close()
       handle:close()
     end
-    waitFor(function() return children.descriptors() <= before end, "the descriptors to be closed")
+    waitFor(function() return processes.descriptors() <= before end, "the descriptors to be closed")
   end)
 
   it("tells how long a worker has been busy with one turn", function()

@@ -2,6 +2,7 @@
 --- because they hold the other end of its pipes.
 local await = require("await")
 local child_process = require("child_process")
+local net = require("net")
 local uv = require("luv")
 
 local program = {}
@@ -73,6 +74,21 @@ function program.start(script, arguments)
     look(self)
   end)
   return self
+end
+
+--- Body and status of one answer, or nil.
+---@return string? body, integer? status
+function program.get(port, path)
+  return await(function(callback)
+    local text = ""
+    local socket = net.connect(port, "127.0.0.1")
+    socket:on("data", function(data) text = text .. data end)
+    socket:on("error", function() end)
+    socket:on("close", function()
+      callback(text:match("\r\n\r\n(.*)$"), tonumber(text:match("^HTTP/1.1 (%d+)")))
+    end)
+    socket:write(("GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"):format(path))
+  end)
 end
 
 --- A TCP port that nobody listens on.

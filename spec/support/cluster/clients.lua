@@ -175,21 +175,4 @@ function clients.untilTrue(condition, what)
   end
 end
 
---- How many descriptors a process (this one) has open.
-function clients.descriptors(pid)
-  local count = 0
-  local scan = assert(uv.fs_scandir(("/proc/%s/fd"):format(pid or "self")))
-  while uv.fs_scandir_next(scan) do count = count + 1 end
-  return count
-end
-
---- Whether the process exists and is no zombie.
-function clients.isAlive(pid)
-  local file = io.open(("/proc/%d/stat"):format(pid))
-  if not file then return false end
-  local state = file:read("*a"):match("%)%s+(%a)")
-  file:close()
-  return state ~= "Z" and state ~= "X"
-end
-
 return clients
