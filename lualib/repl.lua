@@ -4,7 +4,7 @@
 --- are printed → the next prompt. A chunk that awaits gives the loop its time; the prompt returns when it is done, or
 --- when Ctrl-C gives it up.
 local vm = require("lrun.vm")
-local tty = require("lrun.tty")
+local interrupts = require("lrun.interrupt")
 local complete = require("lrun.complete")
 local histories = require("lrun.history")
 local consoles = require("lrun.console")
@@ -111,7 +111,8 @@ local function interpreted(f, ...)
   local compiling = jit.status()
   jit.off()
   jit.flush()
-  local interrupted = tty.guard(f, ...)
+  local interrupted = interrupts.guard(f, ...)
+  if interrupted then console.forget() end
   if compiling then jit.on() end
   return interrupted
 end

@@ -16,6 +16,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.handoff", luaopen_lrun_handoff},
     {"lrun.http", luaopen_lrun_http},
     {"lrun.host", luaopen_lrun_host},
+    {"lrun.interrupt", luaopen_lrun_interrupt},
     {"lrun.json", luaopen_lrun_json},
     {"lrun.orphan", luaopen_lrun_orphan},
     {"lrun.script_input", luaopen_lrun_script_input},

@@ -1,10 +1,14 @@
-/* interrupt.c: SIGINT → a hook that throws in the Lua code that runs, or a wake-up of the loop.
+/* interrupt.c: SIGINT → a hook that throws in the Lua code that runs, or a wake-up of the loop; and the
+ * module `lrun.interrupt`.
  *
  * A signal handler has only static state. A signal that finds the loop idle is taken from it at once; a
  * second one that finds the first still there means that something other than a guarded chunk runs and does
  * not return, so that is made to throw too; a fourth, some seconds later, ends the process. */
 #include "interrupt.h"
 
+#include "callback.h"
+#include "modules.h"
+#include "vm.h"
 #include <errno.h>
 #include <lauxlib.h>
 #include <signal.h>
@@ -80,14 +84,17 @@ void interrupt_renew(void) {
   if (state.wake && sigaction(SIGINT, NULL, &now) == 0 && now.sa_handler == SIG_DFL) install(NULL);
 }
 
-void interrupt_guard(lua_State *L) {
+/* While a chunk runs, SIGINT makes it throw "interrupted!" again and again until the guard is taken off. Code
+ * that LuaJIT has compiled does not notice: the caller sees to it that none runs. */
+static void guard(lua_State *L) {
   state.L = L;
   state.pending = 0;
   state.guarded = 1;
   interrupt_renew();
 }
 
-bool interrupt_unguard(lua_State *L) {
+/* Returns whether it was interrupted. */
+static bool unguard(lua_State *L) {
   bool interrupted = state.hooked;
   state.guarded = 0;
   if (interrupted) {
@@ -107,4 +114,37 @@ void interrupt_close(void) {
   if (!state.wake) return;
   state.wake = NULL;
   sigaction(SIGINT, &state.before, NULL);
+}
+
+/* The module `lrun.interrupt`
+ * --------------------------------------------------------------------------------------- */
+
+/* guard(f, ...): calls f, which SIGINT stops → whether it did. */
+static int l_guard(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  guard(vm_state(vm_of(L)));
+  callback_enter(L, lua_gettop(L) - 1);
+  lua_pushboolean(L, unguard(L));
+  return 1;
+}
+
+/* wake(async): SIGINT sends luv's async handle, where there is no line editing. */
+static int l_wake(lua_State *L) {
+  uv_async_t **wake = luaL_checkudata(L, 1, "uv_async");
+  interrupt_open(vm_state(vm_of(L)), *wake);
+  return 0;
+}
+
+/* taken(): whether SIGINT came since the last time. */
+static int l_taken(lua_State *L) {
+  lua_pushboolean(L, interrupt_take());
+  return 1;
+}
+
+int luaopen_lrun_interrupt(lua_State *L) {
+  static const luaL_Reg functions[] = {
+      {"guard", l_guard}, {"wake", l_wake}, {"taken", l_taken}, {NULL, NULL}};
+  lua_newtable(L);
+  luaL_register(L, NULL, functions);
+  return 1;
 }

@@ -13,6 +13,7 @@ int luaopen_lrun_errno(lua_State *L);
 int luaopen_lrun_handoff(lua_State *L);
 int luaopen_lrun_http(lua_State *L);
 int luaopen_lrun_host(lua_State *L);
+int luaopen_lrun_interrupt(lua_State *L);
 int luaopen_lrun_json(lua_State *L);
 int luaopen_lrun_orphan(lua_State *L);
 int luaopen_lrun_script_input(lua_State *L);

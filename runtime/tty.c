@@ -1,6 +1,6 @@
 /* tty.c: owns the line editor (libedit) on the event loop.
  *
- * In: terminal → uv_poll → input buffer → el_wgets, one command at a time → a line, an end, a wish to
+ * In: terminal → uv_poll → tty_input → el_wgets, one command at a time → a line, an end, a wish to
  * complete → the handler in Lua (repl.lua's terminal console). libedit reads the terminal through next_char
  * only, so it waits for nothing but the rest of an escape sequence. Out: libedit and we write to the terminal
  * under tty_output's lock; all other output passes through tty_output, which erases the line being typed and
@@ -15,6 +15,7 @@
 #include "interrupt.h"
 #include "modules.h"
 #include "tty_end.h"
+#include "tty_input.h"
 #include "tty_output.h"
 #include "tty_text.h"
 #include "vm.h"
@@ -22,16 +23,12 @@
 #include <fcntl.h>
 #include <histedit.h>
 #include <lauxlib.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
-  INPUT_SIZE = 65536, /* a paste; what is more waits in the kernel */
-  SEQUENCE_WAIT = 30, /* ms for the rest of an escape sequence */
   PROMPT_SIZE = 256,
   HISTORY_SIZE = 100000, /* the Lua side keeps less */
   END_OF_FILE = 4,
@@ -44,10 +41,12 @@ typedef struct {
   History *history;
   tty_output_t *output;
   FILE *in, *out;
+  /* Four handles that last as long as the process, unless `open` fails: then give_up closes them. */
   uv_poll_t poll;  /* active while a line is edited */
   uv_async_t wake; /* the prompt was erased, SIGINT came, or input is left over */
   uv_signal_t resized;
   uv_prepare_t flush; /* what was printed without a newline is shown before the loop waits */
+  int open_handles;   /* that are being closed */
   int handler;        /* registry ref of the Lua function */
   bool editing;       /* a prompt waits for its line */
   wchar_t first;      /* character of the command that libedit reads; 0 before it */
@@ -58,8 +57,7 @@ typedef struct {
   bool ended;         /* the terminal is gone */
   wchar_t prompt[PROMPT_SIZE];
   int prompt_width;
-  size_t start, end; /* unread input */
-  char input[INPUT_SIZE];
+  tty_input_t input;
 } tty_t;
 
 static const char SUSPEND[] = "suspend";
@@ -67,53 +65,22 @@ static const char tty_key = 't'; /* registry key of the only instance */
 
 /* --- Input --- */
 
-static ssize_t read_input(tty_t *tty) {
-  if (tty->start > 0) {
-    memmove(tty->input, tty->input + tty->start, tty->end - tty->start);
-    tty->end -= tty->start;
-    tty->start = 0;
-  }
-  if (tty->end == INPUT_SIZE) return 1; /* what is more waits in the kernel */
-  ssize_t n;
-  do n = read(STDIN_FILENO, tty->input + tty->end, INPUT_SIZE - tty->end);
-  while (n < 0 && errno == EINTR);
-  if (n > 0) tty->end += (size_t)n;
-  return n;
-}
-
-/* Ctrl-C drops what was typed ahead. */
-static void drop_input(tty_t *tty) { tty->start = tty->end = 0; }
-
-static bool wait_for_input(tty_t *tty, int ms) {
-  struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
-  return poll(&ready, 1, ms) > 0 && read_input(tty) > 0;
-}
-
 /* libedit wants more than one character for a command: the rest of a sequence, which comes at once or not at
  * all, or an operand (of `quoted-insert`, or vi's `r`), which a person has yet to type. */
 static int patience(const tty_t *tty) {
-  return tty->first == L'\033' || tty->first == CONTROL_X ? SEQUENCE_WAIT : -1;
+  return tty->first == L'\033' || tty->first == CONTROL_X ? TTY_SEQUENCE_WAIT : -1;
 }
 
-/* libedit's source of characters: 1, or -1 when there is none now. A byte that is no UTF-8 becomes U+FFFD. */
+/* libedit's source of characters: 1, or -1 when there is none now. */
 static int next_char(EditLine *editor, wchar_t *out) {
   tty_t *tty;
   el_get(editor, EL_CLIENTDATA, (void **)&tty);
-  for (;;) {
-    if (tty->start == tty->end && !wait_for_input(tty, patience(tty))) break;
-    mbstate_t mb = {0};
-    size_t n = mbrtowc(out, tty->input + tty->start, tty->end - tty->start, &mb);
-    if (n == (size_t)-2 && wait_for_input(tty, SEQUENCE_WAIT)) continue;
-    if (n == (size_t)-1 || n == (size_t)-2) {
-      *out = 0xFFFD;
-      n = 1;
-    }
-    tty->start += n > 0 ? n : 1;
-    if (!tty->first) tty->first = *out;
-    return 1;
+  if (!tty_input_next(&tty->input, patience(tty), out)) {
+    errno = EAGAIN;
+    return -1;
   }
-  errno = EAGAIN;
-  return -1;
+  if (!tty->first) tty->first = *out;
+  return 1;
 }
 
 /* --- What is on the screen --- */
@@ -246,7 +213,7 @@ static void feed_one(tty_t *tty) {
 static void feed(tty_t *tty) {
   if (tty->feeding) return; /* the loop below us goes on */
   tty->feeding = true;
-  while (tty->editing && tty->start < tty->end) feed_one(tty);
+  while (tty->editing && tty_input_waits(&tty->input)) feed_one(tty);
   tty->feeding = false;
 }
 
@@ -254,8 +221,8 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
   tty_t *tty = handle->data;
   (void)events;
   bool interrupted = interrupt_take();
-  if (interrupted) drop_input(tty);
-  ssize_t n = status < 0 ? -1 : read_input(tty);
+  if (interrupted) tty_input_drop(&tty->input); /* Ctrl-C drops what was typed ahead */
+  ssize_t n = status < 0 ? -1 : tty_input_read(&tty->input);
   if (interrupted) notify(tty, "interrupt", 0);
   if (n > 0) return feed(tty);
   if (n < 0 && errno == EAGAIN) return;
@@ -265,7 +232,7 @@ static void on_readable(uv_poll_t *handle, int status, int events) {
 static void on_wake(uv_async_t *handle) {
   tty_t *tty = handle->data;
   if (interrupt_take()) {
-    drop_input(tty);
+    tty_input_drop(&tty->input);
     notify(tty, "interrupt", 0);
   }
   enter_line(tty);
@@ -354,25 +321,32 @@ static void set_prompt(tty_t *tty, const char *text) {
 
 /* --- The module `lrun.tty` --- */
 
-static tty_t *tty_if_open(lua_State *L) {
+static tty_t *tty_of(lua_State *L) {
   lua_pushlightuserdata(L, (void *)&tty_key);
   lua_rawget(L, LUA_REGISTRYINDEX);
   tty_t *tty = lua_touserdata(L, -1);
   lua_pop(L, 1);
-  return tty;
-}
-
-static tty_t *tty_of(lua_State *L) {
-  tty_t *tty = tty_if_open(L);
   if (!tty) luaL_error(L, "the terminal is not open");
   return tty;
 }
 
+/* A file of its own for a descriptor. */
+static int open_file(int fd, const char *mode, FILE **out) {
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+  if (copy < 0) return uv_translate_sys_error(errno);
+  *out = fdopen(copy, mode);
+  if (*out) return 0;
+  int rc = uv_translate_sys_error(errno);
+  close(copy);
+  return rc;
+}
+
 static int open_editor(tty_t *tty) {
-  tty->in = fdopen(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 10), "r");
-  tty->out = fdopen(fcntl(tty_output_terminal(tty->output), F_DUPFD_CLOEXEC, 10), "w");
+  int rc = open_file(STDIN_FILENO, "r", &tty->in);
+  if (rc == 0) rc = open_file(tty_output_terminal(tty->output), "w", &tty->out);
+  if (rc < 0) return rc;
   tty->history = history_init();
-  if (!tty->in || !tty->out || !tty->history) return UV_ENOMEM;
+  if (!tty->history) return UV_ENOMEM;
   tty->editor = el_init("lrun", tty->in, tty->out, tty->out);
   if (!tty->editor) return UV_ENOMEM;
   HistEvent event;
@@ -403,20 +377,46 @@ static void on_flush(uv_prepare_t *handle) {
   fflush(stdout);
 }
 
-static int open_handles(lua_State *L, tty_t *tty) {
+/* A handle is open as soon as its init has succeeded. */
+static int open_handles(tty_t *tty) {
   uv_loop_t *loop = vm_loop(tty->vm);
+  tty->poll.data = tty->wake.data = tty->resized.data = tty->flush.data = tty;
   int rc = uv_poll_init(loop, &tty->poll, STDIN_FILENO);
+  if (rc == 0) rc = uv_async_init(loop, &tty->wake, on_wake);
+  if (rc == 0) rc = uv_signal_init(loop, &tty->resized);
+  if (rc == 0) rc = uv_signal_start(&tty->resized, on_resized, SIGWINCH);
+  if (rc == 0) rc = uv_prepare_init(loop, &tty->flush);
   if (rc < 0) return rc;
-  uv_async_init(loop, &tty->wake, on_wake);
-  uv_signal_init(loop, &tty->resized);
-  tty->poll.data = tty->wake.data = tty->resized.data = tty;
-  uv_signal_start(&tty->resized, on_resized, SIGWINCH);
-  uv_unref((uv_handle_t *)&tty->resized);
-  uv_prepare_init(loop, &tty->flush);
   uv_prepare_start(&tty->flush, on_flush);
+  uv_unref((uv_handle_t *)&tty->resized);
   uv_unref((uv_handle_t *)&tty->flush);
-  interrupt_open(L, &tty->wake);
   return 0;
+}
+
+static void free_editor(tty_t *tty) {
+  if (tty->output) tty_output_close(tty->output);
+  if (tty->editor) el_end(tty->editor);
+  if (tty->history) history_end(tty->history);
+  if (tty->in) fclose(tty->in);
+  if (tty->out) fclose(tty->out);
+}
+
+static void on_handle_closed(uv_handle_t *handle) {
+  tty_t *tty = handle->data;
+  if (--tty->open_handles == 0) free(tty);
+}
+
+/* After a failed open: takes back what was opened. */
+static void give_up(tty_t *tty) {
+  uv_handle_t *const handles[] = {(uv_handle_t *)&tty->poll, (uv_handle_t *)&tty->wake,
+                                  (uv_handle_t *)&tty->resized, (uv_handle_t *)&tty->flush};
+  free_editor(tty);
+  for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) {
+    if (handles[i]->type == UV_UNKNOWN_HANDLE) continue;
+    tty->open_handles++;
+    uv_close(handles[i], on_handle_closed);
+  }
+  if (tty->open_handles == 0) free(tty);
 }
 
 /* open(handler): handler(kind, text) gets what console.lua lists. The loop lives until the process exits. */
@@ -428,12 +428,12 @@ static int l_open(lua_State *L) {
   tty_text_init();
   int rc = tty_output_open(on_erased, tty, &tty->output);
   if (rc == 0) rc = open_editor(tty);
-  if (rc == 0) rc = open_handles(L, tty);
+  if (rc == 0) rc = open_handles(tty);
   if (rc < 0) {
-    if (tty->output) tty_output_close(tty->output);
-    free(tty);
+    give_up(tty);
     return errors_result(L, rc, "open");
   }
+  interrupt_open(L, &tty->wake);
   lua_settop(L, 1);
   tty->handler = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushlightuserdata(L, (void *)&tty_key);
@@ -459,7 +459,7 @@ static int l_prompt(lua_State *L) {
   tty_output_unlock(tty->output);
   uv_poll_start(&tty->poll, UV_READABLE, on_readable);
   interrupt_renew();
-  if (tty->start < tty->end) uv_async_send(&tty->wake);
+  if (tty_input_waits(&tty->input)) uv_async_send(&tty->wake);
   return 0;
 }
 
@@ -474,13 +474,7 @@ static int l_insert(lua_State *L) {
   tty_t *tty = tty_of(L);
   size_t length;
   const char *text = luaL_checklstring(L, 1, &length);
-  size_t rest = tty->end - tty->start;
-  if (length + rest > INPUT_SIZE) return 0;
-  memmove(tty->input + length, tty->input + tty->start, rest);
-  memcpy(tty->input, text, length);
-  tty->start = 0;
-  tty->end = length + rest;
-  uv_async_send(&tty->wake);
+  if (tty_input_insert(&tty->input, text, length)) uv_async_send(&tty->wake);
   return 0;
 }
 
@@ -553,46 +547,17 @@ static int l_columns(lua_State *L) {
   return 1;
 }
 
-/* guard(f, ...): calls f, which SIGINT stops. */
-static int l_guard(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  interrupt_guard(vm_state(vm_of(L)));
-  callback_enter(L, lua_gettop(L) - 1);
-  bool interrupted = interrupt_unguard(L);
-  tty_t *tty = tty_if_open(L);
-  if (interrupted && tty) drop_input(tty);
-  lua_pushboolean(L, interrupted);
-  return 1;
-}
-
-/* interrupts(async): SIGINT sends luv's async handle, where there is no line editing. */
-static int l_interrupts(lua_State *L) {
-  uv_async_t **wake = luaL_checkudata(L, 1, "uv_async");
-  interrupt_open(vm_state(vm_of(L)), *wake);
+/* forget(): what was typed ahead is dropped. */
+static int l_forget(lua_State *L) {
+  tty_input_drop(&tty_of(L)->input);
   return 0;
 }
 
-/* interrupted(): whether SIGINT came since the last time. */
-static int l_interrupted(lua_State *L) {
-  lua_pushboolean(L, interrupt_take());
-  return 1;
-}
-
 int luaopen_lrun_tty(lua_State *L) {
-  static const luaL_Reg functions[] = {{"open", l_open},
-                                       {"prompt", l_prompt},
-                                       {"release", l_release},
-                                       {"insert", l_insert},
-                                       {"cancel", l_cancel},
-                                       {"search", l_search},
-                                       {"show", l_show},
-                                       {"history", l_history},
-                                       {"remember", l_remember},
-                                       {"columns", l_columns},
-                                       {"guard", l_guard},
-                                       {"interrupts", l_interrupts},
-                                       {"interrupted", l_interrupted},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"open", l_open},         {"prompt", l_prompt},   {"release", l_release}, {"insert", l_insert},
+      {"cancel", l_cancel},     {"search", l_search},   {"show", l_show},       {"history", l_history},
+      {"remember", l_remember}, {"columns", l_columns}, {"forget", l_forget},   {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

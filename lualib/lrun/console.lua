@@ -5,9 +5,11 @@
 ---                            "complete" or "search" (before)
 ---     console.release()      gives the terminal to whoever reads it, until the next prompt
 ---     console.insert(text)   types it
+---     console.forget()       drops what was typed ahead
 ---     console.search(on), console.show(prompt, line)   keys go to the handler: "key" (text); shows another line
 ---     console.remember(line), console.history(lines), console.cancel(), console.columns()
 local uv = require("luv")
+local interrupts = require("lrun.interrupt")
 local tty = require("lrun.tty")
 
 local console = {}
@@ -19,7 +21,7 @@ local function terminal(handler)
   if not ok then return nil, err end
   return {
     prompt = tty.prompt, release = tty.release, insert = tty.insert, cancel = tty.cancel, history = tty.history, remember = tty.remember,
-    columns = tty.columns, search = tty.search, show = tty.show, editing = true,
+    columns = tty.columns, search = tty.search, show = tty.show, forget = tty.forget, editing = true,
   }
 end
 
@@ -73,7 +75,7 @@ local function plain(handler)
     text, ended, stream = io.read("*a") or "", true, nil
   end
   if isTerminal(0) then
-    tty.interrupts(uv.new_async(function() if tty.interrupted() then handler("interrupt") end end))
+    interrupts.wake(uv.new_async(function() if interrupts.taken() then handler("interrupt") end end))
   end
   return {
     prompt = function(prompt)
@@ -88,6 +90,7 @@ local function plain(handler)
     end,
     release = function() end,
     insert = function() end,
+    forget = function() end,
     history = function() end,
     remember = function() end,
     columns = function() return 80 end,
