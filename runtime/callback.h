@@ -28,8 +28,8 @@ int callback_resume(lua_State *co, int nargs);
 /* For calls that Lua makes: throws where so many run one inside the other that C's stack would end. */
 void callback_check_depth(lua_State *L);
 
-/* A callback that runs the loop itself: `leave` before and `return` afterwards, so that what runs meanwhile
- * is not taken for a part of it. Ticks run in between as they do in the outer loop. */
+/* For Lua code outside of the loop that runs it itself: `leave` before and `return` afterwards, so that what
+ * runs meanwhile is not taken for a part of it. Ticks run in between as they do in the host's own loop. */
 int callback_leave(lua_State *L);
 void callback_return(lua_State *L, int depth);
 

@@ -346,6 +346,7 @@ static void push_waits(lua_State *L, channel_t *ch) {
     luaL_unref(L, LUA_REGISTRYINDEX, wait->ref);
     free(wait);
   }
+  ch->last_wait = NULL;
 }
 
 /* Closes now. What was not written is lost; Lua hears of it first of all that the channel is closed, and then
