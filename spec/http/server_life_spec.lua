@@ -245,14 +245,15 @@ describe("http.Server, the rest of its life", function()
     it("notice that the client went away", function()
       local seen = {}
       await(function(done)
+        local client
         local port = serve(nil, function(req, res)
           req:on("aborted", function() seen[#seen + 1] = "aborted" end)
           req:on("close", function() seen[#seen + 1] = "req close" end)
           res:on("close", function() seen[#seen + 1] = "res close" done() end)
+          client:destroy()
         end)
-        local client = net.connect(port, "127.0.0.1")
+        client = net.connect(port, "127.0.0.1")
         client:write(get("/"))
-        after(20, function() client:destroy() end)
       end)
       await.sleep(5)
       table.sort(seen)
@@ -261,13 +262,13 @@ describe("http.Server, the rest of its life", function()
 
     it("fail in a body that is cut off", function()
       local code = await(function(done)
+        local client
         local port = serve(nil, function(req)
           req:on("error", function(err) done(err.code) end)
-          req:resume()
+          req:on("data", function() client:destroy() end)
         end)
-        local client = net.connect(port, "127.0.0.1")
+        client = net.connect(port, "127.0.0.1")
         client:write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
-        after(20, function() client:destroy() end)
       end)
       assert.equal("ECONNRESET", code)
     end)
@@ -496,13 +497,14 @@ describe("http.Server, the rest of its life", function()
     io.stderr = { write = function(_, ...) reported[#reported + 1] = table.concat({ ... }) end } -- luacheck: ignore
     local ok, err = pcall(function()
       await(function(done)
+        local client
         local port = serve(nil, function(req, res)
           res:on("close", function() after(5, done) end)
+          timers.setImmediate(function() client:destroy() end)
           req:body()
         end)
-        local client = net.connect(port, "127.0.0.1")
+        client = net.connect(port, "127.0.0.1")
         client:write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
-        after(20, function() client:destroy() end)
       end)
     end)
     io.stderr = stderr -- luacheck: ignore
@@ -511,13 +513,18 @@ describe("http.Server, the rest of its life", function()
   end)
 
   it("closes: idle connections at once, busy ones after their response", function()
-    local port = serve(nil, function(_, res) after(60, function() res:finish("done") end) end)
+    local held, connections = {}, 0
+    local port = serve(nil, function(_, res) held[#held + 1] = res end)
+    server:on("connection", function() connections = connections + 1 end)
     local results = await.all {
       function() return { rawhttp.exchange(port, {}) } end,
       function() return { rawhttp.exchange(port, get("/") .. get("/")) } end,
       function()
-        await.sleep(20)
-        await(function(done) server:close(done) end)
+        while connections < 2 or #held < 2 do await.sleep(1) end
+        await(function(done)
+          server:close(done)
+          for _, res in ipairs(held) do res:finish("done") end
+        end)
         return "closed"
       end,
     }
