@@ -12,14 +12,14 @@
 #include "handoff.h"
 
 enum {
-  ACCEPT_TURN = 256,       /* connections accepted before others get their turn */
-  WAITING_MAX = 2048,      /* accepted and not yet sent to a worker; less where few descriptors may be open */
-  EXHAUSTED_PAUSE_MS = 100 /* how long to wait for free descriptors */
+  ACCEPT_TURN = 256,  /* connections accepted before others get their turn */
+  WAITING_MAX = 2048, /* accepted and not yet sent to a worker; less where few descriptors may be open */
+  RETRY_MS = 100      /* how long to wait for free descriptors, or for an error to pass */
 };
 
 struct acceptor {
   uv_poll_t poll;   /* both closed by acceptor_close; the last on_closed may free */
-  uv_timer_t retry; /* after descriptors had run out */
+  uv_timer_t retry; /* after an error, such as descriptors that had run out */
   hub_t *hub;
   acceptor_t *next; /* in the hub's list of those that are open */
   int fd;           /* the owner's */
@@ -72,14 +72,18 @@ static void shed(acceptor_t *acceptor) {
   hub_refill_reserve(acceptor->hub);
 }
 
+static void try_later(acceptor_t *acceptor) {
+  uv_poll_stop(&acceptor->poll);
+  uv_timer_start(&acceptor->retry, on_retry, RETRY_MS, 0);
+}
+
 static void on_exhausted(acceptor_t *acceptor) {
   if (acceptor->starved) shed(acceptor);
   acceptor->starved = true;
-  uv_poll_stop(&acceptor->poll);
-  uv_timer_start(&acceptor->retry, on_retry, EXHAUSTED_PAUSE_MS, 0);
+  try_later(acceptor);
 }
 
-/* Whether to try again: 1 the next one, 0 later. */
+/* Whether to go on: 1 with the next one at once, 0 when there is one, or when the timer says so. */
 static int on_accept_error(acceptor_t *acceptor, int error) {
   switch (error) {
   case EINTR:
@@ -90,14 +94,15 @@ static int on_accept_error(acceptor_t *acceptor, int error) {
   case ENFILE:
   case ENOBUFS:
   case ENOMEM: on_exhausted(acceptor); return 0;
-  default: return 0;
+  case EAGAIN: return 0;
+  default: try_later(acceptor); return 0; /* polling would tell of it without end */
   }
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events) {
   acceptor_t *acceptor = (acceptor_t *)poll;
   (void)events;
-  if (status < 0) return;
+  if (status < 0) return try_later(acceptor); /* libuv polls no more */
   int accepted = 0;
   for (int i = 0; i < ACCEPT_TURN; i++) {
     if (acceptor->waiting >= acceptor->waiting_max) {

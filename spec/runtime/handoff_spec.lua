@@ -1,9 +1,15 @@
 --- Both ends of a lane in one process: the worker's end is a copy of the other descriptor of the pair, as in a worker.
+local ffi = require("ffi")
 local await = require("await")
 local handoff = require("lrun.handoff")
 local sockets = require("lrun.sockets")
 local uv = require("luv")
 local processes = require("spec.support.processes")
+
+ffi.cdef[[
+int shutdown(int fd, int how);
+int listen(int fd, int backlog);
+]]
 
 -- One hub for the whole file, as in a process: each test names what it does with a waiting connection.
 local onWaiting
@@ -200,6 +206,30 @@ describe("handoff", function()
     hub:flush()
     waitFor(ended(clients), "all answers")
     for _, client in ipairs(clients) do assert.equal("late", client.text) end
+    acceptor:close()
+    handle:close()
+    lane:close()
+  end)
+
+  it("lets the loop rest when its socket cannot accept, and accepts again when it can", function()
+    local lane, peer = hub:lane()
+    local came = 0
+    worker(peer, function(_, fd)
+      came = came + 1
+      sockets.close(fd)
+    end)
+    onWaiting = assignAllTo(lane)
+    local handle, acceptor = listening(1)
+    assert.equal(0, ffi.C.shutdown(handle:fileno(), 2))
+    local turns, watch = 0, uv.new_prepare()
+    watch:start(function() turns = turns + 1 end)
+    await.sleep(150)
+    watch:close()
+    assert.is_true(turns < 50, turns .. " turns")
+    assert.equal(0, ffi.C.listen(handle:fileno(), 511))
+    local client = connect(handle:getsockname().port)     -- the kernel may have chosen another one
+    waitFor(function() return came == 1 end, "the connection")
+    waitFor(ended({ client }), "its end")
     acceptor:close()
     handle:close()
     lane:close()
