@@ -5,8 +5,9 @@
  * The first message of a lane has no connections and carries the page of counters (stats.h).
  *
  * A connection is at any time in one place: in the primary, in a message, or in the worker. The worker leaves
- * a message in the socket until it has been through all of it, and notes on the page how far it is; the
- * primary keeps the worker's end open as well, and takes what is left in there when the worker has died. */
+ * a message in the socket until it has been through all of it, and notes on the page how far it is and what
+ * it refuses; the primary keeps the worker's end open as well, and takes what is left in there when the
+ * worker has died. */
 #ifndef LRUN_HANDOFF_H
 #define LRUN_HANDOFF_H
 
@@ -22,7 +23,8 @@ enum {
 };
 
 typedef struct {
-  uint64_t first; /* how many connections the lane carried before these; nothing towards the primary */
+  uint64_t
+      first; /* how many connections the lane carried before these; back: that of the message they were in */
   uint32_t count;
   uint32_t listener[HANDOFF_BATCH]; /* which server of the worker each descriptor is for */
 } handoff_batch_t;

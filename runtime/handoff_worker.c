@@ -1,8 +1,8 @@
 /* handoff_worker.c: the worker's end of its lane.
  * A message is looked at -> each of its connections is noted on the page and enters Lua once, with the id of
- * its listener -> Lua opens it as a luv handle, or refuses it -> those refused go back in one message -> the
- * message is removed. A worker that ends over a message leaves it to the primary, which sees on the page what
- * is still unserved. */
+ * its listener -> Lua opens it as a luv handle, or refuses it, which is noted, too -> those refused go back
+ * in one message, which names theirs -> the message is removed. A worker that ends over a message leaves it
+ * to the primary, which sees on the page what is still unserved. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -40,6 +40,7 @@ typedef struct {
   uint64_t max_open; /* connections: the process needs descriptors for other things */
   int callback;      /* registry ref: (listener, fd) */
   bool paused;       /* the lane is not read: what comes waits in it, and in the primary */
+  bool delivered;    /* the message that is first in the socket: it is still to be removed */
   bool refuses;      /* Lua's answer about the connection that it was entered with */
   refused_t refused;
 } worker_t;
@@ -56,6 +57,14 @@ static bool send_refused(worker_t *worker) {
 /* Exit hook. */
 static void at_exit(void *data) { send_refused(data); }
 
+/* Removes the message once what it brought has its place. False: there is no room yet for what goes back. */
+static bool end_message(worker_t *worker) {
+  if (!send_refused(worker)) return false;
+  if (worker->delivered) handoff_consume(worker->fd);
+  worker->delivered = false;
+  return true;
+}
+
 static void refuse(worker_t *worker, uint32_t listener, int fd) {
   refused_t *refused = &worker->refused;
   refused->fds[refused->batch.count] = fd;
@@ -64,6 +73,8 @@ static void refuse(worker_t *worker, uint32_t listener, int fd) {
 
 static void deliver(worker_t *worker, const handoff_batch_t *batch, const int *fds) {
   stats_t *stats = worker->stats;
+  stats->refused = 0;
+  worker->refused.batch.first = batch->first;
   for (uint32_t i = 0; i < batch->count; i++) {
     worker->refuses = false;
     stats->handed = batch->first + i + 1;
@@ -75,6 +86,7 @@ static void deliver(worker_t *worker, const handoff_batch_t *batch, const int *f
     callback_run(co, 2);
     if (worker->refuses) {
       stats->opened--;
+      stats->refused |= (uint64_t)1 << i;
       refuse(worker, batch->listener[i], fds[i]);
     }
   }
@@ -94,7 +106,7 @@ static bool has_room(const worker_t *worker) {
 static void on_readable(uv_poll_t *poll, int status, int events);
 
 static void resume(worker_t *worker) {
-  if (!worker->paused || !send_refused(worker)) return;
+  if (!worker->paused || !end_message(worker)) return;
   worker->paused = false;
   uv_timer_stop(&worker->pause);
   if (worker->fd >= 0) uv_poll_start(&worker->poll, UV_READABLE, on_readable);
@@ -136,8 +148,8 @@ static bool take_batch(worker_t *worker) {
     pause_reading(worker); /* the message stays until there is room for what it brings */
   if (!good) return false;
   deliver(worker, &batch, fds);
-  handoff_consume(worker->fd);
-  if (send_refused(worker)) return true;
+  worker->delivered = true;
+  if (end_message(worker)) return true;
   pause_reading(worker);
   return false;
 }

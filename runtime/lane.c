@@ -1,7 +1,8 @@
 /* lane.c: the primary's end of a worker's lane.
  * lane_push -> queue -> lane_flush -> the socket; our copies are closed then. What comes back over the socket
  * is what the worker had no server for: to the hub. How far the worker is says its page. When it has died,
- * lane_close reads what is left at its end and gives that back to the hub, too. */
+ * lane_close reads what is left at both ends and gives that back to the hub, too. A worker that sends
+ * nonsense gets no more, but what it has is its own as long as it lives. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -24,13 +25,15 @@ struct lane {
   conn_queue_t queue;
   uint64_t sent; /* connections */
   uint64_t refused;
+  uint64_t answered; /* `first` of the last message of which the worker has sent back what it refused, + 1 */
   uint64_t moved_at; /* ms of the loop's clock: when the worker last took some, or had none to take */
   uint64_t seen;     /* how many it had taken then */
   stats_t *stats;    /* the worker's page */
   int fd;
   int peer; /* the worker's end: what it left there is not lost with it */
   int open_handles;
-  bool waits; /* for room in the socket, or for the timer */
+  bool waits;  /* for room in the socket, or for the timer */
+  bool broken; /* takes and sends no more */
   bool closing;
   bool released; /* by its owner */
 };
@@ -43,13 +46,13 @@ static void maybe_free(lane_t *lane) {
 
 static void on_poll_closed(uv_handle_t *handle) {
   lane_t *lane = (lane_t *)handle;
-  close(lane->fd);
   lane->open_handles--;
   maybe_free(lane);
 }
 
 static void on_retry_closed(uv_handle_t *handle) {
   lane_t *lane = (lane_t *)((char *)handle - offsetof(lane_t, retry));
+  close(lane->fd);
   close(lane->peer);
   lane->open_handles--;
   maybe_free(lane);
@@ -83,9 +86,19 @@ static void wait_a_moment(lane_t *lane, uint64_t ms) {
   uv_timer_start(&lane->retry, on_retry, ms, 0);
 }
 
-/* Takes the messages that wait at one end; what comes before `from` is the worker's. UV_EMFILE: some are
- * still there. */
-static int take_back(lane_t *lane, int fd, uint64_t from) {
+_Static_assert(HANDOFF_BATCH <= 64, "stats_t.refused has a bit for each");
+
+/* Which connections of a message at the worker's end are not there to be given back, a bit for each: it was
+ * entered with them, and has not refused them, or they came back already. */
+static uint64_t gone(const lane_t *lane, const handoff_batch_t *batch) {
+  uint64_t count = handed(lane);
+  if (count <= batch->first) return 0;
+  uint64_t entered = count - batch->first < 64 ? ((uint64_t)1 << (count - batch->first)) - 1 : UINT64_MAX;
+  return lane->answered == batch->first + 1 ? entered : entered & ~lane->stats->refused;
+}
+
+/* Takes the messages that wait at one end. UV_EMFILE: some are still there. */
+static int take_back(lane_t *lane, int fd) {
   for (;;) {
     handoff_batch_t batch;
     int fds[HANDOFF_BATCH];
@@ -93,21 +106,31 @@ static int take_back(lane_t *lane, int fd, uint64_t from) {
     if (rc <= 0) return rc;
     handoff_consume(fd);
     if (batch.count == 0) close(fds[0]); /* the page */
+    uint64_t theirs = fd == lane->peer ? gone(lane, &batch) : 0;
     for (uint32_t i = 0; i < batch.count; i++) {
-      if (batch.first + i < from) close(fds[i]);
+      if (theirs >> i & 1) close(fds[i]);
       else hub_put_back(lane->hub, fds[i], batch.listener[i]);
     }
-    if (fd == lane->fd) lane->refused += batch.count;
+    if (fd == lane->peer) continue;
+    lane->refused += batch.count;
+    lane->answered = batch.first + 1;
   }
 }
 
+static void lane_break(lane_t *lane) {
+  lane->broken = true;
+  uv_poll_stop(&lane->poll);
+  while (lane->queue.count > 0) hub_put(lane->hub, conn_queue_shift(&lane->queue));
+  conn_queue_free(&lane->queue);
+}
+
 static void read_refused(lane_t *lane) {
-  int rc = take_back(lane, lane->fd, 0);
+  int rc = take_back(lane, lane->fd);
   if (rc == UV_EMFILE) {
     uv_poll_stop(&lane->poll);
     wait_a_moment(lane, EXHAUSTED_PAUSE_MS);
   } else if (rc < 0) {
-    lane_close(lane);
+    lane_break(lane);
   }
 }
 
@@ -115,15 +138,17 @@ static void on_event(uv_poll_t *poll, int status, int events) {
   lane_t *lane = (lane_t *)poll;
   hub_t *hub = lane->hub;
   if (events & UV_WRITABLE) watch(lane, UV_READABLE);
-  if (status < 0) lane_close(lane);
+  if (status < 0) lane_break(lane);
   else read_refused(lane);
   lane_flush(lane);
   hub_dispatch(hub); /* Lua may let the lane go: nothing after this */
 }
 
-/* Takes what the worker has left; the timer's handle lasts until that is done. */
+/* Takes what the worker has left, first what it had sent; the timer's handle lasts until that is done. */
 static void recover(lane_t *lane) {
-  if (take_back(lane, lane->peer, handed(lane)) == UV_EMFILE) wait_a_moment(lane, EXHAUSTED_PAUSE_MS);
+  int rc = take_back(lane, lane->fd);
+  if (rc != UV_EMFILE) rc = take_back(lane, lane->peer);
+  if (rc == UV_EMFILE) wait_a_moment(lane, EXHAUSTED_PAUSE_MS);
   else uv_close((uv_handle_t *)&lane->retry, on_retry_closed);
 }
 
@@ -132,7 +157,7 @@ static void on_retry(uv_timer_t *timer) {
   hub_t *hub = lane->hub;
   if (lane->closing) {
     recover(lane);
-  } else {
+  } else if (!lane->broken) {
     if (lane->waits) watch(lane, UV_READABLE);
     lane_flush(lane);
   }
@@ -163,12 +188,12 @@ static void on_send_error(lane_t *lane, int rc) {
   case -ETOOMANYREFS:
   case UV_ENOBUFS:
   case UV_ENOMEM: wait_a_moment(lane, RETRY_MS); break;
-  default: lane_close(lane);
+  default: lane_break(lane);
   }
 }
 
 void lane_flush(lane_t *lane) {
-  while (!lane->closing && !lane->waits && lane->queue.count > 0) {
+  while (!lane->broken && !lane->waits && lane->queue.count > 0) {
     uint64_t room = HANDOFF_INFLIGHT - (lane->sent - handed(lane));
     uint32_t count = lane->queue.count < HANDOFF_BATCH ? lane->queue.count : HANDOFF_BATCH;
     if (room == 0) { /* the timer looks again, and so does whoever pushes */
@@ -181,7 +206,7 @@ void lane_flush(lane_t *lane) {
 }
 
 int lane_push(lane_t *lane, conn_t conn) {
-  if (lane->closing) return UV_EPIPE;
+  if (lane->broken) return UV_EPIPE;
   int rc = conn_queue_push(&lane->queue, conn);
   if (rc == 0) hub_mark(lane->hub, lane);
   return rc;
@@ -190,8 +215,7 @@ int lane_push(lane_t *lane, conn_t conn) {
 void lane_close(lane_t *lane) {
   if (lane->closing) return;
   lane->closing = true;
-  while (lane->queue.count > 0) hub_put(lane->hub, conn_queue_shift(&lane->queue));
-  conn_queue_free(&lane->queue);
+  lane_break(lane);
   uv_close((uv_handle_t *)&lane->poll, on_poll_closed);
   recover(lane);
 }
@@ -264,6 +288,6 @@ lane_load_t lane_load(lane_t *lane) {
 
 stats_t *lane_stats(lane_t *lane) { return lane->stats; }
 
-int lane_is_open(const lane_t *lane) { return !lane->closing; }
+int lane_is_open(const lane_t *lane) { return !lane->broken; }
 
 lane_link_t *lane_link(lane_t *lane) { return &lane->link; }

@@ -6,7 +6,9 @@
 #include "hooks.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -70,10 +72,11 @@ int stats_watch(lua_State *L, uv_loop_t *loop) {
 }
 
 int stats_create(int *fd, stats_t **out) {
-  *fd = memfd_create("lrun-stats", MFD_CLOEXEC);
+  *fd = memfd_create("lrun-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (*fd < 0) return uv_translate_sys_error(errno);
   void *page = MAP_FAILED;
-  if (ftruncate(*fd, PAGE) == 0) page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+  bool sized = ftruncate(*fd, PAGE) == 0 && fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) == 0;
+  if (sized) page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
   if (page == MAP_FAILED) {
     int rc = uv_translate_sys_error(errno);
     close(*fd);

@@ -45,6 +45,7 @@ local function connect(port)
   client.handle = uv.new_tcp()
   client.handle:connect("127.0.0.1", port, function(err)
     if err then client.ended = err return client.handle:close() end
+    client.connected = true
     client.handle:read_start(function(failed, chunk)
       if chunk then client.text = client.text .. chunk return end
       client.ended = failed or "end"
@@ -142,10 +143,10 @@ describe("handoff", function()
     live:close()
   end)
 
-  it("gives what a worker died before to another, and nothing that it had begun to serve", function()
+  it("gives what a worker died before or refused to another, and nothing that it had begun to serve", function()
     local dying, dyingPeer = hub:lane()
     local live, livePeer = hub:lane()
-    local begun = 0
+    local begun, dead = 0
     local function answer(text)
       return function(_, fd)
         local handle = uv.new_tcp()
@@ -154,9 +155,10 @@ describe("handoff", function()
       end
     end
     local first = answer("first")
-    worker(dyingPeer, function(id, fd)
+    dead = worker(dyingPeer, function(id, fd)
       if not dying:load() then return sockets.close(fd) end      -- it is dead
       begun = begun + 1
+      if begun == 1 then return dead:refuse() end       -- which does not go out before the message is through
       first(id, fd)
       if begun == 3 then dying:close() end
     end)
@@ -165,7 +167,13 @@ describe("handoff", function()
     end
     local handle, acceptor, port = listening(1)
     local clients = {}
+    acceptor:pause()                              -- so that they all come in one message
     for i = 1, 20 do clients[i] = connect(port) end
+    waitFor(function()
+      for _, client in ipairs(clients) do if not client.connected then return false end end
+      return true
+    end, "the clients to be in the backlog")
+    acceptor:resume()
     waitFor(function() return begun == 3 end, "the worker to die")
     worker(livePeer, answer("second"))            -- not before: a process counts on one page
     onWaiting()
@@ -173,7 +181,38 @@ describe("handoff", function()
     waitFor(ended(clients), "all answers")
     local answers = {}
     for _, client in ipairs(clients) do answers[client.text] = (answers[client.text] or 0) + 1 end
-    assert.same({ first = 3, second = 17 }, answers)
+    assert.same({ first = 2, second = 18 }, answers)
+    acceptor:close()
+    handle:close()
+    live:close()
+  end)
+
+  it("reads what a worker sent back before it died", function()
+    local dying, dyingPeer = hub:lane()
+    local live, livePeer = hub:lane()
+    local refusing
+    refusing = worker(dyingPeer, function()
+      local death = uv.new_check()                -- before the loop looks at the lane again
+      death:start(function()
+        death:close()
+        dying:close()
+        worker(livePeer, function(_, fd)
+          local handle = uv.new_tcp()
+          handle:open(fd)
+          handle:write("second", function() handle:close() end)
+        end)
+        onWaiting()
+        hub:flush()
+      end)
+      refusing:refuse()
+    end)
+    function onWaiting()
+      while hub:next() do if not hub:assign(dying) then hub:assign(live) end end
+    end
+    local handle, acceptor, port = listening(1)
+    local client = connect(port)
+    waitFor(ended{ client }, "the answer")
+    assert.equal("second", client.text)
     acceptor:close()
     handle:close()
     live:close()
