@@ -12,8 +12,9 @@ enum {
   CALLBACK_FAILED = -1    /* it threw; the error was reported and the process goes on */
 };
 
-/* Calls the function below its `nargs` arguments on top of L, on a coroutine of its own, and pops all of
- * them. Never throws. Whatever the caller holds may have been closed meanwhile: look again. */
+/* Calls the function below its `nargs` (less than LUAI_MAXCSTACK) arguments on top of L, on a coroutine of
+ * its own, and pops all of them. Never throws. Whatever the caller holds may have been closed meanwhile: look
+ * again. */
 int callback_enter(lua_State *L, int nargs);
 
 /* The same without a copy, for hot paths: push the function and its arguments on the coroutine that

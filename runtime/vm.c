@@ -153,6 +153,7 @@ static int l_exit(lua_State *L) {
 static int l_enter(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   callback_check_depth(L);
+  if (lua_gettop(L) > LUAI_MAXCSTACK) return luaL_error(L, "too many arguments for a coroutine");
   callback_enter(L, lua_gettop(L) - 1);
   return 0;
 }

@@ -18,7 +18,7 @@ describe("await", function()
     again(2)
   end)
 
-  it("tells the caller of more results than a coroutine can hold, and goes on waiting", function()
+  it("tells the caller of more values than a coroutine can hold, and goes on waiting", function()
     local many = {}
     for i = 1, 7990 do many[i] = i end
     local ok, err
@@ -30,6 +30,9 @@ describe("await", function()
     end))
     assert.is_false(ok)
     assert.matches("too many results", err)
+    ok, err = pcall(await.spawn, function() end, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, unpack(many))
+    assert.is_false(ok)
+    assert.matches("too many arguments", err)
   end)
 
   it("lets others run meanwhile", function()
