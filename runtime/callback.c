@@ -84,14 +84,18 @@ static void entry_rest(callbacks_t *callbacks, entry_t entry) {
   else entry_drop(callbacks, entry);
 }
 
-/* The error is on top of `failed`. The hook runs on a coroutine of its own; if it fails too, only its message
- * is left to print. */
+/* Ends the process with the error on top of L. */
+static void die(lua_State *L) {
+  const char *message = lua_tostring(L, -1);
+  fprintf(stderr, "lrun: %s\n", message ? message : "an error object was thrown while an error was reported");
+  exit(1);
+}
+
+/* The error is on top of `failed`. The hook runs on a coroutine of its own; if it fails too, or is not there
+ * yet, only a message is left to print. */
 static void report(callbacks_t *callbacks, lua_State *failed) {
   lua_State *L = callbacks->L;
-  if (!callback_push_hook(L, HOOK_UNCAUGHT)) {
-    fprintf(stderr, "lrun: %s\n", lua_tostring(failed, -1));
-    exit(1);
-  }
+  if (!callback_push_hook(L, HOOK_UNCAUGHT)) die(failed);
   entry_t entry = entry_take(callbacks);
   lua_State *co = entry.co;
   lua_xmove(L, co, 1);
@@ -108,10 +112,7 @@ static void report(callbacks_t *callbacks, lua_State *failed) {
     lua_settop(co, 0);
     entry_drop(callbacks, entry);
   } else {
-    const char *message = lua_tostring(co, -1);
-    fprintf(stderr, "lrun: %s\n",
-            message ? message : "an error object was thrown while an error was reported");
-    exit(1);
+    die(co);
   }
 }
 
