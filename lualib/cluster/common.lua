@@ -1,7 +1,8 @@
---- What both sides of a cluster share: the class Worker, and control messages with answers.
+--- What both sides of a cluster share: the module's own fields, the class Worker, and control messages with answers.
 --- A control message is an internal one (`cmd = "NODE_CLUSTER"`) with a `seq` number; the answer carries it as `ack`.
 local EventEmitter = require("events").EventEmitter
 local calls = require("lrun.calls")
+local schedule = require("cluster.schedule")
 
 local common = {}
 
@@ -50,6 +51,19 @@ end
 
 calls.methods(Worker, "worker")
 common.Worker = Worker
+
+--- What the module `cluster` is on both sides.
+---@param isPrimary boolean
+---@return cluster
+function common.newCluster(isPrimary)
+  local cluster = EventEmitter:new()
+  cluster.isPrimary, cluster.isMaster, cluster.isWorker = isPrimary, isPrimary, not isPrimary
+  cluster.Worker = Worker
+  for name, policy in pairs(schedule) do
+    if name:find("^SCHED_") then cluster[name] = policy end
+  end
+  return cluster
+end
 
 local seq = 0
 local waiting = {}      -- seq → callback; no answer can come after the channel's end

@@ -49,19 +49,10 @@ local CHANNEL_GRACE = 500
 ---@field workers table<integer, Worker> by id
 ---@field settings table what the next fork goes by; empty before the first setupPrimary or fork
 ---@field schedulingPolicy integer|function SCHED_RR unless set before the first fork
-local cluster = EventEmitter:new()
+local cluster = common.newCluster(true)
 
-cluster.isPrimary = true
-cluster.isMaster = true
-cluster.isWorker = false
-cluster.Worker = Worker
 cluster.workers = {}
 cluster.settings = {}
-cluster.SCHED_NONE = schedule.SCHED_NONE
-cluster.SCHED_RR = schedule.SCHED_RR
-cluster.SCHED_REUSEPORT = schedule.SCHED_REUSEPORT
-cluster.SCHED_LEAST = schedule.SCHED_LEAST
-cluster.SCHED_STICKY = schedule.SCHED_STICKY
 
 local intercom = EventEmitter:new()     -- "disconnect": no worker is left
 local listeners = {}                    -- key → listener

@@ -1,29 +1,17 @@
 --- A worker's side of `cluster`: the channel to the primary, the lane that brings connections, and what servers of this
 --- process listen on. Owns the lane's end (it lasts as long as the process) and `listening`.
-local EventEmitter = require("events").EventEmitter
 local calls = require("lrun.calls")
 local bound = require("lrun.listen")
 local common = require("cluster.common")
 local handoff = require("lrun.handoff")
 local orphan = require("lrun.orphan")
 local process = require("process")
-local schedule = require("cluster.schedule")
 local sockets = require("lrun.sockets")
 local uv = require("luv")
 
 local Worker, send = common.Worker, common.send
 
-local cluster = EventEmitter:new()
-
-cluster.isPrimary = false
-cluster.isMaster = false
-cluster.isWorker = true
-cluster.Worker = Worker
-cluster.SCHED_NONE = schedule.SCHED_NONE
-cluster.SCHED_RR = schedule.SCHED_RR
-cluster.SCHED_REUSEPORT = schedule.SCHED_REUSEPORT
-cluster.SCHED_LEAST = schedule.SCHED_LEAST
-cluster.SCHED_STICKY = schedule.SCHED_STICKY
+local cluster = common.newCluster(false)
 
 local lane                  -- this end of the lane
 local listening = {}        -- key → { server, onClose }: what this worker has from the primary

@@ -13,6 +13,15 @@ local function connection(server, port)
   return socket, client
 end
 
+-- The child lets go of the connection, which was the server's last.
+local function release(child, client, server)
+  child:send("release")
+  once(client, "close")
+  server:close()
+  once(server, "close")
+  goodbye(child)
+end
+
 local function shared(wire)
   local options = { serialization = wire }
 
@@ -52,11 +61,7 @@ local function shared(wire)
       children.eventually(function() return length == #big + 10 end)
       assert.equal("middletail", last)
       children.eventually(function() return written == 2 end)
-      child:send("release")
-      once(client, "close")
-      server:close()
-      once(server, "close")
-      goodbye(child)
+      release(child, client, server)
     end)
 
     it("keep their place among messages, in both directions", function()
@@ -155,11 +160,7 @@ local function shared(wire)
       assert.equal("from here", once(client, "data"))
       socket:destroy()
       client:resume()
-      child:send("release")
-      once(client, "close")
-      server:close()
-      once(server, "close")
-      goodbye(child)
+      release(child, client, server)
     end)
 
     it("share a server", function()
