@@ -3,11 +3,10 @@
 local calls = require("lrun.calls")
 local bound = require("lrun.listen")
 local common = require("cluster.common")
+local handles = require("lrun.handles")
 local handoff = require("lrun.handoff")
 local orphan = require("lrun.orphan")
 local process = require("process")
-local sockets = require("lrun.sockets")
-local uv = require("luv")
 
 local Worker, send = common.Worker, common.send
 
@@ -21,15 +20,10 @@ local referenced = 0        -- lane handles that keep the process alive
 
 -- The lane ------------------------------------------------------------------------------------------------------------
 
-local makers = { tcp = function() return uv.new_tcp() end, pipe = function() return uv.new_pipe(false) end }
-
 local function openConnection(kind, fd)
-  local handle = makers[kind]()
-  local ok, _, code = handle:open(fd)
-  if ok then return handle end
-  handle:close()
-  sockets.close(fd)
-  process.emitWarning("a connection could not be opened: " .. tostring(code))
+  local handle, code = handles.take(kind, fd)
+  if not handle then process.emitWarning("a connection could not be opened: " .. tostring(code)) end
+  return handle
 end
 
 local function onDescriptor(id, fd)

@@ -2,6 +2,7 @@
 local ffi = require("ffi")
 local uv = require("luv")
 local channels = require("lrun.channel")
+local handles = require("lrun.handles")
 local sockets = require("lrun.sockets")
 local spawn = require("lrun.spawn")
 local errors = require("errors")
@@ -128,12 +129,8 @@ end
 ---@param i integer the slot's index
 ---@return Socket
 function stdio.stream(slot, i)
-  local handle = uv.new_pipe(false)
-  local ok, _, code = handle:open(slot.ours)
-  if not ok then
-    handle:close()
-    error(errors.system(code, "open"), 0)
-  end
+  local handle, code = handles.open("pipe", slot.ours)
+  if not handle then error(errors.system(code, "open"), 0) end
   slot.ours = nil
   return require("net").Socket:new{ handle = handle, readable = i > 1, writable = i == 1 or i > 3 }
 end

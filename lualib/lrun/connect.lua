@@ -5,6 +5,7 @@ local uv = require("luv")
 local process = require("process")
 local errors = require("errors")
 local dns = require("lrun.dns")
+local handles = require("lrun.handles")
 local ip = require("lrun.ip")
 local listen = require("lrun.listen")
 local sockets = require("lrun.sockets")
@@ -219,7 +220,7 @@ end
 local function connectedPipe(name)
   local fd, code = sockets.connectAbstract(name)
   if not fd then return nil, code end
-  return listen.pipeOf(fd)
+  return handles.take("pipe", fd)
 end
 
 local function connectPath(self, options)

@@ -5,6 +5,7 @@ local uv = require("luv")
 local channels = require("lrun.channel")
 local errors = require("errors")
 local ipc = require("lrun.ipc")
+local luvHandles = require("lrun.handles")
 local sockets = require("lrun.sockets")
 
 local handles = {}
@@ -97,20 +98,6 @@ end
 
 -- Receiving -----------------------------------------------------------------------------------------------------------
 
-local makers = {
-  tcp = uv.new_tcp,
-  pipe = function() return uv.new_pipe(false) end,
-  udp = uv.new_udp,
-}
-
-local function open(fd, kind)
-  local handle = makers[kind] and makers[kind]()
-  if handle and handle:open(fd) then return handle end
-  if handle then handle:close() end
-  sockets.close(fd)
-  return nil
-end
-
 local receivers = {}
 
 receivers["net.Socket"] = function(state, envelope, native)
@@ -155,7 +142,7 @@ function handles.receive(state, envelope, fd)
     sockets.close(fd)
     return nil
   end
-  local native = open(fd, kind)
+  local native = luvHandles.take(kind, fd)
   return native and receiver(state, envelope, native)
 end
 

@@ -6,6 +6,7 @@
 --- `0.0.0.0` where there is no IPv6; `bind` writes what it chose into the request.
 local uv = require("luv")
 local errors = require("errors")
+local handles = require("lrun.handles")
 local sockets = require("lrun.sockets")
 
 local listen = {}
@@ -52,25 +53,12 @@ local function rememberPath(handle, path)
   paths[handle] = path
 end
 
---- Makes a pipe handle of a unix socket's descriptor, which is closed when that fails.
----@param fd integer
----@return userdata? handle
----@return string? code
-function listen.pipeOf(fd)
-  local handle = uv.new_pipe(false)
-  local ok, _, code = uv.pipe_open(handle, fd)
-  if ok then return handle end
-  uv.close(handle)
-  sockets.close(fd)
-  return nil, code
-end
-
 local function bindPath(request)
   local path = request.address
   if path:sub(1, 1) == "\0" then
     local fd, code = sockets.bindAbstract(path)
     local bound
-    if fd then bound, code = listen.pipeOf(fd) end
+    if fd then bound, code = handles.take("pipe", fd) end
     if not bound then return fail(nil, code, request) end
     return bound
   end
@@ -155,12 +143,6 @@ function listen.isHandle(value, ...)
   return false
 end
 
-local OPENERS = {
-  tcp = function(fd) local handle = uv.new_tcp() return handle, uv.tcp_open(handle, fd) end,
-  pipe = function(fd) local handle = uv.new_pipe(false) return handle, uv.pipe_open(handle, fd) end,
-  udp = function(fd) local handle = uv.new_udp() return handle, uv.udp_open(handle, fd) end,
-}
-
 --- Wraps a descriptor, which the handle then owns.
 ---@param fd integer
 ---@param wanted string? "udp": anything else is refused; else TCP and unix sockets are taken
@@ -168,14 +150,10 @@ local OPENERS = {
 ---@return string? code "EINVAL", "EBADF", …
 function listen.wrap(fd, wanted)
   local called, kind = pcall(uv.guess_handle, fd)
-  if not called or not OPENERS[kind] or (kind == "udp") ~= (wanted == "udp") then return nil, "EINVAL" end
-  local handle, ok, _, code = OPENERS[kind](fd)
-  if ok then
-    if fd > 2 then sockets.closeOnExec(fd) end      -- inherited, from systemd for instance; our children shall not have it
-    return handle
-  end
-  uv.close(handle)
-  return nil, code
+  if not called or (kind == "udp") ~= (wanted == "udp") then return nil, "EINVAL" end
+  local handle, code = handles.open(kind, fd)
+  if handle and fd > 2 then sockets.closeOnExec(fd) end   -- inherited, from systemd for instance; our children shall not have it
+  return handle, code
 end
 
 --- Makes a bound handle in this process.

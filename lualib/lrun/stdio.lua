@@ -6,6 +6,7 @@ local uv = require("luv")
 local process = require("process")
 local errors = require("errors")
 local calls = require("lrun.calls")
+local handles = require("lrun.handles")
 local sockets = require("lrun.sockets")
 local stream = require("stream")
 
@@ -93,10 +94,9 @@ local function fromHandle(handle)
   return require("net").Socket:new{ handle = handle, writable = false, manualStart = true }
 end
 
-local function opened(handle, fd)
-  local ok, _, code = handle:open(fd)
-  if ok then return fromHandle(handle) end
-  handle:close()
+local function opened(kind, fd)
+  local handle, code = handles.open(kind, fd)
+  if handle then return fromHandle(handle) end
   local input = ended()
   input:destroy(errors.system(code, "open"))
   return input
@@ -105,7 +105,7 @@ end
 -- A pipe is opened once more, so that it becomes non-blocking for us alone; a socket has no second description.
 local function fromPipe()
   local fd = sockets.reopen(0)
-  return opened(uv.new_pipe(false), fd or 0)
+  return opened("pipe", fd or 0)
 end
 
 local function fromTerminal()
@@ -128,7 +128,7 @@ end
 
 local SOURCES = {
   tty = fromTerminal, pipe = fromPipe, file = fromFile,
-  tcp = function() return opened(uv.new_tcp(), 0) end,
+  tcp = function() return opened("tcp", 0) end,
 }
 
 --- The stream for descriptor 0. Nothing is read before somebody listens, so it does not keep the process alive until then.
