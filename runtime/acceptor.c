@@ -1,7 +1,6 @@
 /* acceptor.c: one listening socket of a cluster's primary.
  * Accepts all that is pending, puts it into the hub, and lets the hub have it assigned. Stops for a while
- * when the workers do not keep up (the kernel's backlog is the queue then) or when descriptors have run out.
- */
+ * when the workers do not keep up (the kernel's backlog is the queue then) or when accepting fails. */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>

@@ -49,8 +49,7 @@ static int l_pair(lua_State *L) {
   return 2;
 }
 
-/* appendJson(message, fd or -1) → what channel_append returns; or nil and why the message cannot be carried
- */
+/* appendJson(message, fd or -1) → what channel_append returns; or nil and why it cannot be carried */
 static int l_append_json(lua_State *L) {
   channel_t *ch = check_channel(L);
   const char *text;

@@ -23,8 +23,7 @@ enum {
 };
 
 typedef struct {
-  uint64_t
-      first; /* how many connections the lane carried before these; back: that of the message they were in */
+  uint64_t first; /* of the lane's connections, counted from 0; back: that of the message they were in */
   uint32_t count;
   uint32_t listener[HANDOFF_BATCH]; /* which server of the worker each descriptor is for */
 } handoff_batch_t;

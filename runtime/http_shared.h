@@ -20,8 +20,7 @@ typedef enum {
   HTTP_ON_DRAIN,    /* (connection, id; 0: of those that are finished) */
   HTTP_ON_FAULT,    /* (connection, status, code, reason, bytes, how many of them were good) */
   HTTP_ON_TIMEOUT,  /* (connection) */
-  HTTP_ON_CLOSED, /* (connection, negative code or 0): returns the function to call when the handle is closed
-                   */
+  HTTP_ON_CLOSED,   /* (connection, negative code or 0): returns what to call when the handle is closed */
   HTTP_CALLBACKS
 } http_callback_t;
 

@@ -1,5 +1,4 @@
-/* main.c: the command line → a table → lualib/lrun/boot.lua on the main coroutine → the loop → the exit code.
- */
+/* main.c: the command line → a table → lualib/lrun/boot.lua on the main coroutine → the loop → the end. */
 #include "options.h"
 #include "vm.h"
 

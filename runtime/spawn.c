@@ -19,8 +19,7 @@
 enum { OLD_KERNEL_LOOKS_TO = 64 }; /* no gap between open descriptors below this ends the search for more */
 
 typedef struct child {
-  uv_process_t
-      process; /* closed in on_exit, or in start when nothing was started; on_closed frees the child */
+  uv_process_t process; /* closed by child_close; on_closed frees the child */
   vm_t *vm;
   int on_exit, self;  /* registry refs; self anchors the userdata while the process runs */
   struct child **box; /* in the userdata */
@@ -117,6 +116,7 @@ int spawn_process(uv_loop_t *loop, uv_process_t *process, const uv_process_optio
 
 static void on_closed(uv_handle_t *handle) { free(handle->data); }
 
+/* After the exit, or when nothing was started. */
 static void child_close(child_t *child) {
   lua_State *L = vm_state(child->vm);
   *child->box = NULL;

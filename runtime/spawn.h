@@ -1,5 +1,4 @@
-/* spawn.h: what asynchronous and synchronous children have in common: the plan of a child as libuv wants it.
- */
+/* spawn.h: what asynchronous and synchronous children share: the plan of a child as libuv wants it. */
 #ifndef LRUN_SPAWN_H
 #define LRUN_SPAWN_H
 

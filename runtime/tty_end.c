@@ -1,6 +1,5 @@
 /* tty_end.c: gives the terminal back at ends that know nothing of the prompt. Exit handlers and signal
- * handlers have only static state. Whoever listens for one of the signals in Lua replaces the handler here.
- */
+ * handlers have only static state. Who listens for one of the signals in Lua replaces the handler here. */
 #include "tty_end.h"
 
 #include <signal.h>
