@@ -349,8 +349,8 @@ static void push_waits(lua_State *L, channel_t *ch) {
   ch->last_wait = NULL;
 }
 
-/* Closes now. What was not written is lost; Lua hears of it first of all that the channel is closed, and then
- * calls back. Enters Lua at the end. */
+/* Closes now. What was not written is lost. Enters Lua at the end, which notes that the channel is closed
+ * before it calls anybody back. */
 static void channel_shut(channel_t *ch, const char *reason) {
   if (ch->closed) return;
   ch->closed = true;

@@ -1,4 +1,4 @@
-/* orphan.c: the module `lrun.orphan`: no process outlives its parent that does not notice the parent's end.
+/* orphan.c: the module `lrun.orphan`: a process that does not notice its parent's end does not outlive it.
  * watch() -> the parent dies -> the kernel's signal -> a timer -> SIGKILL, unless unwatch() came before:
  * whoever reads the channel's end calls that. So only a process whose loop stands still is killed. Owns one
  * kernel timer, which lasts as long as the process. */
@@ -53,7 +53,7 @@ static int l_watch(lua_State *L) {
   return 0;
 }
 
-/* unwatch(): the parent's end, or the leave to outlive it, is known. */
+/* unwatch(): the parent's end is known, or this process may outlive it. */
 static int l_unwatch(lua_State *L) {
   (void)L;
   if (!watching) return 0;

@@ -1,5 +1,5 @@
 --- The listening sockets of a cluster's primary, one object a key (what a worker asked for: address, port, type, and
---- the how-manieth such request of the worker it is).
+--- the number of such requests that the worker made before).
 ---   Lanes: the primary accepts, a policy names a worker for each connection, its lane takes it there.
 ---   Shared: one socket that every worker gets a copy of (SCHED_NONE, UDP).
 ---   Several: a socket with SO_REUSEPORT for each worker; one that has lost its worker is accepted from here, and its

@@ -243,9 +243,12 @@ end
 
 require("lrun.calls").methods(Agent, "agent")
 
-return { Agent = Agent, checkAgent = function(agent)
+-- Throws for what cannot be an agent.
+local function checkAgent(agent)
   if type(agent) ~= "table" or type(agent.addRequest) ~= "function" then
     error(errors.argType("options.agent", "an instance of Agent, or false", agent), 0)
   end
   return agent
-end }
+end
+
+return { Agent = Agent, checkAgent = checkAgent }
