@@ -30,10 +30,11 @@ enum {
   FLUSH_AT = 64 * 1024, /* queued bytes that do not wait for the end of the turn */
   GATHER_NS = 1000000,  /* nor does a message, when none was written for so long: a script may compute next */
   CLOCK_EVERY = 2048,   /* queued bytes between looks at the clock */
-  BACKLOG_MAX = 128 * 1024, /* `send` returns false from here on */
-  READS_PER_TURN = 16,      /* before other handles get their turn */
-  EXIT_STALL_MS = 5000,     /* at exit, a reader that takes nothing for so long is given up */
-  RETRY_MS = 5,             /* between tries while the kernel has as many descriptors under way as it wants */
+  SOCKET_BUFFER = 208 * 1024, /* the kernel doubles it: a reader has work left while a full writer wakes up */
+  BACKLOG_MAX = 128 * 1024,   /* `send` returns false from here on */
+  READS_PER_TURN = 16,        /* before other handles get their turn */
+  EXIT_STALL_MS = 5000,       /* at exit, a reader that takes nothing for so long is given up */
+  RETRY_MS = 5, /* between tries while the kernel has as many descriptors under way as it wants */
   HANDLES = 4
 };
 
@@ -370,6 +371,12 @@ static void channel_shut(channel_t *ch, const char *reason) {
   callback_enter(L, 2);
 }
 
+/* As much as an unprivileged process gets by default, or less: all the same. */
+static void enlarge_buffer(int fd) {
+  int size = SOCKET_BUFFER;
+  setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
 static int init_handles(channel_t *ch) {
   uv_loop_t *loop = vm_loop(ch->vm);
   int rc = uv_poll_init(loop, &ch->poll, ch->fd);
@@ -399,6 +406,7 @@ int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_c
     luaL_unref(L, LUA_REGISTRYINDEX, on_close);
     return rc;
   }
+  enlarge_buffer(fd);
   ch->wire = wire;
   frame_reader_init(&ch->reader, wire);
   outbox_init(&ch->outbox, wire == FRAME_JSON);
