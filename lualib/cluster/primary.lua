@@ -300,8 +300,8 @@ local function followEnd(worker)
   end)
 end
 
--- A process that could not be started (the process limit, no memory) is an `error` of its worker; where nobody listens
--- for it the cluster goes on with a warning.
+-- A process that could not be started (the process limit, no memory), or that sends garbage, is an `error` of its worker;
+-- where nobody listens for it the cluster goes on with a warning.
 local function followErrors(worker)
   worker.process:on("error", function(err)
     local neverStarted = worker.process.pid == nil
@@ -310,8 +310,9 @@ local function followErrors(worker)
       removeWorker(worker)
       worker.state = "dead"
     end
-    if neverStarted and worker:listenerCount("error") == 0 then
-      return process.emitWarning(("worker %d could not be started: %s"):format(worker.id, tostring(err)))
+    if (neverStarted or err.code == "EPROTO") and worker:listenerCount("error") == 0 then
+      local what = neverStarted and "could not be started" or "failed"
+      return process.emitWarning(("worker %d %s: %s"):format(worker.id, what, tostring(err)))
     end
     worker:emit("error", err)
   end)

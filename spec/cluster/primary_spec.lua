@@ -65,6 +65,13 @@ describe("cluster.fork", function()
     assert.equal(tostring(second.id), next((clients.run(portOf(second), 1, 1))))
   end)
 
+  it("outlives a worker that sends garbage, with a warning", function()
+    local worker = fork("garbage")
+    local warning = event(process, "warning")
+    assert.truthy(warning.message:find(("worker %d failed: "):format(worker.id), 1, true))
+    assert.equal(0, (event(worker, "exit")))     -- it has lost its channel
+  end)
+
   it("ends a worker whose script does not exist with an exit event", function()
     local exec = cluster.settings.exec
     cluster.setupPrimary{ exec = "/nonexistent/worker.lua", silent = true }

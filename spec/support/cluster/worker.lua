@@ -47,6 +47,9 @@ function roles.fickle()
   timers.setTimeout(close, 15)
 end
 
+-- Writes what is no message to its channel.
+function roles.garbage() uv.fs_write(process.channel.fd, ("\255"):rep(16), -1) end
+
 -- Keeps connections open, at most SPEC_MAX; says id, then does what it reads: "close", or "block" as long as the file
 -- SPEC_BLOCK exists.
 function roles.hold()
