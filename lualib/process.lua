@@ -121,8 +121,10 @@ end)
 
 -- The environment -----------------------------------------------------------------------------------------------------
 
+local getenv = os.getenv      -- luv's takes no more than 8 KiB
+
 local env = setmetatable({}, {
-  __index = function(_, name) return type(name) == "string" and uv.os_getenv(name) or nil end,
+  __index = function(_, name) return type(name) == "string" and getenv(name) or nil end,
   __newindex = function(_, name, value)
     name = tostring(name)
     if value == nil then uv.os_unsetenv(name) else uv.os_setenv(name, tostring(value)) end
@@ -296,7 +298,7 @@ local computed = {
   exitCode = function() return exitCode end,
   version = function() return "v" .. host.versions().lrun end,
   versions = host.versions,
-  execPath = function() return uv.exepath() end,
+  execPath = function() return uv.exepath() or process.argv0 end,     -- without /proc
   platform = function() return jit.os:lower() end,
   arch = function() return jit.arch end,
   features = function() return { ipv6 = true, ipc = true, inspector = false, tls = false } end,

@@ -1,3 +1,4 @@
+local uv = require("luv")
 local lrun = require("spec.support.lrun")
 local await = require("await")
 local timers = require("timers")
@@ -11,6 +12,14 @@ describe("process", function()
     process:removeAllListeners("x")
   end)
 
+  it("knows how it was called where the system cannot tell its path", function()
+    local exepath = uv.exepath
+    uv.exepath = function() return nil end
+    local path = process.execPath
+    uv.exepath = exepath
+    assert.equal(process.argv0, path)
+  end)
+
   it("reads and writes the real environment", function()
     process.env.LRUN_SPEC = 5
     assert.equal("5", process.env.LRUN_SPEC)
@@ -18,6 +27,8 @@ describe("process", function()
     local seen
     for name, value in pairs(process.env) do if name == "LRUN_SPEC" then seen = value end end
     assert.equal("5", seen)
+    process.env.LRUN_SPEC = ("x"):rep(100000)
+    assert.equal(100000, #process.env.LRUN_SPEC)
     process.env.LRUN_SPEC = nil
     assert.is_nil(os.getenv("LRUN_SPEC"))
   end)

@@ -70,6 +70,7 @@ local function scriptPath(path)
 end
 
 local function setArguments(options, script)
+  process.argv0 = options.lrun
   local argv = { [0] = process.execPath, script }
   local arg = { [-1] = options.lrun, [0] = options.script }
   for i, argument in ipairs(options.args) do
@@ -77,7 +78,6 @@ local function setArguments(options, script)
     arg[i] = argument
   end
   process.argv = argv
-  process.argv0 = options.lrun
   process.execArgv = options.execArgv
   rawset(_G, "arg", arg)
 end
