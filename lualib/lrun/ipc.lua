@@ -9,6 +9,7 @@
 local ffi = require("ffi")
 local uv = require("luv")
 local channels = require("lrun.channel")
+local calls = require("lrun.calls")
 local codec = require("lrun.codec")
 local errors = require("errors")
 local process = require("process")
@@ -316,6 +317,7 @@ function ipc.setup(target, fd, options)
   target.channel = control
   target.send = function(first, ...)
     if rawequal(first, target) then return send(state, ...) end
+    if target ~= process then calls.needsColon("child", "send") end
     return send(state, first, ...)
   end
   target.disconnect = function() return disconnect(state) end
