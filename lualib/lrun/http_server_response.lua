@@ -86,10 +86,13 @@ local function ended(self, callback, allSent)
   end
 end
 
+-- The status as an integer: Node takes what converts to one, such as a string from somewhere else, and cuts fractions.
 local function checkStatus(status)
-  if type(status) ~= "number" or status < 100 or status > 999 or status ~= math.floor(status) then
+  local number = tonumber(status)
+  if not number or not (number >= 100 and number < 1000) then
     error(errors.coded("ERR_HTTP_INVALID_STATUS_CODE", "Invalid status code: " .. tostring(status)), 0)
   end
+  return math.floor(number)
 end
 
 local function checkStatusMessage(text)
@@ -108,7 +111,7 @@ function ServerResponse:writeHead(status, text, headers)
   if self._state >= HEAD then
     error(errors.coded("ERR_HTTP_HEADERS_SENT", "Cannot write headers after they are sent to the client"), 0)
   end
-  if status ~= 200 then checkStatus(status) end
+  if status ~= 200 then status = checkStatus(status) end
   if type(text) == "table" then text, headers = nil, text end
   if text ~= nil then checkStatusMessage(text) self.statusMessage = text end
   if headers ~= nil then self:_take(headers) end
@@ -118,10 +121,10 @@ function ServerResponse:writeHead(status, text, headers)
 end
 
 local function sendHead(self, flush)
-  checkStatus(self.statusCode)
+  local status = checkStatus(self.statusCode)
   checkStatusMessage(self.statusMessage)
   self._state = BEGUN
-  core.head(self._connection.c, self._id, self.statusCode, self.statusMessage, self._fields, headFlags(self), flush)
+  core.head(self._connection.c, self._id, status, self.statusMessage, self._fields, headFlags(self), flush)
 end
 
 --- Sends the head now.
@@ -170,7 +173,7 @@ function ServerResponse:finish(chunk, encoding, callback)
     allSent = core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   else
     local status = self.statusCode
-    if status ~= 200 then checkStatus(status) end
+    if status ~= 200 then status = checkStatus(status) end
     if self.statusMessage then checkStatusMessage(self.statusMessage) end
     allSent = core.respond(self._connection.c, self._id, status, self.statusMessage, self._fields, chunk, headFlags(self))
   end

@@ -108,7 +108,7 @@ describe("http.Server, the rest of its life", function()
 
     it("refuse an impossible status, and headers after the head", function()
       local port = serve(nil, function(_, res)
-        for _, bad in ipairs { 99, 1000, 200.5, "200", true } do
+        for _, bad in ipairs { 99, 1000, 99.9, 0 / 0, "ok", "", true, {} } do
           local ok, err = pcall(res.writeHead, res, bad)
           assert.is_false(ok)
           assert.equal("ERR_HTTP_INVALID_STATUS_CODE", err.code)
@@ -120,6 +120,19 @@ describe("http.Server, the rest of its life", function()
         res:finish()
       end)
       assert.same({ 200 }, rawhttp.statuses((rawhttp.exchange(port, get("/", CLOSE)))))
+    end)
+
+    it("take a status that converts to a number", function()
+      local port = serve(nil, function(req, res)
+        if req.url == "/head" then res:writeHead("404") elseif req.url == "/write" then
+          res.statusCode = "405"
+          res:write("x")
+        else res.statusCode = 406.5 end
+        res:finish()
+      end)
+      for path, status in pairs{ ["/head"] = 404, ["/write"] = 405, ["/"] = 406 } do
+        assert.same({ status }, rawhttp.statuses((rawhttp.exchange(port, get(path, CLOSE)))))
+      end
     end)
 
     it("take headers as a table, a list, or pairs; those of a list replace and repeat", function()
