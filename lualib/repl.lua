@@ -147,7 +147,7 @@ local function take(lines)
   local source = table.concat(lines, "\n")
   local chunk, err = compile(source)
   if not chunk then
-    out(err, "\n")
+    out(require("lrun.hints").below(err, source), "\n")
     return prompt()
   end
   session[#session + 1] = source
@@ -180,7 +180,7 @@ function commands.load(path)
   text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "")
   local chunk, err = loadstring(text, "@" .. path)
   if not chunk then
-    out(err, "\n")
+    out(require("lrun.hints").below(err, text), "\n")
     return prompt()
   end
   session[#session + 1] = text

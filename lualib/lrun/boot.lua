@@ -60,7 +60,7 @@ local function compile(text, chunkName)
   text = text:gsub("^\239\187\191", "", 1)
   if text:byte(1) == 35 then text = text:gsub("^[^\n]*", "", 1) end
   local chunk, err = loadstring(text, chunkName)
-  if not chunk then die(1, err) end
+  if not chunk then die(1, require("lrun.hints").below(err, text)) end
   return chunk
 end
 

@@ -48,8 +48,8 @@ end
 
 local RUNTIME_PLACE = "^lrun:[%w_/]+%.lua:%d+: "
 
---- The report on an error: message with the user's file and line, the source line on a terminal, the fields of an error
---- object, the traceback.
+--- The report on an error: message with the user's file and line, the source line on a terminal, a hint on what to type
+--- instead, the fields of an error object, the traceback.
 ---@param coroutine thread? whose stack to show; the running one by default
 ---@param err any
 ---@param options { colors: boolean?, source: boolean?, short: boolean? }? short: no traceback of a single frame
@@ -60,8 +60,8 @@ function uncaught.describe(coroutine, err, options)
   local frames = traceback.taken(err) or traceback.frames(coroutine)
   local stack = type(err) == "table" and rawget(err, "stack")
   if #frames == 0 and errors.isError(err) and type(stack) == "string" then frames = traceback.parse(stack) end
-  local text, place = message(err), traceback.place(frames)
-  local path, line
+  local raw, place = message(err), traceback.place(frames)
+  local text, path, line = raw, nil, nil
   if place then text = text:gsub(RUNTIME_PLACE, "") end
   if type(err) == "string" then path, line = placeIn(text, frames) end
   if path then traceback.addPlace(frames, path, line) end
@@ -75,6 +75,7 @@ function uncaught.describe(coroutine, err, options)
   end
   local lines = { options.colors and "\27[31m" .. text .. "\27[0m" or text }
   if options.source and path then lines[#lines + 1] = traceback.sourceLine(path, line) end
+  lines[#lines + 1] = require("lrun.hints").of(raw, path)
   lines[#lines + 1] = fields(err, options.colors)
   if #frames > (options.short and 1 or 0) then
     lines[#lines + 1] = "stack traceback:"

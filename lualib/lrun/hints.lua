@@ -1,0 +1,151 @@
+--- What to type instead: a sentence for the errors that first programs end with. Lua's own words for a name that Node or
+--- another Lua library has are "a nil value". Loaded when an error is printed, never before.
+local hints = {}
+
+local TIMERS = 'require("timers") has it: timers.%s(...)'
+
+-- Globals that other runtimes have.
+local GLOBALS = {
+  console = 'print(x), or print(require("inspect").inspect(x)) for tables',
+  setTimeout = TIMERS, setInterval = TIMERS, setImmediate = TIMERS,
+  clearTimeout = TIMERS, clearInterval = TIMERS, clearImmediate = TIMERS,
+  JSON = 'require("json") has json.decode(text) and json.encode(value)',
+  Buffer = "strings hold any bytes",
+  exports = "a module returns its value: `return x` at the end of the file",
+  module = "a module returns its value: `return x` at the end of the file",
+  __dirname = 'require("path").dirname(process.argv[1])',
+  __filename = "process.argv[1] is the main script",
+  EventEmitter = 'require("events").EventEmitter',
+  Promise = 'require("await") takes the place of promises',
+  fetch = 'require("http") has http.get(url, function(res) print(res:body()) end)',
+  Error = 'require("errors").Error:new(message, fields)',
+  Date = "os.time() and os.date()", Math = "Lua has math", Object = "for key, value in pairs(t)",
+  parseInt = "tonumber(x)", Number = "tonumber(x)", String = "tostring(x)",
+  exit = "process.exit(code); at the prompt .exit", quit = "process.exit(code); at the prompt .exit", help = "at the prompt: .help",
+  undefined = "Lua has nil", null = "Lua has nil",
+}
+
+-- Fields and methods.
+local FIELDS = {
+  ["end"] = "`end` is a keyword of Lua: x:finish(...)",
+  json = "a response is sent with res:finish(json.encode(value)); json is require(\"json\")",
+  status = "a response has res.statusCode = n, and res:writeHead(n, headers)",
+  send = "a response has finish(body), a socket write(data); process.send is there in a process that was forked",
+  parse = "json.decode(text)", stringify = "json.encode(value)",
+  promises = "await(f, ...) waits for a function that takes a callback",
+  toString = "what comes from streams are strings; else tostring(x)",
+  push = "table.insert(t, value)", forEach = "for key, value in pairs(t)", map = "for key, value in pairs(t)",
+  body = "what a server's handler gets has body(), and what a client's `response` event brings",
+  query = "a request has req.url: the path and the query, as they came",
+  close = "a stream or socket has finish() and destroy()",
+  receive = 'data comes as an event: x:on("data", function(chunk) ... end)',
+  lines = 'data comes as an event: x:on("data", function(chunk) ... end); a chunk ends anywhere',
+}
+
+local MODULES = {
+  util = "inspect is the module \"inspect\", promisify is await", assert = "Lua has assert(v, message)",
+  readline = 'process.stdin:on("data", function(chunk) ... end)', buffer = "strings hold any bytes",
+  https = "there is no TLS", tls = "there is no TLS", express = "the module is http",
+}
+
+-- Errors of ours, and of Lua about values that are not nil.
+local TEXTS = {
+  { '^The "f" argument must be of type function', 'the function and its arguments stand apart: await(child_process.exec, "ls")' },
+  { '^The "functions', "await.all{ function() return ... end, ... }" },
+  { '^The "cb" argument must be of type function. Received nil', "without a callback: await(fs.readFile, path), or fs.readFileSync(path)" },
+  { '^The "text" argument .* Received a function', "req:body() waits for the body" },
+  { '^The "chunk" argument .* Received a table', "json.encode(value) makes a string of a table" },
+  { '^The "[^"]+" argument must be of type string%. Received type number', "tostring(n) makes a string of a number" },
+  { "^spawn %S+ .* ENOENT", 'program and arguments stand apart: spawn("ls", { "-l" }); exec takes a line for the shell' },
+  { "attempt to perform arithmetic on .*string value", "`..` joins strings; tonumber(x) makes a number of one" },
+  { "'<name>' expected near 'end'", "`end` is a keyword of Lua: x:finish(...)" },
+}
+
+-- What a line of another language looks like, for errors of syntax.
+local LINES = {
+  { "^%s*//", "`--` starts a comment" },
+  { "^%s*const%f[%s]", "`local` declares" }, { "^%s*let%f[%s]", "`local` declares" }, { "^%s*var%f[%s]", "`local` declares" },
+  { "^%s*import%f[%s]", 'local x = require("x")' },
+  { "=>", "function(a, b) ... end" },
+  { "!=", "`~=` is Lua's `!=`" }, { "===", "`==` compares" }, { "!%s*[%w_(]", "`not x` is Lua's `!x`" },
+  { "%+%+", "n = n + 1" }, { "[%+%-]=", "n = n + 1" },
+  { "`", 'strings: "a", \'a\', [[a]]; ("pid %d"):format(n)' },
+  { "%)%s*{", "then, do, function: blocks end with `end`" },
+}
+
+local function find(list, text)
+  for _, entry in ipairs(list) do
+    if text:find(entry[1]) then return entry[2] end
+  end
+end
+
+local function readFile(path)
+  local file = path and io.open(path, "rb")
+  local text = file and file:read("*a")
+  if file then file:close() end
+  return text or ""
+end
+
+-- A global that is not there: another runtime's, a built-in module, or a local of the script that this line cannot see.
+local function missingGlobal(name, path)
+  if GLOBALS[name] then return GLOBALS[name]:format(name) end
+  if package.preload[name] and not name:find(".", 1, true) then return ('local %s = require("%s")'):format(name, name) end
+  local script = readFile(path)
+  local own = script:find("%f[%w_]local%s+" .. name .. "%f[^%w_]") or script:find("%f[%w_]local%s+function%s+" .. name .. "%f[^%w_]")
+  if own then return ("a local is known only behind its statement, in its block: `local %s` first, then `%s = ...`"):format(name, name) end
+end
+
+local function missing(kind, name, path)
+  if kind == "global" then return missingGlobal(name, path) end
+  return FIELDS[name]
+end
+
+local function ofOperation(text, path)
+  local operation, kind, name, value = text:match("attempt to ([%a ]-) (%a+) '([^']*)' %(an? (%a+) value%)")
+  if not operation then return nil end
+  if value == "nil" then return missing(kind, name, path) end
+  if name == "module" and kind == "global" then return GLOBALS.module end
+  if value == "function" then return ("`%s` is a function: it must be called"):format(name) end
+  if operation ~= "call" then return nil end
+  if value == "table" then return name:find("^%u") and ("a class makes objects with %s:new(...)"):format(name) end
+  return ("`%s` is a value, no function: it stands without ( )"):format(name)
+end
+
+local function ofModule(text)
+  local name = text:match("module '([^'\n]*)' not found")
+  if not name then return nil end
+  local plain = name:match("^node:(.*)$")
+  if plain and package.preload[plain] then return ('require("%s")'):format(plain) end
+  return MODULES[plain or name]
+end
+
+local function ofSyntax(text, source)
+  local file, line = text:match("([^\n\t]-):(%d+): [^\n]* near ")
+  if not file then return nil end
+  local count = 0
+  for content in (source or readFile(text:match("from file '([^'\n]*)'") or file)):gmatch("[^\n]*\n?") do
+    count = count + 1
+    if count == tonumber(line) then return find(LINES, content) end
+  end
+end
+
+--- The line that tells what to type instead, or nil.
+---@param text string the error's message
+---@param path string? the script that it happened in
+---@param source string? what could not be compiled, where it is in no file
+---@return string?
+function hints.of(text, path, source)
+  local hint = find(TEXTS, text) or ofOperation(text, path) or ofModule(text) or ofSyntax(text, source)
+  return hint and "hint: " .. hint
+end
+
+--- The message of a failed compilation with its hint below.
+---@param text string
+---@param source string
+---@return string
+function hints.below(text, source)
+  local hint = hints.of(text, nil, source)
+  return hint and text .. "\n" .. hint or text
+end
+
+return hints
