@@ -96,7 +96,7 @@ end
 
 local function formatFunction(f)
   local info = debug.getinfo(f, "S")
-  if info.what == "C" or info.short_src:find("^lrun:") then return "<function: built-in>" end
+  if info.what == "C" or info.linedefined < 0 or info.short_src:find("^lrun:") then return "<function: built-in>" end
   return ("<function: %s:%d>"):format(info.short_src, info.linedefined)
 end
 
