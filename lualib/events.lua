@@ -212,7 +212,7 @@ end
 
 local function throwUnhandled(err)
   if err ~= nil and (errors.isError(err) or type(err) == "string") then error(err, 0) end
-  error(errors.coded("ERR_UNHANDLED_ERROR", "Unhandled error. (" .. tostring(err) .. ")", { context = err }), 0)
+  error(errors.coded("ERR_UNHANDLED_ERROR", ("Unhandled error. (%s)"):format(require("inspect").inspect(err)), { context = err }), 0)
 end
 
 --- Calls the event's listeners in order with the arguments. An `error` event that nobody listens to is thrown.

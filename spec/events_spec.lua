@@ -49,6 +49,7 @@ describe("EventEmitter", function()
     ok, thrown = pcall(emitter.emit, emitter, "error", { odd = true })
     assert.is_false(ok)
     assert.equal("ERR_UNHANDLED_ERROR", thrown.code)
+    assert.equal("Unhandled error. ({ odd = true })", thrown.message)
   end)
 
   it("announces listeners before they are added and after they are removed", function()
