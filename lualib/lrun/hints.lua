@@ -22,6 +22,7 @@ local GLOBALS = {
   Date = "os.time() and os.date()", Math = "Lua has math", Object = "for key, value in pairs(t)",
   parseInt = "tonumber(x)", Number = "tonumber(x)", String = "tostring(x)",
   exit = "process.exit(code); at the prompt .exit", quit = "process.exit(code); at the prompt .exit", help = "at the prompt: .help",
+  utf8 = "LuaJIT speaks Lua 5.1: a module from LuaRocks has utf8",
   undefined = "Lua has nil", null = "Lua has nil",
 }
 
@@ -35,6 +36,8 @@ local FIELDS = {
   promises = "await(f, ...) waits for a function that takes a callback",
   toString = "what comes from streams are strings; else tostring(x)",
   push = "table.insert(t, value)", forEach = "for key, value in pairs(t)", map = "for key, value in pairs(t)",
+  split = 'for part in text:gmatch("[^,]+") do',
+  unpack = "LuaJIT speaks Lua 5.1: unpack(t)", pack = '{ n = select("#", ...), ... }',
   body = "what a server's handler gets has body(), and what a client's `response` event brings",
   query = "a request has req.url: the path and the query, as they came",
   close = "a stream or socket has finish() and destroy()",
@@ -45,7 +48,7 @@ local FIELDS = {
 local MODULES = {
   util = "inspect is the module \"inspect\", promisify is await", assert = "Lua has assert(v, message)",
   readline = 'process.stdin:on("data", function(chunk) ... end)', buffer = "strings hold any bytes",
-  https = "there is no TLS", tls = "there is no TLS", express = "the module is http",
+  socket = "the modules for sockets are net, dgram and http", https = "there is no TLS", tls = "there is no TLS", express = "the module is http",
 }
 
 -- Errors of ours, and of Lua about values that are not nil.
@@ -56,6 +59,9 @@ local TEXTS = {
   { '^The "text" argument .* Received a function', "req:body() waits for the body" },
   { '^The "chunk" argument .* Received a table', "json.encode(value) makes a string of a table" },
   { '^The "[^"]+" argument must be of type string%. Received type number', "tostring(n) makes a string of a number" },
+  { '^The "destination" argument .* Received nil', "source:pipe(destination), with a colon" },
+  { '^The "env" argument .* Received type string', "cluster.fork runs the primary's own script; cluster.setupPrimary{ exec = path } another" },
+  { '^Header name .* %["table', "res:writeHead(status, headers) takes a table" },
   { "^spawn %S+ .* ENOENT", 'program and arguments stand apart: spawn("ls", { "-l" }); exec takes a line for the shell' },
   { "attempt to perform arithmetic on .*string value", "`..` joins strings; tonumber(x) makes a number of one" },
   { "'<name>' expected near 'end'", "`end` is a keyword of Lua: x:finish(...)" },
@@ -65,13 +71,18 @@ local TEXTS = {
 local LINES = {
   { "^%s*//", "`--` starts a comment" },
   { "^%s*const%f[%s]", "`local` declares" }, { "^%s*let%f[%s]", "`local` declares" }, { "^%s*var%f[%s]", "`local` declares" },
+  { "<const>", "`local` declares" }, { "<close>", "LuaJIT speaks Lua 5.1" },
+  { "%f[%w_]continue%f[^%w_]", "goto continue, with ::continue:: at the end of the loop" },
   { "^%s*import%f[%s]", 'local x = require("x")' },
   { "=>", "function(a, b) ... end" },
   { "!=", "`~=` is Lua's `!=`" }, { "===", "`==` compares" }, { "!%s*[%w_(]", "`not x` is Lua's `!x`" },
   { "%+%+", "n = n + 1" }, { "[%+%-]=", "n = n + 1" },
   { "`", 'strings: "a", \'a\', [[a]]; ("pid %d"):format(n)' },
+  { "//", "math.floor(a / b)" }, { "[&|~]", 'require("bit") has band, bor, bxor, lshift' },
   { "%)%s*{", "then, do, function: blocks end with `end`" },
 }
+
+local NAMES_SHOWN = 12              -- of a module that lacks a name
 
 local function find(list, text)
   for _, entry in ipairs(list) do
@@ -95,15 +106,55 @@ local function missingGlobal(name, path)
   if own then return ("a local is known only behind its statement, in its block: `local %s` first, then `%s = ...`"):format(name, name) end
 end
 
-local function missing(kind, name, path)
+local function lineOf(source, number)
+  local count = 0
+  for line in source:gmatch("[^\n]*\n?") do
+    count = count + 1
+    if count == number then return line end
+  end
+end
+
+-- How many of their first bytes two names share.
+local function likeness(a, b)
+  local count = 0
+  while count < #a and a:byte(count + 1) == b:byte(count + 1) do count = count + 1 end
+  return count
+end
+
+-- The names of a module, those first that begin as `name` does.
+local function namesLike(module, name)
+  local names = {}
+  for key in pairs(module) do
+    if type(key) == "string" and not key:find("^_") then names[#names + 1] = key end
+  end
+  table.sort(names, function(a, b)
+    local first, second = likeness(a, name), likeness(b, name)
+    if first ~= second then return first > second end
+    return a < b
+  end)
+  local more = #names > NAMES_SHOWN and ", …" or ""
+  return table.concat(names, ", ", 1, math.min(#names, NAMES_SHOWN)) .. more
+end
+
+-- `name` of a local that the script got from `require` of a built-in module.
+local function missingOfModule(name, text, path)
+  local script = readFile(path)
+  local line = lineOf(script, tonumber(text:match(":(%d+): attempt")))
+  local receiver = line and line:match("([%w_]+)[.:]" .. name .. "%f[^%w_]")
+  local module = receiver and script:match("%f[%w_]" .. receiver .. "%s*=%s*require%s*%(?%s*[\"']([%w_]+)[\"']%s*%)?%s*[\n;]")
+  local loaded = module and package.preload[module] and package.loaded[module]
+  return type(loaded) == "table" and ("%s has %s"):format(module, namesLike(loaded, name)) or nil
+end
+
+local function missing(kind, name, text, path)
   if kind == "global" then return missingGlobal(name, path) end
-  return FIELDS[name]
+  return FIELDS[name] or missingOfModule(name, text, path)
 end
 
 local function ofOperation(text, path)
   local operation, kind, name, value = text:match("attempt to ([%a ]-) (%a+) '([^']*)' %(an? (%a+) value%)")
   if not operation then return nil end
-  if value == "nil" then return missing(kind, name, path) end
+  if value == "nil" then return missing(kind, name, text, path) end
   if name == "module" and kind == "global" then return GLOBALS.module end
   if value == "function" then return ("`%s` is a function: it must be called"):format(name) end
   if operation ~= "call" then return nil end
@@ -122,11 +173,8 @@ end
 local function ofSyntax(text, source)
   local file, line = text:match("([^\n\t]-):(%d+): [^\n]* near ")
   if not file then return nil end
-  local count = 0
-  for content in (source or readFile(text:match("from file '([^'\n]*)'") or file)):gmatch("[^\n]*\n?") do
-    count = count + 1
-    if count == tonumber(line) then return find(LINES, content) end
-  end
+  local content = lineOf(source or readFile(text:match("from file '([^'\n]*)'") or file), tonumber(line))
+  return content and find(LINES, content)
 end
 
 --- The line that tells what to type instead, or nil.
