@@ -58,6 +58,7 @@ local intercom = EventEmitter:new()     -- "disconnect": no worker is left
 local listeners = {}                    -- key → listener
 local listenersById = {}                -- the number that lanes know it by → listener
 local places = {}                       -- worker → { worker, lane, seat }
+local living = {}                       -- worker → true until its end is told; `workers` lacks those asked to disconnect
 local lastId, lastListener = 0, 0
 local policy                            -- fixed by the first setupPrimary or fork
 local hub
@@ -247,9 +248,10 @@ local handlers = {
 }
 
 local function removeWorker(worker)
-  if cluster.workers[worker.id] ~= worker then return end
+  if not living[worker] then return end
+  living[worker] = nil
   cluster.workers[worker.id] = nil
-  if next(cluster.workers) == nil then intercom:emit("disconnect") end
+  if next(living) == nil then intercom:emit("disconnect") end
 end
 
 local function closeLane(worker)
@@ -396,6 +398,7 @@ local function forkWorker(env, replaces)
     startedAt = process.hrtime(), messages = 0, given = 0,
   }
   places[worker] = place
+  living[worker] = true
   cluster.workers[id] = worker
   worker:on("message", function(message, handle)
     place.messages = place.messages + 1
@@ -421,7 +424,7 @@ function cluster.fork(env) return forkWorker(env) end
 function cluster.disconnect(callback)
   validate.optional(validate.func, callback, "callback")
   if callback then intercom:once("disconnect", callback) end
-  if next(cluster.workers) == nil then
+  if next(living) == nil then
     process.nextTick(function() intercom:emit("disconnect") end)
     return
   end
@@ -430,10 +433,12 @@ function cluster.disconnect(callback)
   end
 end
 
---- Asks the worker to close its servers, to wait for their connections, and to close its channel. Source: Node 20.
+--- Asks the worker to close its servers, to wait for their connections, and to close its channel; it leaves
+--- `cluster.workers` at once. Source: Node 20.
 ---@return Worker self
 function Worker:disconnect()
   self.exitedAfterDisconnect = true
+  cluster.workers[self.id] = nil
   send(self.process, { act = "disconnect" })
   leaveListeners(self)
   return self
@@ -484,9 +489,9 @@ end
 ---@return table<integer, WorkerMetrics>
 function cluster.metrics()
   local read, all = require("cluster.metrics").read, {}
-  for id, worker in pairs(cluster.workers) do
+  for worker in pairs(living) do
     local place = places[worker]
-    if place and worker.process.pid then all[id] = read(place) end
+    if place and worker.process.pid then all[worker.id] = read(place) end
   end
   return all
 end

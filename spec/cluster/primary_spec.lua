@@ -20,10 +20,8 @@ local function portOf(worker)
 end
 
 local function stopAll()
-  for _, worker in pairs(cluster.workers) do
-    if worker.process.pid and not worker:isDead() then worker:kill("SIGKILL") end
-  end
-  untilTrue(function() return next(cluster.workers) == nil end, "the workers' end")
+  for _, running in pairs(cluster.metrics()) do process.kill(running.pid, "SIGKILL") end
+  untilTrue(function() return next(cluster.workers) == nil and next(cluster.metrics()) == nil end, "the workers' end")
 end
 
 describe("cluster.fork", function()
@@ -43,12 +41,14 @@ describe("cluster.fork", function()
     assert.is_true(worker:isConnected())
     event(worker, "listening")
     assert.equal(worker, worker:disconnect())
+    assert.is_nil(cluster.workers[worker.id])
+    assert.equal(worker.process.pid, cluster.metrics()[worker.id].pid)
     local _, code, signal = event(cluster, "exit")
     for name, listener in pairs(removed) do cluster:off(name, listener) end
     assert.equal(0, code)
     assert.is_nil(signal)
     assert.is_true(worker.exitedAfterDisconnect)
-    assert.is_nil(cluster.workers[worker.id])
+    assert.is_nil(cluster.metrics()[worker.id])
     local id = " " .. worker.id
     assert.same({ "fork" .. id, "online" .. id, "listening" .. id, "disconnect" .. id, "exit" .. id }, seen)
   end)
@@ -289,7 +289,7 @@ end)
 
 describe("cluster.disconnect", function()
   it("ends all workers and calls back", function()
-    local list = { fork("id"), fork("id") }
+    local list = { fork("id"), fork("id"), fork("id"):disconnect() }
     require("await")(cluster.disconnect)
     assert.is_nil(next(cluster.workers))
     for _, worker in ipairs(list) do assert.is_false(processes.alive(worker.process.pid)) end

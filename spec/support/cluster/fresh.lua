@@ -24,10 +24,9 @@ function fresh.cluster(policy)
 
   function cluster.stopAll()
     cluster:removeAllListeners()
-    for _, worker in pairs(cluster.workers) do
-      if not worker:isDead() then worker:kill("SIGKILL") end
-    end
-    clients.untilTrue(function() return next(cluster.workers) == nil end, "the workers' end")
+    for _, running in pairs(cluster.metrics()) do process.kill(running.pid, "SIGKILL") end
+    clients.untilTrue(function() return next(cluster.workers) == nil and next(cluster.metrics()) == nil end,
+      "the workers' end")
   end
 
   return cluster
