@@ -149,6 +149,7 @@ local function serveSocket(self, socket)
   local connection = attach(self, handle, false)
   if not connection then return end
   sockets.adopt(connection, socket)
+  socket.server = self
   return connection, received
 end
 
