@@ -64,14 +64,13 @@ static int read_step(reader_t *reader, const char *argument) {
   char kind[3] = {'-', argument[1], '\0'};
   const char *value = option_value(reader, argument + 2);
   if (!value) return usage("option '%s' needs a value", kind);
-  if (kind[1] == 'r') kind[1] = 'l';
   if (kind[1] == 'e' || kind[1] == 'p') {
     reader->code++;
   } else {
     remember(reader, kind);
     remember(reader, value);
   }
-  add_step(reader, kind, value);
+  add_step(reader, kind[1] == 'r' ? "-l" : kind, value);
   return 0;
 }
 

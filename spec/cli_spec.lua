@@ -126,6 +126,7 @@ describe("the command line", function()
     gives("false\n", { "-joff", "-p", "(jit.status())" })
     gives("true\n", { "-j", "on", "-O1", "-p", "(jit.status())" })
     gives("{ \"-j\", \"off\", \"-O2\" }\n", { "-joff", "-O2", "-p", "process.execArgv" })
+    gives("{ \"-r\", \"os\", \"-l\", \"net\" }\n", { "-r", "os", "-lnet", "-p", "process.execArgv" })
   end)
 
   it("sets the process title", function()
