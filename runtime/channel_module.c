@@ -167,15 +167,6 @@ static int l_received(lua_State *L) {
   return 1;
 }
 
-/* A function's address, for the FFI to call. */
-typedef void (*address_t)(void);
-static void push_address(lua_State *L, const char *name, address_t address) {
-  void *pointer;
-  memcpy(&pointer, &address, sizeof pointer);
-  lua_pushlightuserdata(L, pointer);
-  lua_setfield(L, -2, name);
-}
-
 int luaopen_lrun_channel(lua_State *L) {
   static const luaL_Reg methods[] = {{"wait", l_wait},
                                      {"appendJson", l_append_json},
@@ -199,7 +190,7 @@ int luaopen_lrun_channel(lua_State *L) {
   userdata_class(L, CHANNEL_TYPE, methods);
   lua_newtable(L);
   luaL_register(L, NULL, functions);
-  push_address(L, "next", (address_t)channel_next);
-  push_address(L, "append", (address_t)channel_append);
+  userdata_address(L, "next", (address_t)channel_next);
+  userdata_address(L, "append", (address_t)channel_append);
   return 1;
 }

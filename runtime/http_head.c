@@ -119,9 +119,9 @@ static int put_connection(const http_conn_t *conn, const http_exchange_t *e, htt
   return rc < 0 ? rc : http_buffer_add(out, "\r\n", 2);
 }
 
-/* The head of most responses: 200 with a body of known length, no fields of the program's own, kept alive.
- * All but the length is the same for a second. */
-static int plain_head(http_conn_t *conn, http_buffer_t *out, uint64_t length) {
+/* All but the length is the same for a second. */
+int http_head_plain(http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, uint64_t length) {
+  e->started = true;
   http_shared_t *shared = conn->shared;
   http_buffer_t *plain = &shared->plain_head;
   uint64_t keep_alive = conn->server->keep_alive_timeout;
@@ -144,13 +144,15 @@ static int plain_head(http_conn_t *conn, http_buffer_t *out, uint64_t length) {
   return rc < 0 ? rc : http_buffer_add(out, "\r\n\r\n", 4);
 }
 
+bool http_head_is_plain(const http_conn_t *conn, const http_exchange_t *e) {
+  return !e->head && e->keep_alive && !e->last && !conn->server->closing && conn->server->max_requests == 0;
+}
+
 int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, int status,
                        int message, int fields, int64_t length, int flags) {
   if (status == 200 && length >= 0 && flags == 0 && lua_isnil(L, fields) && lua_isnil(L, message) &&
-      !e->head && e->keep_alive && !e->last && !conn->server->closing && conn->server->max_requests == 0) {
-    e->started = true;
-    return plain_head(conn, out, (uint64_t)length);
-  }
+      http_head_is_plain(conn, e))
+    return http_head_plain(conn, e, out, (uint64_t)length);
   said_t said = {0};
   size_t mlen = 0;
   const char *text = lua_tolstring(L, message, &mlen);

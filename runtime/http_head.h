@@ -20,4 +20,9 @@ enum {
 int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, int status,
                        int message, int fields, int64_t length, int flags);
 
+/* The head of most responses: 200 with a body of known length, no fields of the program's own, kept alive.
+ * Whether the connection allows that, and the head, as http_head_response appends it. */
+bool http_head_is_plain(const http_conn_t *conn, const http_exchange_t *e);
+int http_head_plain(http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, uint64_t length);
+
 #endif

@@ -5,6 +5,7 @@
 #include "http_head.h"
 #include "http_response.h"
 #include "modules.h"
+#include "userdata.h"
 
 #include <lauxlib.h>
 #include <luv/lhandle.h>
@@ -162,6 +163,23 @@ static int l_respond(lua_State *L) {
   if (rc == 0) rc = put_body(L, conn, e, 6);
   if (rc == 0 && e->chunked) rc = http_response_last_chunk(http_exchange_buffer(conn, e), NULL, 0);
   return rc < 0 ? broken(L, conn, rc) : finish(L, conn, e);
+}
+
+/* respondPlain: the same for a plain response while its request is being parsed, so that the write comes
+ * later. Called through the FFI. 1: done; 0: it takes `respond`. */
+static int respond_plain(http_conn_t *conn, uint32_t id, const char *body, size_t length) {
+  if (conn->stream == NULL || !conn->parsing || length >= THROUGH) return 0;
+  http_exchange_t *e = http_exchange_find(conn, id);
+  if (e == NULL || !http_head_is_plain(conn, e) || http_conn_pending(conn) + length >= HTTP_HIGH_WATER)
+    return 0;
+  http_buffer_t *out = http_exchange_buffer(conn, e);
+  size_t before = out->len;
+  if (http_head_plain(conn, e, out, length) < 0 || http_buffer_add(out, body, length) < 0) {
+    out->len = before;
+    return 0;
+  }
+  http_exchange_end(conn, e);
+  return 1;
 }
 
 /* head(conn, id, status, message, fields, flags, flush): a head alone, the body comes in pieces. */
@@ -447,5 +465,6 @@ int luaopen_lrun_http(lua_State *L) {
                                        {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
+  userdata_address(L, "respondPlain", (address_t)respond_plain);
   return 1;
 }

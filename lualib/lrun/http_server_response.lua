@@ -1,4 +1,5 @@
 --- The response to a request, on its way through C (runtime/http_output.c keeps responses in order).
+local ffi = require("ffi")
 local calls = require("lrun.calls")
 local core = require("lrun.http")
 local errors = require("errors")
@@ -19,6 +20,9 @@ local OutgoingMessage = outgoing.OutgoingMessage
 ---@field socket Socket
 local ServerResponse = OutgoingMessage:extend("ServerResponse")
 ServerResponse.statusCode = 200
+
+-- runtime/http_module.c: compiled code calls it without leaving its trace.
+local respondPlain = ffi.cast("int (*)(void *, uint32_t, const char *, size_t)", core.respondPlain)
 
 local FRESH, HEAD, BEGUN, ENDED, FINISHED = 0, 1, 2, 3, 4 -- outgoing.states
 local NO_DATE = outgoing.headFlags.noDate
@@ -61,6 +65,13 @@ local function sent(self)
   end
 end
 
+local function closeRequest(req)
+  if req._closeEmitted then return end
+  req._closeEmitted, req.closed = true, true
+  req:emit("close")
+end
+
+-- Every request comes through here. No closure is made of its variables: the compiler would leave the function alone.
 local function ended(self, callback, allSent)
   self._state = ENDED
   settle(self)
@@ -77,13 +88,7 @@ local function ended(self, callback, allSent)
   else
     sent(self)
   end
-  if rawget(req, "_listeners") and not req._closeEmitted then
-    nextTick(function()
-      if req._closeEmitted then return end
-      req._closeEmitted, req.closed = true, true
-      req:emit("close")
-    end)
-  end
+  if rawget(req, "_listeners") and not req._closeEmitted then nextTick(closeRequest, req) end
 end
 
 -- The status as an integer: Node takes what converts to one, such as a string from somewhere else, and cuts fractions.
@@ -172,10 +177,14 @@ function ServerResponse:finish(chunk, encoding, callback)
     sendHead(self, false)
     allSent = core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   else
-    local status = self.statusCode
+    local c, id, status, text, fields, bits = self._connection.c, self._id, self.statusCode, self.statusMessage, self._fields,
+      headFlags(self)
     if status ~= 200 then status = checkStatus(status) end
-    if self.statusMessage then checkStatusMessage(self.statusMessage) end
-    allSent = core.respond(self._connection.c, self._id, status, self.statusMessage, self._fields, chunk, headFlags(self))
+    if text then checkStatusMessage(text) end
+    local isPlain = status == 200 and bits == 0 and chunk and not text and not fields
+    if not (isPlain and respondPlain(c, id, chunk, #chunk) == 1) then
+      allSent = core.respond(c, id, status, text, fields, chunk, bits)
+    end
   end
   ended(self, callback, allSent)
   return self
