@@ -23,6 +23,7 @@ local GLOBALS = {
   parseInt = "tonumber(x)", Number = "tonumber(x)", String = "tostring(x)",
   exit = "process.exit(code); at the prompt .exit", quit = "process.exit(code); at the prompt .exit", help = "at the prompt: .help",
   utf8 = "LuaJIT speaks Lua 5.1: a module from LuaRocks has utf8",
+  AbortController = 'require("abort").AbortController:new()', throw = "error(e)", typeof = "type(x)",
   undefined = "Lua has nil", null = "Lua has nil",
 }
 
@@ -38,6 +39,7 @@ local FIELDS = {
   push = "table.insert(t, value)", forEach = "for key, value in pairs(t)", map = "for key, value in pairs(t)",
   split = 'for part in text:gmatch("[^,]+") do',
   unpack = "LuaJIT speaks Lua 5.1: unpack(t)", pack = '{ n = select("#", ...), ... }',
+  stdin = 'without a pipe there is no stream: stdio = "pipe"', stdout = 'without a pipe there is no stream: stdio = "pipe"',
   body = "what a server's handler gets has body(), and what a client's `response` event brings",
   query = "a request has req.url: the path and the query, as they came",
   close = "a stream or socket has finish() and destroy()",
@@ -64,6 +66,7 @@ local TEXTS = {
   { '^Header name .* %["table', "res:writeHead(status, headers) takes a table" },
   { "^spawn %S+ .* ENOENT", 'program and arguments stand apart: spawn("ls", { "-l" }); exec takes a line for the shell' },
   { "attempt to perform arithmetic on .*string value", "`..` joins strings; tonumber(x) makes a number of one" },
+  { "'}' expected near '[:=]'", '{ name = value, ["Content-Type"] = value }' },
   { "'<name>' expected near 'end'", "`end` is a keyword of Lua: x:finish(...)" },
 }
 
@@ -74,15 +77,22 @@ local LINES = {
   { "<const>", "`local` declares" }, { "<close>", "LuaJIT speaks Lua 5.1" },
   { "%f[%w_]continue%f[^%w_]", "goto continue, with ::continue:: at the end of the loop" },
   { "^%s*import%f[%s]", 'local x = require("x")' },
+  { "^%s*class%f[%s]", 'local C = require("events").EventEmitter:extend("C"), or setmetatable' },
+  { "^%s*async%f[%s]", 'any function may wait: require("await")' },
+  { "%f[%w_]local%s*{", 'local fork = require("child_process").fork' },
+  { "^%s*for%s*%(", "for i = 1, n do ... end" }, { "%f[%w_]of%f[^%w_]", "for key, value in pairs(t) do ... end" },
   { "=>", "function(a, b) ... end" },
   { "!=", "`~=` is Lua's `!=`" }, { "===", "`==` compares" }, { "!%s*[%w_(]", "`not x` is Lua's `!x`" },
   { "%+%+", "n = n + 1" }, { "[%+%-]=", "n = n + 1" },
   { "`", 'strings: "a", \'a\', [[a]]; ("pid %d"):format(n)' },
+  { "&&", "`a and b`" }, { "||", "`a or b`" }, { "%?", "condition and value or other" },
+  { "%f[%w_]typeof%f[^%w_]", "type(x)" }, { "^%s*delete%f[%s]", "x = nil" },
   { "//", "math.floor(a / b)" }, { "[&|~]", 'require("bit") has band, bor, bxor, lshift' },
   { "%)%s*{", "then, do, function: blocks end with `end`" },
 }
 
 local NAMES_SHOWN = 12              -- of a module that lacks a name
+local LOOKED_AT = 1000              -- bytes of a message
 
 local function find(list, text)
   for _, entry in ipairs(list) do
@@ -147,6 +157,7 @@ local function missingOfModule(name, text, path)
 end
 
 local function missing(kind, name, text, path)
+  if not name:find("^[%a_][%w_]*$") then return nil end
   if kind == "global" then return missingGlobal(name, path) end
   return FIELDS[name] or missingOfModule(name, text, path)
 end
@@ -183,6 +194,7 @@ end
 ---@param source string? what could not be compiled, where it is in no file
 ---@return string?
 function hints.of(text, path, source)
+  text = text:sub(1, LOOKED_AT)
   local hint = find(TEXTS, text) or ofOperation(text, path) or ofModule(text) or ofSyntax(text, source)
   return hint and "hint: " .. hint
 end

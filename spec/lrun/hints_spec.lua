@@ -66,6 +66,9 @@ describe("a hint", function()
     tells("`~=`", "if 1 != 2 then end")
     tells("n = n + 1", "local n = 1\nn++")
     tells("`--`", "// hello")
+    tells("`a or b`", "local port = process.env.PORT || 8000")
+    tells("for i = 1, n", "for (let i = 0; i < 3; i++) {")
+    tells('["Content-Type"]', "return { 'Content-Type': 'text/plain' }")
   end)
 
   it("knows later versions of Lua", function()
@@ -80,6 +83,8 @@ describe("a hint", function()
       "x.lua:1: attempt to index global 'thing' (a nil value)", "module 'nosuch' not found:", "x.lua:1: 'end' expected near '<eof>'" } do
       assert.is_nil(hints.of(text))
     end
+    assert.is_nil(hints.of(("x"):rep(2 ^ 22)))
+    assert.is_nil(hints.of("x.lua:1: attempt to call field '%f[' (a nil value)", "x.lua"))
   end)
 
   it("is printed below an uncaught error, a failed compilation and at the prompt", function()
