@@ -452,7 +452,7 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   /* With a descriptor it waits for the end of the turn: who sends it has yet to let go of it. */
   if (fd < 0 && may_write(ch) && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
   if (ch->outbox.head || ch->waits) schedule_flush(ch);
-  return ch->outbox.queued < BACKLOG_MAX;
+  return ch->outbox.queued < BACKLOG_MAX && !outbox_is_held_up(&ch->outbox);
 }
 
 int channel_wait(channel_t *ch, int ref) {

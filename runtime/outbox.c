@@ -21,10 +21,11 @@ enum { CHUNK_SIZE = 64 * 1024 - 64, MAX_VECTORS = 16, MAX_ATTEMPTS = 3 };
 struct outbox_chunk {
   outbox_chunk_t *next;
   size_t offset, length, capacity;
-  int fd;       /* -1, or what travels with the first byte */
-  int attempts; /* how often that was sent before */
-  bool urgent;  /* not counted in `written` */
-  bool sealed;  /* takes no more frames */
+  int fd;                /* -1, or what travels with the first byte */
+  int attempts;          /* how often that was sent before */
+  uint64_t frame_number; /* which frame it travels with */
+  bool urgent;           /* not counted in `written` */
+  bool sealed;           /* takes no more frames */
   char data[];
 };
 
@@ -65,6 +66,7 @@ void outbox_clear(outbox_t *box) {
   }
   box->tail = NULL;
   box->queued = 0;
+  box->oldest = 0;
   for (; box->sent_count > 0; box->sent_count--) {
     outbox_sent_t *sent = &box->sent[box->sent_first];
     close(sent->fd);
@@ -109,8 +111,15 @@ bool outbox_append(outbox_t *box, const char *head, size_t head_length, const ch
   chunk_put(box, chunk, head, head_length);
   chunk_put(box, chunk, body, length);
   box->appended += total;
+  box->frames++;
+  if (fd >= 0) {
+    chunk->frame_number = box->frames;
+    if (!box->oldest) box->oldest = box->frames;
+  }
   return true;
 }
+
+bool outbox_is_held_up(const outbox_t *box) { return box->oldest && box->frames - box->oldest > 1; }
 
 bool outbox_urgent(outbox_t *box, const char *frame, size_t length) {
   outbox_chunk_t **at = &box->head;
@@ -172,7 +181,7 @@ static void sent_add(outbox_t *box, outbox_chunk_t *chunk) {
     return;
   }
   outbox_sent_t *sent = &box->sent[(box->sent_first + box->sent_count++) % OUTBOX_WINDOW];
-  *sent = (outbox_sent_t){.fd = chunk->fd, .attempts = chunk->attempts};
+  *sent = (outbox_sent_t){.fd = chunk->fd, .attempts = chunk->attempts, .frame_number = chunk->frame_number};
   chunk->fd = -1;
   if (!box->one_by_one) return;
   sent->frame = malloc(chunk->length);
@@ -215,6 +224,7 @@ static bool send_again(outbox_t *box, outbox_sent_t *sent) {
   chunk_put(box, chunk, sent->frame, sent->frame_length);
   chunk->fd = sent->fd;
   chunk->attempts = sent->attempts + 1;
+  chunk->frame_number = sent->frame_number;
   chunk->sealed = true;
   outbox_chunk_t **at = &box->head;
   while (*at && (*at)->offset > 0) at = &(*at)->next;
@@ -225,13 +235,22 @@ static bool send_again(outbox_t *box, outbox_sent_t *sent) {
   return true;
 }
 
+static uint64_t oldest_unanswered(const outbox_t *box) {
+  if (box->sent_count > 0) return box->sent[box->sent_first].frame_number;
+  for (const outbox_chunk_t *chunk = box->head; chunk; chunk = chunk->next)
+    if (chunk->fd >= 0) return chunk->frame_number;
+  return 0;
+}
+
 int outbox_answered(outbox_t *box, bool taken) {
   if (box->sent_count == 0) return -2;
   outbox_sent_t sent = box->sent[box->sent_first];
   box->sent_first = (box->sent_first + 1) % OUTBOX_WINDOW;
   box->sent_count--;
+  box->oldest = oldest_unanswered(box);
   if (!taken && sent.attempts < MAX_ATTEMPTS && send_again(box, &sent)) {
     free(sent.frame);
+    box->oldest = sent.frame_number;
     return 1;
   }
   close(sent.fd);

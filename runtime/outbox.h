@@ -11,9 +11,10 @@ typedef struct outbox_chunk outbox_chunk_t;
 
 /* A descriptor that was written and that the receiver has not yet answered. */
 typedef struct {
-  int fd;       /* ours: closed once it is answered */
-  int attempts; /* JSON wire: how often it was sent again */
-  char *frame;  /* JSON wire: what to send again; else NULL */
+  int fd;                /* ours: closed once it is answered */
+  uint64_t frame_number; /* which frame it travels with */
+  int attempts;          /* JSON wire: how often it was sent again */
+  char *frame;           /* JSON wire: what to send again; else NULL */
   size_t frame_length;
 } outbox_sent_t;
 
@@ -25,6 +26,8 @@ typedef struct {
   size_t queued;         /* bytes in the chunks that are not written */
   uint64_t appended;     /* bytes ever appended in order, and how many of these were written */
   uint64_t written;
+  uint64_t frames; /* ever appended in order */
+  uint64_t oldest; /* which of these has the oldest descriptor that is not answered; 0: none has */
   bool one_by_one; /* nothing overtakes a descriptor that is not answered (the JSON wire) */
   int sent_first, sent_count;
   outbox_sent_t sent[OUTBOX_WINDOW]; /* a ring, oldest first */
@@ -39,6 +42,9 @@ void outbox_free(outbox_t *box);
  * there is no memory (false). */
 bool outbox_append(outbox_t *box, const char *head, size_t head_length, const char *body, size_t length,
                    int fd);
+
+/* Whether more than one frame was appended behind a descriptor that is not answered. */
+bool outbox_is_held_up(const outbox_t *box);
 
 /* Puts a frame before everything whose writing has not begun: answers must not wait behind what waits for
  * answers. */

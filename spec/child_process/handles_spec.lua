@@ -149,6 +149,22 @@ local function shared(wire)
       once(server, "close")
     end)
 
+    it("let send return false while messages wait behind one that the receiver has not taken", function()
+      local child = children.fork("echo", options)
+      local handle = assert(net.createServerHandle("127.0.0.1", 0))
+      assert.same({ true, true, true, false, false },
+        { child:send(1), child:send(2, handle), child:send(3, handle), child:send(4), child:send(5) })
+      await(function(done)
+        child:on("message", function(message, back)
+          if back then back:close() end
+          if message == 5 then done() end
+        end)
+      end)
+      assert.is_true(child:send(6))
+      handle:close()
+      goodbye(child)
+    end)
+
     it("stay open with keepOpen", function()
       local server, port = listen()
       local child = children.fork("holder", options)
