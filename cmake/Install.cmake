@@ -8,8 +8,8 @@ install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTER
 # For lua-language-server: the modules are compiled into lrun, so an editor gets their annotations as files of types.
 add_custom_command(
   OUTPUT ${CMAKE_BINARY_DIR}/types/events.lua
-  COMMAND lrun ${CMAKE_SOURCE_DIR}/cmake/types.lua ${CMAKE_SOURCE_DIR}/lualib ${CMAKE_BINARY_DIR}/types
-  DEPENDS lrun ${CMAKE_SOURCE_DIR}/cmake/types.lua ${lua_sources}
+  COMMAND lrun ${CMAKE_SOURCE_DIR}/tools/types.lua ${CMAKE_SOURCE_DIR}/lualib ${CMAKE_BINARY_DIR}/types
+  DEPENDS lrun ${CMAKE_SOURCE_DIR}/tools/types.lua ${lua_sources}
   COMMENT "Writing type files" VERBATIM)
 add_custom_target(types ALL DEPENDS ${CMAKE_BINARY_DIR}/types/events.lua)
 install(DIRECTORY ${CMAKE_BINARY_DIR}/types/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types)
@@ -18,8 +18,8 @@ set(completions ${CMAKE_BINARY_DIR}/completions)
 file(MAKE_DIRECTORY ${completions})
 add_custom_command(
   OUTPUT ${completions}/lrun ${completions}/_lrun ${completions}/lrun.fish
-  COMMAND lrun ${CMAKE_SOURCE_DIR}/cmake/completions.lua ${completions}
-  DEPENDS lrun ${CMAKE_SOURCE_DIR}/cmake/completions.lua
+  COMMAND lrun ${CMAKE_SOURCE_DIR}/tools/completions.lua ${completions}
+  DEPENDS lrun ${CMAKE_SOURCE_DIR}/tools/completions.lua
   COMMENT "Writing shell completions" VERBATIM)
 add_custom_target(completions ALL DEPENDS ${completions}/lrun)
 install(FILES ${completions}/lrun DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)

@@ -1,6 +1,6 @@
 /* Fuzzes the frame reader of the IPC channel: the first byte chooses the wire and how the rest is cut into
  * reads. Whatever the cuts, the same frames come out, and all of them lie inside of what was fed. */
-#include "frame.h"
+#include "ipc/frame.h"
 
 #include <stdint.h>
 #include <stdlib.h>

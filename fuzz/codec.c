@@ -1,6 +1,6 @@
-/* Fuzzes the codec of the Lua wire (json.c does that of the JSON wire). Bytes that codec_check lets through
+/* Fuzzes the codec of the Lua wire (json/module.c does that of the JSON wire). Bytes that codec_check lets through
  * must decode, without more memory than they can fill. */
-#include "codec.h"
+#include "ipc/check.h"
 
 #include <lauxlib.h>
 #include <lualib.h>

@@ -1,6 +1,6 @@
-/* http_parser.c (fuzz): any bytes, whole and in pieces, give the same events, and never more than the limits
+/* http/parser.c (fuzz): any bytes, whole and in pieces, give the same events, and never more than the limits
  * allow. The first byte chooses the role and how the rest is cut. */
-#include "http_parser.h"
+#include "http/parser.h"
 
 #include <llhttp.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
-/* json.c (fuzz): a text that is decoded strictly is one that lua-cjson, too, takes, and that is the same
+/* json/module.c (fuzz): a text that is decoded strictly is one that lua-cjson, too, takes, and that is the same
  * leniently; a text that is not has its fault within it. A value, written and read again, is written the
  * same. */
-#include "json.h"
-#include "modules.h"
+#include "json/json.h"
+#include "host/modules.h"
 
 #include <lauxlib.h>
 #include <lualib.h>

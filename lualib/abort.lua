@@ -1,8 +1,8 @@
 --- AbortController and AbortSignal, as in the DOM and Node: one switch for work that takes a `signal` option.
 local events = require("events")
 local errors = require("errors")
-local calls = require("lrun.calls")
-local validate = require("lrun.validate")
+local calls = require("lrun.check.calls")
+local validate = require("lrun.check.validate")
 
 --- Event abort(reason: any)
 ---@class AbortSignal: EventEmitter

@@ -1,11 +1,11 @@
 --- Sequential code over callbacks. A coroutine that awaits is suspended and resumed through the host's door, so an error
 --- in it ends where one in a callback does. Nothing but the callback holds a waiting coroutine: dropping the callback
 --- frees it.
-local vm = require("lrun.vm")
+local vm = require("lrun.core.vm")
 local errors = require("errors")
-local calls = require("lrun.calls")
-local traceback = require("lrun.traceback")
-local waiting = require("lrun.wait")
+local calls = require("lrun.check.calls")
+local traceback = require("lrun.host.traceback")
+local waiting = require("lrun.core.wait")
 
 local newCallback, wait = waiting.callback, waiting.wait
 

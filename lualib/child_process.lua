@@ -4,12 +4,12 @@
 local errors = require("errors")
 local process = require("process")
 local timers = require("timers")
-local aborting = require("lrun.aborting")
-local calls = require("lrun.calls")
-local plans = require("lrun.child_plan")
-local stdio = require("lrun.child_stdio")
-local validate = require("lrun.validate")
-local ChildProcess = require("lrun.child")
+local aborting = require("lrun.check.aborting")
+local calls = require("lrun.check.calls")
+local plans = require("lrun.child.plan")
+local stdio = require("lrun.child.stdio")
+local validate = require("lrun.check.validate")
+local ChildProcess = require("lrun.child.process")
 
 ---@alias Slot "pipe"|"overlapped"|"ignore"|"inherit"|"ipc"|integer|table|false one entry of `stdio`
 
@@ -292,7 +292,7 @@ end
 function child_process.spawnSync(command, args, options)
   plans.file(command)
   args, options = plans.arguments(args, options)
-  return (require("lrun.child_sync").run(command, args, options))
+  return (require("lrun.child.sync").run(command, args, options))
 end
 
 --- Runs a program to its end and returns its output. Throws when it fails, with `status`, `signal`, `stdout`, `stderr`, `pid`.
@@ -303,7 +303,7 @@ end
 function child_process.execFileSync(file, args, options)
   plans.file(file)
   args, options = plans.arguments(args, options)
-  local sync = require("lrun.child_sync")
+  local sync = require("lrun.child.sync")
   return sync.output(sync.run(file, args, options), options, commandLine(options.argv0 or file, args))
 end
 
@@ -315,7 +315,7 @@ function child_process.execSync(command, options)
   plans.file(command, "command")
   if options ~= nil then validate.table(options, "options") end
   options = withShell(options or {})
-  local sync = require("lrun.child_sync")
+  local sync = require("lrun.child.sync")
   return sync.output(sync.run(command, {}, options), options, command)
 end
 

@@ -4,12 +4,12 @@ local uv = require("luv")
 local process = require("process")
 local events = require("events")
 local errors = require("errors")
-local aborting = require("lrun.aborting")
-local calls = require("lrun.calls")
-local dns = require("lrun.dns")
-local ip = require("lrun.ip")
-local listen = require("lrun.listen")
-local validate = require("lrun.validate")
+local aborting = require("lrun.check.aborting")
+local calls = require("lrun.check.calls")
+local dns = require("lrun.net.dns")
+local ip = require("lrun.net.ip")
+local listen = require("lrun.net.listen")
+local validate = require("lrun.check.validate")
 
 local nextTick = process.nextTick
 

@@ -1,7 +1,7 @@
 --- Error objects, and the only place where Lua code makes them from codes.
 --- `Error:new` is the public way; the constructors below it are for the runtime and return the error, they do not throw.
-local uvErrors = require("lrun.errno")   -- C: name(errno) → "ENOENT", describe(name) → text, errno
-local calls = require("lrun.calls")
+local uvErrors = require("lrun.core.errno")   -- C: name(errno) → "ENOENT", describe(name) → text, errno
+local calls = require("lrun.check.calls")
 
 ---@class Error
 ---@field message string

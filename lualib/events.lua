@@ -3,7 +3,7 @@
 --- Listeners live in `self._listeners[name]`: a function when there is one, else a list that is copied on change,
 --- so that an emit walks the list it started with.
 local errors = require("errors")
-local calls = require("lrun.calls")
+local calls = require("lrun.check.calls")
 
 ---@class EventEmitter
 ---@field protected _listeners table<any, function|function[]>?

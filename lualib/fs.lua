@@ -8,12 +8,12 @@
 --- Where Lua differs: data are strings, `encoding` options are accepted and change nothing. `read` returns the data.
 --- Modes are numbers or octal strings ("644"), as Lua has no octal literals. Times are milliseconds (`stats.mtimeMs`).
 local uv = require("luv")
-local operations = require("lrun.fs_operations")
-local fsCall = require("lrun.fs_call")
-local calls = require("lrun.calls")
-local stats = require("lrun.fs_stats")
-local streams = require("lrun.fs_streams")
-local watcher = require("lrun.fs_watch")
+local operations = require("lrun.fs.operations")
+local fsCall = require("lrun.fs.call")
+local calls = require("lrun.check.calls")
+local stats = require("lrun.fs.stats")
+local streams = require("lrun.fs.streams")
+local watcher = require("lrun.fs.watch")
 
 local O = uv.constants
 

@@ -107,7 +107,7 @@ local function safeText(value)
 end
 
 local function isNull(value)
-  local json = package.loaded["lrun.json"] or package.loaded.cjson
+  local json = package.loaded["lrun.core.json"] or package.loaded.cjson
   return json ~= nil and value == json.null
 end
 

@@ -1,13 +1,13 @@
 --- JSON text and Lua values. Decoding is strict (RFC 8259, UTF-8) and says where the text is wrong; encoding says which
---- value cannot be encoded. Both are done in runtime/json_decode.c and json_encode.c, as for the IPC channel's JSON wire.
+--- value cannot be encoded. Both are done in runtime/json/decode.c and json_encode.c, as for the IPC channel's JSON wire.
 ---
 --- Tables: one whose keys are whole numbers from 1 is an array, any other an object. An empty table is `{}`, as with
 --- lua-cjson, unless its metatable has `__jsontype = "array"`: then it is `[]`. A hole in an array is null; an array of
 --- which more than half is holes (and longer than 10) is an error. Number keys of an object become strings.
 --- Numbers: whole ones up to 2^53 print as such, others with as many digits as give the same number back.
-local native = require("lrun.json")
+local native = require("lrun.core.json")
 local errors = require("errors")
-local calls = require("lrun.calls")
+local calls = require("lrun.check.calls")
 
 local MAX_PATH = 200                -- characters of a path in a message
 

@@ -1,14 +1,14 @@
 --- Streams over TCP and unix sockets. Source: Node 20, except `createServerHandle`, which is for programs that pass
 --- listening handles to other processes themselves.
 local errors = require("errors")
-local calls = require("lrun.calls")
-local connect = require("lrun.connect")
-local ip = require("lrun.ip")
-local listen = require("lrun.listen")
-local validate = require("lrun.validate")
-local BlockList = require("lrun.blocklist")
-local Server = require("lrun.server")
-local Socket = require("lrun.socket")
+local calls = require("lrun.check.calls")
+local connect = require("lrun.net.connect")
+local ip = require("lrun.net.ip")
+local listen = require("lrun.net.listen")
+local validate = require("lrun.check.validate")
+local BlockList = require("lrun.net.blocklist")
+local Server = require("lrun.net.server")
+local Socket = require("lrun.net.socket")
 
 ---@class ServerOptions
 ---@field allowHalfOpen boolean? the server's side stays open when the client's has ended

@@ -1,10 +1,10 @@
 --- Lua's own `os` table with Node's functions added.
 local uv = require("luv")
-local calls = require("lrun.calls")
+local calls = require("lrun.check.calls")
 local errors = require("errors")
-local ip = require("lrun.ip")
-local signals = require("lrun.signals")
-local validate = require("lrun.validate")
+local ip = require("lrun.net.ip")
+local signals = require("lrun.host.signals")
+local validate = require("lrun.check.validate")
 
 ---@class os: oslib
 ---@field EOL string "\n"

@@ -2,8 +2,8 @@
 --- Source: Node 20, `path.posix`, exactly, with what it does to doubled and trailing slashes.
 local uv = require("luv")
 local errors = require("errors")
-local validate = require("lrun.validate")
-local calls = require("lrun.calls")
+local validate = require("lrun.check.validate")
+local calls = require("lrun.check.calls")
 
 ---@class ParsedPath
 ---@field root string "/" or ""

@@ -4,8 +4,8 @@
 --- An end: `exit` (called, or the loop drained, or an uncaught error) → the `exit` event, once → `lrun.vm.exit`, which
 --- lets the channels write what is queued.
 local uv = require("luv")
-local vm = require("lrun.vm")
-local host = require("lrun.host")
+local vm = require("lrun.core.vm")
+local host = require("lrun.core.system")
 local errors = require("errors")
 local events = require("events")
 local EventEmitter = events.EventEmitter
@@ -60,7 +60,7 @@ local exitCode                      -- what process.exitCode was set to
 local function checkCode(code)
   if code == nil then return nil end
   if type(code) == "boolean" then return code and 0 or 1 end      -- as with Lua's os.exit
-  return require("lrun.validate").integer(type(code) == "string" and tonumber(code) or code, "code")
+  return require("lrun.check.validate").integer(type(code) == "string" and tonumber(code) or code, "code")
 end
 
 -- The event has a coroutine of its own: a listener that waits does not put the end off.
@@ -82,7 +82,7 @@ function api.abort() host.abort() end
 
 vm.hook("exit", function() finish(exitCode or 0) end)
 vm.hook("beforeExit", function() if not exiting then process:emit("beforeExit", exitCode or 0) end end)
-vm.hook("uncaught", function(coroutine, err) require("lrun.uncaught").handle(coroutine, err, exiting) end)
+vm.hook("uncaught", function(coroutine, err) require("lrun.host.uncaught").handle(coroutine, err, exiting) end)
 
 -- nextTick ------------------------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ process:on("removeListener", function(name) if signals[name] then unwatchSignal(
 ---@return true
 function api.kill(pid, signal)
   if type(pid) ~= "number" or pid ~= math.floor(pid) then error(errors.argType("pid", "integer", pid), 0) end
-  local number = require("lrun.signals").number(signal == nil and "SIGTERM" or signal, "signal", true)
+  local number = require("lrun.host.signals").number(signal == nil and "SIGTERM" or signal, "signal", true)
   local ok, _, code = uv.kill(pid, number)
   if not ok then error(errors.system(code, "kill"), 0) end
   return true
@@ -218,7 +218,7 @@ local function micros(time) return time.sec * 1000000 + time.usec end
 ---@return { user: integer, system: integer }
 function api.cpuUsage(previous)
   if previous ~= nil then
-    local validate = require("lrun.validate")
+    local validate = require("lrun.check.validate")
     validate.table(previous, "prevValue")
     validate.number(previous.user, "prevValue.user", 0)
     validate.number(previous.system, "prevValue.system", 0)
@@ -246,7 +246,7 @@ end
 ---@return integer before
 function api.umask(mask)
   if mask == nil then return host.umask() end
-  return host.umask(require("lrun.fs_arguments").mode(mask, "mask"))
+  return host.umask(require("lrun.fs.arguments").mode(mask, "mask"))
 end
 
 for _, name in ipairs{ "getuid", "getgid", "geteuid", "getegid" } do api[name] = host[name] end
@@ -273,7 +273,7 @@ end
 function api.emitWarning(text, options)
   if type(text) ~= "string" and not errors.isError(text) then error(errors.argType("warning", "string or Error", text), 0) end
   if type(options) == "string" then options = { type = options } end
-  local validate = require("lrun.validate")
+  local validate = require("lrun.check.validate")
   options = validate.optional(validate.table, options, "options") or {}
   for _, name in ipairs{ "type", "code", "detail" } do
     validate.optional(validate.string, options[name], "options." .. name)
@@ -288,7 +288,7 @@ end
 
 -- The object ----------------------------------------------------------------------------------------------------------
 
-local function stream(name) return function() return require("lrun.stdio")[name]() end end
+local function stream(name) return function() return require("lrun.host.stdio")[name]() end end
 
 local streams = { stdin = stream("stdin"), stdout = stream("stdout"), stderr = stream("stderr") }
 

@@ -3,11 +3,11 @@
 --- A line → complete Lua? else more lines → a chunk on a coroutine of its own, guarded so that Ctrl-C stops it → its values
 --- are printed → the next prompt. A chunk that awaits gives the loop its time; the prompt returns when it is done, or
 --- when Ctrl-C gives it up.
-local vm = require("lrun.vm")
-local interrupts = require("lrun.interrupt")
-local complete = require("lrun.complete")
-local histories = require("lrun.history")
-local consoles = require("lrun.console")
+local vm = require("lrun.core.vm")
+local interrupts = require("lrun.core.interrupt")
+local complete = require("lrun.repl.complete")
+local histories = require("lrun.repl.history")
+local consoles = require("lrun.repl.console")
 local process = require("process")
 
 local repl = {}
@@ -90,7 +90,7 @@ local function printValues(count, ...)
 end
 
 local function describeError(err)
-  return require("lrun.uncaught").describe(coroutine.running(), err, { colors = colors, short = true, level = 2 })
+  return require("lrun.host.uncaught").describe(coroutine.running(), err, { colors = colors, short = true, level = 2 })
 end
 
 -- Reports the outcome once; a chunk that Ctrl-C gave up may still end later.
@@ -147,7 +147,7 @@ local function take(lines)
   local source = table.concat(lines, "\n")
   local chunk, err = compile(source)
   if not chunk then
-    out(require("lrun.hints").below(err, source), "\n")
+    out(require("lrun.host.hints").below(err, source), "\n")
     return prompt()
   end
   session[#session + 1] = source
@@ -180,7 +180,7 @@ function commands.load(path)
   text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "")
   local chunk, err = loadstring(text, "@" .. path)
   if not chunk then
-    out(require("lrun.hints").below(err, text), "\n")
+    out(require("lrun.host.hints").below(err, text), "\n")
     return prompt()
   end
   session[#session + 1] = text
@@ -297,7 +297,7 @@ end
 local searchKey
 
 function on.search(before)
-  searchKey = require("lrun.search").start(console, history.entries, promptText(), before)
+  searchKey = require("lrun.repl.search").start(console, history.entries, promptText(), before)
 end
 
 function on.key(key) searchKey(key) end
@@ -325,13 +325,13 @@ end
 --- Starts the prompt on standard input and output. It ends the process when it is left.
 function repl.start()
   if console then return end
-  colors = require("lrun.colors").wanted(1)
+  colors = require("lrun.host.colors").wanted(1)
   offerModules()
   local problem
   history, problem = histories.open()
   console = consoles.open(function(kind, text) on[kind](text) end)
-  require("lrun.uncaught").keepAlive()
-  require("lrun.prompt_worker").path = "lrun:worker"
+  require("lrun.host.uncaught").keepAlive()
+  require("lrun.repl.worker").path = "lrun:worker"
   if console.editing then
     local versions = process.versions
     out(("lrun %s (LuaJIT %s, libuv %s), .help tells more\n"):format(versions.lrun, versions.luajit, versions.uv))

@@ -3,14 +3,14 @@
 --- `_final(callback)`, `_destroy(err, callback)`, or passes them as the options `read`, `write`, …; a source calls `push`.
 --- `end` is a keyword in Lua: the method is `finish`, the event keeps its name.
 local errors = require("errors")
-local aborting = require("lrun.aborting")
-local calls = require("lrun.calls")
-local destroy = require("lrun.destroy")
-local readable = require("lrun.readable")
-local streamOptions = require("lrun.stream_options")
-local writable = require("lrun.writable")
+local aborting = require("lrun.check.aborting")
+local calls = require("lrun.check.calls")
+local destroy = require("lrun.stream.destroy")
+local readable = require("lrun.stream.readable")
+local streamOptions = require("lrun.stream.options")
+local writable = require("lrun.stream.writable")
 
-local isStandard = require("lrun.pipe").isStandard
+local isStandard = require("lrun.stream.pipe").isStandard
 local Readable, Writable = readable.Readable, writable.Writable
 
 ---@class Duplex: Readable, Writable

@@ -1,7 +1,7 @@
 --- Timers over luv: one uv_timer a Timeout, one check and one idle handle for all immediates.
 local uv = require("luv")
 local errors = require("errors")
-local calls = require("lrun.calls")
+local calls = require("lrun.check.calls")
 
 local MAX_DELAY = 2147483647        -- as Node: a longer delay becomes 1 ms, with a warning
 
@@ -106,7 +106,7 @@ local function keepAlive(change)
 end
 
 local function runImmediates()
-  local vm = require("lrun.vm")
+  local vm = require("lrun.core.vm")
   local turn = queue
   queue = {}
   for i = 1, #turn do

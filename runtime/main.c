@@ -1,6 +1,6 @@
-/* main.c: the command line → a table → lualib/lrun/boot.lua on the main coroutine → the loop → the end. */
-#include "options.h"
-#include "vm.h"
+/* main.c: the command line → a table → lualib/lrun/host/boot.lua on the main coroutine → the loop → the end. */
+#include "host/options.h"
+#include "host/vm.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -37,7 +37,7 @@ int main(int argc, char **argv) {
   int rc = options_push(L, argc, argv);
   if (rc != 0) return rc;
   lua_getglobal(L, "require");
-  lua_pushliteral(L, "lrun.boot");
+  lua_pushliteral(L, "lrun.host.boot");
   if (lua_pcall(L, 1, 1, 0) != 0) {
     fprintf(stderr, "lrun: %s\n", lua_tostring(L, -1));
     return 1;

@@ -213,7 +213,7 @@ describe("the modules' pages", function()
     end
   end
 
-  for _, name in ipairs(require("lrun.complete").modules()) do
+  for _, name in ipairs(require("lrun.repl.complete").modules()) do
     if fs.existsSync("docs/" .. name .. ".md") then
       it("name all that " .. name .. " has", function()
         local page = { text = fs.readFileSync("docs/" .. name .. ".md"), isBase = name == "events" or name == "stream" }
@@ -239,16 +239,19 @@ describe("the modules' pages", function()
 
   it("list every code of the runtime's errors", function()
     local missing, page, used = {}, fs.readFileSync("docs/errors.md"), {}
-    local folders = { "lualib", "lualib/lrun", "lualib/http", "lualib/cluster", "runtime" }
-    for _, folder in ipairs(folders) do
-      for _, file in ipairs(fs.readdirSync(folder, { withFileTypes = true })) do
-        local source = file:isFile() and fs.readFileSync(folder .. "/" .. file.name) or ""
-        for code in source:gmatch('"(ERR_[%u%d_]+)"') do
-          used[code] = true
-          if not page:find("`" .. code .. "`", 1, true) then missing[code] = file.name end
+    local function look(folder)
+      for _, entry in ipairs(fs.readdirSync(folder, { withFileTypes = true })) do
+        local path = folder .. "/" .. entry.name
+        if entry:isDirectory() then look(path) else
+          for code in fs.readFileSync(path):gmatch('"(ERR_[%u%d_]+)"') do
+            used[code] = true
+            if not page:find("`" .. code .. "`", 1, true) then missing[code] = path end
+          end
         end
       end
     end
+    look("lualib")
+    look("runtime")
     for code in page:gmatch("`(ERR_[%u%d_]+)`") do
       if not used[code] then missing[code] = "is not used" end
     end

@@ -1,8 +1,8 @@
---- The type files that cmake/types.lua writes, beside what the modules hold at run time.
+--- The type files that tools/types.lua writes, beside what the modules hold at run time.
 local child_process = require("child_process")
 local fs = require("fs")
 local timers = require("timers")
-local complete = require("lrun.complete")
+local complete = require("lrun.repl.complete")
 
 local BUILT_IN = {}
 for word in ([[any nil boolean string number integer function table thread userdata self true false fun lightuserdata oslib]])
@@ -94,10 +94,10 @@ local function report(problems, what)
   assert(#problems == 0, ("%d %s:\n  %s"):format(#problems, what, table.concat(problems, "\n  ")))
 end
 
-describe("cmake/types.lua", function()
+describe("tools/types.lua", function()
   setup(function()
     directory = fs.mkdtempSync("/tmp/lrun-types-")
-    child_process.execFileSync(process.execPath, { "cmake/types.lua", "lualib", directory })
+    child_process.execFileSync(process.execPath, { "tools/types.lua", "lualib", directory })
     for _, name in ipairs(fs.readdirSync(directory)) do read(directory .. "/" .. name) end
   end)
 

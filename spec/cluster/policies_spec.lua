@@ -1,7 +1,7 @@
 local await = require("await")
 local clients = require("spec.support.cluster.clients")
 local fresh = require("spec.support.cluster.fresh")
-local schedule = require("cluster.schedule")
+local schedule = require("lrun.cluster.schedule")
 
 local POLICIES = {
   none = schedule.SCHED_NONE,
@@ -232,8 +232,8 @@ describe("cluster.schedulingPolicy", function()
     local function onWarning(warning) warnings[#warnings + 1] = tostring(warning) end
     local function policyFor(ours, nodes)
       process.env.LRUN_CLUSTER_SCHED_POLICY, process.env.NODE_CLUSTER_SCHED_POLICY = ours, nodes
-      package.loaded["cluster.primary"] = nil
-      local policy = require("cluster.primary").schedulingPolicy
+      package.loaded["lrun.cluster.primary"] = nil
+      local policy = require("lrun.cluster.primary").schedulingPolicy
       process.env.LRUN_CLUSTER_SCHED_POLICY, process.env.NODE_CLUSTER_SCHED_POLICY = nil, nil
       return policy
     end

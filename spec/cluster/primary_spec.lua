@@ -297,7 +297,7 @@ describe("cluster.disconnect", function()
   end)
 end)
 
-describe("cluster.metrics", function()
+describe("lrun.cluster.metrics", function()
   after_each(stopAll)
 
   it("tells what the workers do", function()

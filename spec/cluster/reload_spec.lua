@@ -1,7 +1,7 @@
 local clients = require("spec.support.cluster.clients")
 local fresh = require("spec.support.cluster.fresh")
 local await = require("await")
-local schedule = require("cluster.schedule")
+local schedule = require("lrun.cluster.schedule")
 local timers = require("timers")
 
 local function ids(cluster)
@@ -35,7 +35,7 @@ for name, policy in pairs{ rr = schedule.SCHED_RR, none = schedule.SCHED_NONE, r
   end)
 end
 
-describe("cluster.reload", function()
+describe("lrun.cluster.reload", function()
   local cluster
   before_each(function() cluster = fresh.cluster(schedule.SCHED_RR) end)
   after_each(function() cluster.stopAll() end)

@@ -1,4 +1,4 @@
-local schedule = require("cluster.schedule")
+local schedule = require("lrun.cluster.schedule")
 
 -- Candidates are their own load: { untaken, open, busy, waited }, or false for one that is gone.
 local function loadOf(candidate)

@@ -3,7 +3,7 @@ local await = require("await")
 local child_process = require("child_process")
 local net = require("net")
 
-local children = { fixture = "spec/child_process/fixtures/child.lua" }
+local children = { fixture = "spec/child/fixtures/child.lua" }
 
 --- Waits for one event and returns its arguments.
 function children.once(emitter, name)

@@ -6,9 +6,9 @@ local fresh = {}
 
 --- Loads `cluster` with the policy given, its workers to run spec/support/cluster/worker.lua.
 function fresh.cluster(policy)
-  package.loaded["cluster.primary"] = nil
-  package.loaded["cluster.reload"] = nil
-  local cluster = require("cluster.primary")
+  package.loaded["lrun.cluster.primary"] = nil
+  package.loaded["lrun.cluster.reload"] = nil
+  local cluster = require("lrun.cluster.primary")
   cluster.schedulingPolicy = policy
   cluster.setupPrimary{ exec = uv.cwd() .. "/spec/support/cluster/worker.lua", args = {} }
 

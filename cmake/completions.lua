@@ -1,9 +1,0 @@
--- Writes the shells' completion files: lrun cmake/completions.lua DIRECTORY
-local directory = ...
-local completion = require("lrun.completion")
-
-for shell, name in pairs{ bash = "lrun", zsh = "_lrun", fish = "lrun.fish" } do
-  local file = assert(io.open(directory .. "/" .. name, "wb"))
-  assert(file:write(completion[shell]))
-  assert(file:close())
-end

@@ -1,0 +1,209 @@
+--- ChildProcess: one asynchronous child. Owns the process handle (runtime/process/spawn.c), our ends of its pipes (as sockets, which
+--- then own themselves) and, through lrun.ipc, its channel.
+--- Order of events, as in Node: `spawn` or `error` a tick after the call; `exit`; then `close`, once every pipe and the
+--- channel have closed too.
+local uv = require("luv")
+local errors = require("errors")
+local events = require("events")
+local process = require("process")
+local spawn = require("lrun.core.spawn")
+local calls = require("lrun.check.calls")
+local plans = require("lrun.child.plan")
+local signals = require("lrun.host.signals")
+local stdio = require("lrun.child.stdio")
+
+--- Event spawn()
+--- Event error(err: Error)
+--- Event exit(code: integer?, signal: string?)
+--- Event close(code: integer?, signal: string?): after exit, once its pipes have closed
+--- Event message(message: any, handle: any)
+--- Event disconnect()
+---@class ChildProcess: EventEmitter
+---@field pid integer? nil when it did not start
+---@field stdin Socket? nil where there is no pipe, as the next two
+---@field stdout Socket?
+---@field stderr Socket?
+---@field stdio (Socket|false)[] entry i is descriptor i − 1
+---@field connected boolean whether its channel is open
+---@field channel { fd: integer, ref: fun(self), unref: fun(self) }?
+---@field send (fun(self: ChildProcess, message: any, handle: any, options: table?, callback: fun(err: Error?)?): boolean)? with a channel
+---@field disconnect fun(self: ChildProcess)? with a channel
+---@field killed boolean whether `kill` has sent a signal
+---@field exitCode integer? nil while it runs, and when a signal ended it
+---@field signalCode string?
+---@field spawnfile string
+---@field spawnargs string[] argv[0] first
+local ChildProcess = events.EventEmitter:extend("ChildProcess")
+
+function ChildProcess:initialize()
+  self.connected = false
+  self.killed = false
+  self.stdio = {}
+  self.spawnargs = {}
+  self._closesLeft = 1               -- the exit; each pipe and the channel add one
+end
+
+local NOT_STARTED = { EACCES = true, EAGAIN = true, EMFILE = true, ENFILE = true, ENOENT = true }
+
+local function closed(self)
+  self._closesLeft = self._closesLeft - 1
+  if self._closesLeft == 0 then self:emit("close", self.exitCode, self.signalCode) end
+end
+
+-- A stream that the child reads is not read here meanwhile.
+local function lend(self, stream)
+  self._lent[#self._lent + 1] = stream
+  if not stream._borrowers then
+    stream._borrowers = 0
+    stream._readAgain = stream._kernelReads
+  end
+  stream._borrowers = stream._borrowers + 1
+  if stream._stopReading then stream:pause() end
+end
+
+local function takeBack(stream)
+  stream._borrowers = stream._borrowers - 1
+  if stream._borrowers > 0 then return end
+  stream._borrowers = nil
+  if stream._readAgain and stream.readable then stream:read(0) end
+end
+
+-- Output that nobody reads is read and dropped, so that its end comes; what was lent is ours again.
+local function flushStdio(self)
+  for _, stream in ipairs(self.stdio) do
+    if stream and stream.readable and not stream._borrowers then stream:resume() end
+  end
+  for _, stream in ipairs(self._lent) do takeBack(stream) end
+end
+
+local function finish(self, exitCode, signalCode)
+  self.exitCode, self.signalCode = exitCode, signalCode
+  self._handle = nil
+  if self.stdin then self.stdin:destroy() end
+end
+
+local function onExit(self, status, signal)
+  if signal > 0 then finish(self, nil, signals.name(signal) or tostring(signal)) else finish(self, status, nil) end
+  if self._channelOpen then require("lrun.ipc.channel").holdUntilClosed(self) end
+  process.nextTick(flushStdio, self)
+  process.nextTick(closed, self)
+  self:emit("exit", self.exitCode, self.signalCode)
+end
+
+local function failure(self, code)
+  local arguments = { unpack(self.spawnargs, 2) }
+  return errors.system(code, "spawn " .. self.spawnfile, { path = self.spawnfile, spawnargs = arguments })
+end
+
+local function onNotStarted(self, code)
+  finish(self, code, nil)
+  process.nextTick(flushStdio, self)
+  process.nextTick(closed, self)
+  self:emit("error", failure(self, code))
+end
+
+local function makeStreams(self, slots)
+  for i, slot in ipairs(slots) do
+    self.stdio[i] = false
+    if slot.lent then lend(self, slot.lent) end
+    if slot.kind == "pipe" then
+      local stream = stdio.stream(slot, i)
+      self.stdio[i] = stream
+      self._closesLeft = self._closesLeft + 1
+      stream:once("close", function() closed(self) end)
+    end
+  end
+  self.stdin, self.stdout, self.stderr = self.stdio[1] or nil, self.stdio[2] or nil, self.stdio[3] or nil
+end
+
+-- Another lrun gets its values as they are; any other program is taken to speak Node's language.
+local function wireFor(file)
+  local name = file:match("[^/]*$")
+  if file == process.execPath or name:find("^lrun") then return "lua" end
+  if name:find("^node") then return "json" end
+  local stat, own = uv.fs_stat(file), uv.fs_stat(process.execPath)
+  local same = stat and own and stat.ino == own.ino and stat.dev == own.dev
+  return same and "lua" or "json"
+end
+
+local function makeChannel(self, slot, wire)
+  local fd = slot.ours
+  slot.ours = nil
+  self._closesLeft = self._closesLeft + 1
+  self._channelOpen = true
+  require("lrun.ipc.channel").setup(self, fd, { wire = wire, onClosed = function()
+    self._channelOpen = false
+    closed(self)
+  end })
+end
+
+local function channelVariables(index, wire)
+  local fd = tostring(index - 1)
+  if wire == "lua" then return { LRUN_CHANNEL_FD = fd, LRUN_CHANNEL_SERIALIZATION = "lua" } end
+  return { NODE_CHANNEL_FD = fd, NODE_CHANNEL_SERIALIZATION_MODE = "json" }
+end
+
+--- Starts it. Throws for what the system refuses to this process (EPERM); a child that cannot be started is an `error`
+--- event.
+---@param plan table by lrun.child_plan
+---@param options table checked
+function ChildProcess:_start(plan, options)
+  local slots, channel = stdio.parse(options.stdio, false)
+  local wire = channel and (plans.wire(options.serialization) or wireFor(plan.file))
+  plan.env = plans.environment(options.env, channel and channelVariables(channel, wire))
+  self.spawnfile, self.spawnargs = plan.file, plan.args
+  self._lent = {}
+  local numbers, err = stdio.open(slots)
+  if not numbers then
+    process.nextTick(onNotStarted, self, err.errno)
+    return
+  end
+  plan.stdio = numbers
+  io.stdout:flush()
+  local handle, pid = spawn.start(plan, function(status, signal) return onExit(self, status, signal) end)
+  stdio.close(slots, "theirs")
+  local name = not handle and errors.system(pid, "spawn").code
+  if name and not NOT_STARTED[name] then
+    stdio.close(slots, "ours")
+    error(errors.system(pid, "spawn"), 0)
+  end
+  if handle then
+    self._handle, self.pid = handle, pid
+    process.nextTick(self.emit, self, "spawn")
+  else
+    process.nextTick(onNotStarted, self, pid)
+  end
+  makeStreams(self, slots)
+  if channel then makeChannel(self, slots[channel], wire) end
+end
+
+--- Sends a signal. Source: Node 20.
+---@param signal string|integer? default SIGTERM; 0 only tests whether it runs
+---@return boolean sent false when it is gone
+function ChildProcess:kill(signal)
+  local number = signals.number(signal == nil and "SIGTERM" or signal, "signal", true)
+  if not self._handle then return false end
+  local rc = self._handle:kill(number)
+  if rc == 0 then
+    self.killed = true
+    return true
+  end
+  local err = errors.system(rc, "kill")
+  if err.code == "EINVAL" or err.code == "ENOSYS" then error(err, 0) end
+  if err.code ~= "ESRCH" then self:emit("error", err) end
+  return false
+end
+
+--- Has this process wait for the child (the default).
+function ChildProcess:ref()
+  if self._handle then self._handle:ref() end
+end
+
+--- Lets this process end before the child; its pipes and a channel that is listened to have a `ref` of their own.
+function ChildProcess:unref()
+  if self._handle then self._handle:unref() end
+end
+
+calls.methods(ChildProcess, "child")
+
+return ChildProcess

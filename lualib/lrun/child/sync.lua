@@ -1,0 +1,66 @@
+--- Children that the caller waits for: makes the plan, has runtime/process/spawn_sync.c run it, and says how it went as Node does.
+local errors = require("errors")
+local spawn = require("lrun.core.spawn")
+local plans = require("lrun.child.plan")
+local signals = require("lrun.host.signals")
+local stdio = require("lrun.child.stdio")
+
+local sync = {}
+
+local function slotNumbers(option)
+  local numbers = {}
+  for i, slot in ipairs((stdio.parse(option, true))) do
+    numbers[i] = slot.kind == "fd" and slot.fd or slot.kind == "pipe" and spawn.PIPE or spawn.IGNORE
+  end
+  return numbers
+end
+
+local function failure(code, plan)
+  return errors.system(code, "spawnSync " .. plan.file, { path = plan.file, spawnargs = { unpack(plan.args, 2) } })
+end
+
+--- Runs a child to its end.
+---@return table result `pid`, `output`, `stdout`, `stderr`, `status`, `signal`, `error`
+function sync.run(file, args, options)
+  local killSignal = plans.check(options)
+  local plan = plans.make(file, args, options)
+  plan.stdio = slotNumbers(options.stdio)
+  plan.env = plans.environment(options.env)
+  if options.input ~= nil and type(options.input) ~= "string" then
+    error(errors.argType("options.input", "string", options.input), 0)
+  end
+  plan.input, plan.timeout, plan.killSignal = options.input, options.timeout, killSignal
+  plan.maxBuffer = options.maxBuffer == nil and plans.MAX_BUFFER or options.maxBuffer
+  io.stdout:flush()
+  local raw = spawn.sync(plan)
+  local result = { pid = raw.pid }
+  if raw.pid == 0 then
+    result.error = failure(raw.error, plan)
+    return result
+  end
+  result.output = raw.output
+  result.stdout, result.stderr = raw.output[2] or nil, raw.output[3] or nil
+  if raw.signal > 0 then result.signal = signals.name(raw.signal) else result.status = raw.status end
+  if raw.error then result.error = failure(raw.error, plan) end
+  return result
+end
+
+--- What execSync and execFileSync return, or throw.
+function sync.output(result, options, commandLine)
+  if options.stdio == nil and result.stderr and result.stderr ~= "" then
+    require("process").stderr:write(result.stderr)
+  end
+  local err = result.error
+  if not err and result.status == 0 then return result.stdout end
+  if not err then
+    local message = "Command failed: " .. commandLine
+    if result.stderr and result.stderr ~= "" then message = message .. "\n" .. result.stderr end
+    err = errors.Error:new(message)
+  end
+  for name, value in pairs(result) do
+    if name ~= "error" then err[name] = value end
+  end
+  error(err, 0)
+end
+
+return sync

@@ -1,0 +1,99 @@
+--- What both sides of a cluster share: the module's own fields, the class Worker, and control messages with answers.
+--- A control message is an internal one (`cmd = "NODE_CLUSTER"`) with a `seq` number; the answer carries it as `ack`.
+local EventEmitter = require("events").EventEmitter
+local calls = require("lrun.check.calls")
+local schedule = require("lrun.cluster.schedule")
+
+local common = {}
+
+--- Event online()
+--- Event listening(address: { address: string, port: integer, addressType: integer|string })
+--- Event message(message: any, handle: any)
+--- Event disconnect()
+--- Event exit(code: integer?, signal: string?)
+--- Event error(err: Error)
+---@class Worker: EventEmitter
+---@field id integer counts from 1
+---@field process ChildProcess in the primary; in the worker itself, `process`
+---@field exitedAfterDisconnect boolean? set by disconnect, and for good at the worker's disconnect event
+---@field state string none, online, listening, disconnecting, disconnected, destroying, dead
+local Worker = EventEmitter:extend("Worker")
+
+--- Makes a worker object and passes its process's messages on.
+---@param options { id: integer?, process: ChildProcess?, state: string? }?
+function Worker:initialize(options)
+  options = options or {}
+  self.id = options.id or 0
+  self.state = options.state or "none"
+  self.process = options.process
+  if not self.process then return end
+  self.process:on("message", function(message, handle) self:emit("message", message, handle) end)
+end
+
+--- Sends a message to the worker, or, in the worker, to the primary. Source: Node 20.
+---@param message any
+---@return boolean accepted
+function Worker:send(message, ...)
+  return self.process:send(message, ...)
+end
+
+--- Whether the channel between primary and worker is open.
+---@return boolean
+function Worker:isConnected()
+  return self.process.connected == true
+end
+
+--- Whether the worker's process has ended.
+---@return boolean
+function Worker:isDead()
+  return self.process.exitCode ~= nil or self.process.signalCode ~= nil
+end
+
+calls.methods(Worker, "worker")
+common.Worker = Worker
+
+--- What the module `cluster` is on both sides.
+---@param isPrimary boolean
+---@return cluster
+function common.newCluster(isPrimary)
+  local cluster = EventEmitter:new()
+  cluster.isPrimary, cluster.isMaster, cluster.isWorker = isPrimary, isPrimary, not isPrimary
+  cluster.Worker = Worker
+  for name, policy in pairs(schedule) do
+    if name:find("^SCHED_") then cluster[name] = policy end
+  end
+  return cluster
+end
+
+local seq = 0
+local waiting = {}      -- seq → callback; no answer can come after the channel's end
+
+--- Sends a control message.
+---@param target any a ChildProcess, or process
+---@param fields table becomes the message
+---@param handle any?
+---@param callback fun(reply: table, handle: any)?
+---@return boolean sent
+function common.send(target, fields, handle, callback)
+  if not target.connected then return false end
+  seq = seq + 1
+  fields.cmd, fields.seq = "NODE_CLUSTER", seq
+  if callback then waiting[seq] = callback end
+  target:send(fields, handle, nil, function() end)   -- a failed write shows as the channel's end
+  return true
+end
+
+--- Calls `onMessage(message, handle)` for control messages, and the callbacks of `send` for answers.
+function common.receive(target, onMessage)
+  target:on("internalMessage", function(message, handle)
+    if type(message) ~= "table" or message.cmd ~= "NODE_CLUSTER" then return end
+    local callback = message.ack ~= nil and waiting[message.ack]
+    if callback then
+      waiting[message.ack] = nil
+      return callback(message, handle)
+    end
+    if message.act then onMessage(message, handle) end
+  end)
+end
+
+return common

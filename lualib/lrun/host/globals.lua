@@ -1,0 +1,33 @@
+--- Lua's own globals where they do otherwise here: `process` is added, `os` has what Node adds, `pairs` knows `__pairs`,
+--- `print` fails when nobody can read what it prints.
+local globals = {}
+
+-- `os` is Lua's own table until somebody asks for what Node adds: by require, or by using it.
+local function extendOs()
+  package.loaded.os = nil
+  setmetatable(os, { __index = function(self, key)
+    setmetatable(self, nil)
+    require("os")
+    return self[key]
+  end })
+end
+
+local plainPairs = pairs
+
+-- LuaJIT's own does not know __pairs; process.env needs it.
+local function pairs(t)
+  local meta = type(t) == "table" and getmetatable(t)
+  local custom = type(meta) == "table" and rawget(meta, "__pairs")
+  if custom then return custom(t) end
+  return plainPairs(t)
+end
+
+function globals.install(process)
+  rawset(_G, "process", process)
+  rawset(_G, "pairs", pairs)
+  -- SIGPIPE does not end lrun, so a loop that prints into `| head` must see that its reader is gone.
+  rawset(_G, "print", require("lrun.core.system").printer(print))
+  extendOs()
+end
+
+return globals

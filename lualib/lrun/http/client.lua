@@ -1,0 +1,578 @@
+--- HTTP requests to other servers. A ClientRequest collects its head; the agent finds it a connection; C reads and parses
+--- the response. Source: Node 20; beyond Node, a request is sent again when the idle connection that it was sent on
+--- turns out to have been closed, if nothing was received and sending twice does no harm.
+local calls = require("lrun.check.calls")
+local core = require("lrun.core.http")
+local errors = require("errors")
+local process = require("process")
+local validate = require("lrun.check.validate")
+local aborting = require("lrun.check.aborting")
+local agents = require("lrun.http.agent")
+local message = require("lrun.http.incoming")
+local dispatch = require("lrun.http.dispatch")
+local requestOptions = require("lrun.http.options")
+local outgoing = require("lrun.http.outgoing")
+local sockets = require("lrun.http.socket")
+
+local band = require("bit").band
+local nextTick = process.nextTick
+local flags = message.flags
+local IncomingMessage, OutgoingMessage = message.IncomingMessage, outgoing.OutgoingMessage
+
+local BEGUN, ENDED, FINISHED = 2, 3, 4 -- outgoing.states
+local MAX_HEADER_SIZE = 16 * 1024
+local MAX_HEADERS_COUNT = 2000
+local MAX_REPLAY = 256 * 1024 -- bytes of a request that are kept for sending it again
+
+local globalAgent = agents.Agent:new { keepAlive = true, scheduling = "lifo", timeout = 5000 }
+
+-- Client connections belong to an owner, one for each maxHeaderSize, whose sweep looks at their timeouts.
+local owners = {}
+
+local function limitOf(owner, ms)
+  if ms > 0 and ms < (owner._shortest or math.huge) then owner._shortest = ms end
+  if ms > 0 then dispatch.sweep(owner, dispatch.interval(owner._shortest)) end
+end
+
+local function ownerFor(maxHeaderSize)
+  local owner = owners[maxHeaderSize]
+  if not owner then
+    owner = { _http = core.server(maxHeaderSize, MAX_HEADERS_COUNT), _limit = limitOf }
+    owners[maxHeaderSize] = owner
+  end
+  return owner
+end
+
+local role = {}
+
+-- Connections ---------------------------------------------------------------------------------------------------------
+
+-- A connected socket becomes C's; `received` is what a hasty server has sent already.
+local function connect(socket, maxHeaderSize)
+  local handle, received = socket:_release()
+  if not handle then return nil end
+  socket:_attach(handle)
+  local owner = ownerFor(maxHeaderSize or MAX_HEADER_SIZE)
+  local connection = { role = role, server = owner, handle = handle, c = false, request = false }
+  connection.c = core.attach(owner._http, handle, connection, true)
+  if not connection.c then return nil end
+  sockets.adopt(connection, socket)
+  core.start(connection.c, received)
+  return connection
+end
+
+local function setTimeout(connection, ms)
+  if connection.c and not connection.closed then message.setTimeout(connection, ms) end
+end
+
+local function hangUp() return errors.coded("ECONNRESET", "socket hang up") end
+
+local function checkBody(self, chunk)
+  outgoing.checkChunk(chunk)
+  if self._bodyless and chunk ~= "" then
+    error(errors.coded("ERR_HTTP_BODY_NOT_ALLOWED", "The head was sent and promises no body"), 0)
+  end
+end
+
+-- ClientRequest -------------------------------------------------------------------------------------------------------
+
+--- Event socket(socket: Socket)
+--- Event response(res: IncomingMessage)
+--- Event continue()
+--- Event information(info: table)
+--- Event upgrade(res: IncomingMessage, socket: Socket, head: string)
+--- Event connect(res: IncomingMessage, socket: Socket, head: string)
+---@class ClientRequest: OutgoingMessage
+---@field method string
+---@field path string
+---@field host string
+---@field protocol string
+---@field agent Agent|false
+---@field socket Socket?
+---@field reusedSocket boolean
+---@field aborted boolean
+---@field maxHeadersCount integer headers of the response, 2000; 0 for no limit
+local ClientRequest = OutgoingMessage:extend("ClientRequest")
+ClientRequest.reusedSocket = false
+ClientRequest.aborted = false
+ClientRequest.protocol = "http:"
+ClientRequest.maxHeadersCount = MAX_HEADERS_COUNT
+
+local NO_BODY = { GET = true, HEAD = true, DELETE = true, OPTIONS = true, TRACE = true, CONNECT = true }
+local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, TRACE = true }
+
+local function chooseAgent(options)
+  local agent = options.agent
+  if agent == nil then
+    return options.createConnection and agents.Agent:new() or rawget(require("http"), "globalAgent") or globalAgent
+  end
+  if agent == false then return agents.Agent:new() end
+  return agents.checkAgent(agent)
+end
+
+local function hostHeader(self, options)
+  local host = self.host
+  if host:find(":", 1, true) and not host:find("^%[") then host = "[" .. host .. "]" end
+  local port = tonumber(options.port)
+  if port and port ~= 80 then host = host .. ":" .. port end
+  return host
+end
+
+local function setHeaders(self, options)
+  if options.headers then self:_take(options.headers) end
+  if options.setHost ~= false and not self:hasHeader("host") then self:setHeader("Host", hostHeader(self, options)) end
+  if options.auth and not self:hasHeader("authorization") then
+    self:setHeader("Authorization", "Basic " .. requestOptions.base64(options.auth))
+  end
+end
+
+---@param url string|RequestOptions
+---@param options RequestOptions?
+---@param listener fun(res: IncomingMessage)?
+function ClientRequest:initialize(url, options, listener)
+  if type(options) == "function" then options, listener = nil, options end
+  options = requestOptions.from(url, options)
+  if listener ~= nil then validate.func(listener, "callback") end
+  requestOptions.check(options)
+  self._options = options
+  options.host = options.host or "localhost"
+  options.port = tonumber(options.port) or options.defaultPort or 80
+  self.method = (options.method or "GET"):upper()
+  self.path = options.path and options.path ~= "" and options.path or "/"
+  self.host = options.host
+  self.agent = chooseAgent(options)
+  self._state = 0
+  setHeaders(self, options)
+  self.timeout = options.timeout or self.agent.options.timeout
+  if listener then self:once("response", listener) end
+  local signal = options.signal
+  if signal ~= nil then
+    aborting.follow(self, aborting.check(signal), function() self:destroy(aborting.failure(signal)) end)
+  end
+  if self:hasHeader("expect") then self:flushHeaders() end -- its answer comes before the body
+  nextTick(function() if not self.destroyed then self.agent:addRequest(self) end end)
+end
+
+-- Sending -------------------------------------------------------------------------------------------------------------
+
+-- The head's text; `length` is the body's when it is known.
+local function headText(self, length)
+  requestOptions.checkLine(self.method, self.path) -- again: they may have been set since
+  local lines = { self.method .. " " .. self.path .. " HTTP/1.1\r\n" }
+  local has = self._places or {}
+  for i = 1, self._fields and #self._fields or 0, 2 do
+    local name, value = self._fields[i], self._fields[i + 1]
+    for _, each in ipairs(type(value) == "table" and value or { value }) do
+      lines[#lines + 1] = name .. ": " .. each .. "\r\n"
+    end
+  end
+  if not has.connection and band(self._headFlags, outgoing.headFlags.noConnection) == 0 then
+    lines[#lines + 1] = self.agent.keepAlive and "Connection: keep-alive\r\n" or "Connection: close\r\n"
+  end
+  self._chunked = false
+  local coding = has["transfer-encoding"] and tostring(self._fields[has["transfer-encoding"] + 1]):lower()
+  if coding then
+    self._chunked = coding:find("chunked", 1, true) ~= nil
+  elseif not has["content-length"] then
+    if length and (length > 0 or not NO_BODY[self.method]) then
+      lines[#lines + 1] = "Content-Length: " .. length .. "\r\n"
+    elseif not length then
+      lines[#lines + 1] = "Transfer-Encoding: chunked\r\n"
+      self._chunked = true
+    end
+  end
+  lines[#lines + 1] = "\r\n"
+  return table.concat(lines)
+end
+
+-- What was written so far, for a connection that comes later or a second time: `_queue` holds the body's pieces.
+local function keep(self, chunk)
+  self._queued = self._queued + #chunk
+  if self._queued > MAX_REPLAY and self._connection then
+    self._queue = false
+  elseif self._queue then
+    self._queue[#self._queue + 1] = chunk
+  end
+end
+
+local function beginOn(self, connection)
+  self._id = core.begin(connection.c, self._head, self._chunked, self.method == "HEAD", self.maxHeadersCount)
+end
+
+local function form(self, length)
+  if self._state >= BEGUN then return end
+  self._head = headText(self, length)
+  self._state = BEGUN
+  self._queue, self._queued = {}, 0
+  if self._connection then beginOn(self, self._connection) end
+end
+
+--- Sends the head now. Without a length or coding of the program's own a method that has no body gets none then.
+function ClientRequest:flushHeaders()
+  if self._state < BEGUN and NO_BODY[self.method] then
+    form(self, 0)
+    self._bodyless = not self._chunked and not self:hasHeader("content-length")
+  else
+    form(self, nil)
+  end
+  if self._connection then core.flush(self._connection.c) end
+end
+
+--- Writes a piece of the body; false says: wait for `drain`.
+---@param chunk string
+---@param encoding string|function? accepted; may be left out
+---@param callback function?
+---@return boolean
+function ClientRequest:write(chunk, encoding, callback)
+  if type(encoding) == "function" then callback = encoding end
+  checkBody(self, chunk)
+  if self._state >= ENDED or self.destroyed then return outgoing.writeAfterEnd(self, callback) end
+  form(self, nil)
+  keep(self, chunk)
+  local more
+  if self._connection then
+    more = core.write(self._connection.c, self._id, chunk)
+  else
+    more = self._queued < self.writableHighWaterMark
+  end
+  return outgoing.written(self, more, callback)
+end
+
+--- Ends the request, after a last piece of its body.
+---@param chunk string|function?
+---@param encoding string|function?
+---@param callback function?
+---@return self
+function ClientRequest:finish(chunk, encoding, callback)
+  if type(chunk) == "function" then chunk, callback = nil, chunk end
+  if type(encoding) == "function" then callback = encoding end
+  if chunk ~= nil then checkBody(self, chunk) end
+  if self._state >= ENDED or self.destroyed then
+    outgoing.finishAgain(self, chunk, callback)
+    return self
+  end
+  form(self, not self._trailerLines and (chunk and #chunk or 0) or nil)
+  if chunk then keep(self, chunk) end
+  self._state = ENDED
+  if callback then self:once("finish", callback) end
+  if self._connection then
+    self:_finished(core.finish(self._connection.c, self._id, chunk, self._trailerLines))
+  end
+  return self
+end
+
+function ClientRequest:_sent()
+  if self._state == FINISHED or self.destroyed then return end
+  self._state = FINISHED
+  outgoing.callBack(self)
+  nextTick(function() if not self.destroyed or self.res then self:emit("finish") end end)
+end
+
+-- `allSent` false: role.onDrain will tell.
+function ClientRequest:_finished(allSent)
+  if allSent ~= false then self:_sent() end
+end
+
+--- Internal: the agent's answer: a socket, connected or about to be.
+---@param socket Socket
+function ClientRequest:_onSocket(socket)
+  if self.destroyed then
+    if socket.connecting then return socket:on("error", function() end):destroy() end
+    return nextTick(function() self.agent:_free(socket) end)
+  end
+  self.socket, self._assigned = socket, socket
+  local function ready()
+    if self._assigned ~= socket then return end
+    local connection = socket._connection or connect(socket, self._options.maxHeaderSize)
+    if not connection or connection.closed then return self:_lost(nil) end
+    self:_onConnection(connection)
+  end
+  if not socket._connection and socket.connecting then
+    self._onConnectError = function(err) if self._assigned == socket then self:_failed(err) end end
+    socket:once("error", self._onConnectError)
+    if self.timeout and self.timeout > 0 then
+      socket:setTimeout(self.timeout, function() if socket.connecting then self:emit("timeout") end end)
+    end
+    socket:once("connect", ready)
+    self:emit("socket", socket)
+  else
+    nextTick(function()
+      if self._assigned ~= socket then return end
+      self:emit("socket", socket)
+      ready()
+    end)
+  end
+end
+
+--- Internal: the connection stands: what was written so far goes out.
+function ClientRequest:_onConnection(connection)
+  local socket = connection.socket
+  if self._onConnectError then
+    socket:off("error", self._onConnectError)
+    self._onConnectError = nil
+  end
+  self._connection = connection
+  connection.request, connection.received = self, false
+  setTimeout(connection, self.timeout or 0)
+  if self._state < BEGUN then return end
+  beginOn(self, connection)
+  local queue = self._queue or {}
+  local last = self._state >= ENDED and #queue or 0
+  for i, chunk in ipairs(queue) do
+    if i ~= last or self._trailerLines then core.write(connection.c, self._id, chunk) end
+  end
+  if self._state >= ENDED then
+    self:_finished(core.finish(connection.c, self._id, not self._trailerLines and queue[last] or nil, self._trailerLines))
+  else
+    core.flush(connection.c)
+    if self.writableNeedDrain then nextTick(outgoing.drained, self) end
+  end
+end
+
+-- The end -------------------------------------------------------------------------------------------------------------
+
+local function emitClose(self)
+  if self.closed then return end
+  self.closed = true
+  outgoing.callBack(self, hangUp())
+  self:emit("close")
+end
+
+--- Internal: the response has ended, or was given up: the request is over.
+function ClientRequest:_responseOver() nextTick(emitClose, self) end
+
+-- Takes the request off its connection.
+local function part(self)
+  local connection = self._connection
+  self._assigned, self._connection = nil, nil
+  if connection and connection.request == self then connection.request = false end
+  return connection
+end
+
+--- Internal: ends with an error.
+function ClientRequest:_failed(err)
+  if self.destroyed then return end
+  self.destroyed = true
+  part(self)
+  if err ~= nil then
+    self.errored = err
+    nextTick(function() self:emit("error", err) end)
+  end
+  nextTick(emitClose, self)
+end
+
+--- Internal: the connection was closed before the response came. An idle connection that was closed by the server just
+--- then is no fault of the request: it goes out again on another one.
+function ClientRequest:_lost(err)
+  local response = self.res
+  if self.destroyed then return end
+  if not response and self.reusedSocket and not self._received and IDEMPOTENT[self.method]
+    and (self._queue or self._state < BEGUN) then
+    part(self)
+    self.reusedSocket = false
+    return self.agent:addRequest(self)
+  end
+  if response then
+    if not response.complete and not response.destroyed then
+      response:destroy(message.lost())
+    end
+    part(self)
+    self.destroyed = true
+    return nextTick(emitClose, self)
+  end
+  self:_failed(err or hangUp())
+end
+
+--- Gives the request up: closes its connection; `error` (ECONNRESET, "socket hang up", when none is given) and `close` follow.
+---@param err any?
+---@return self
+function ClientRequest:destroy(err)
+  if self.destroyed then return self end
+  local response, assigned = self.res, self._assigned
+  self.agent:_forget(self)
+  if response then
+    self.destroyed = true
+    local connection = part(self)
+    if err ~= nil then nextTick(function() self:emit("error", err) end) end
+    if not response.complete and not response.destroyed then
+      response:destroy(err or message.lost())
+    end
+    if connection then core.close(connection.c) end
+    nextTick(emitClose, self)
+    return self
+  end
+  if assigned and self._onConnectError then
+    assigned:off("error", self._onConnectError)
+    assigned:on("error", function() end)
+  end
+  if err == nil and (assigned or not self.aborted) then err = hangUp() end
+  self:_failed(err)
+  if assigned then assigned:destroy() end
+  return self
+end
+
+--- The old name of `destroy`; a request that has no connection yet ends without an error.
+function ClientRequest:abort()
+  if self.aborted then return end
+  self.aborted = true
+  nextTick(function() self:emit("abort") end)
+  self:destroy()
+end
+
+--- Emits `timeout` after `ms` without traffic; it is the listener who destroys.
+---@param ms integer
+---@param listener function?
+---@return self
+function ClientRequest:setTimeout(ms, listener)
+  validate.number(ms, "msecs", 0)
+  if listener then self:once("timeout", listener) end
+  self.timeout = ms
+  if self._connection then setTimeout(self._connection, ms)
+  elseif self.socket and self.socket.connecting then self.socket:setTimeout(ms) end
+  return self
+end
+
+--- `setNoDelay` of its socket, once it has one.
+---@param on boolean? default true
+---@return self
+function ClientRequest:setNoDelay(on)
+  if self.socket then self.socket:setNoDelay(on) else self:once("socket", function(socket) socket:setNoDelay(on) end) end
+  return self
+end
+
+--- `setKeepAlive` of its socket, once it has one.
+---@param on boolean?
+---@param delay integer? ms
+---@return self
+function ClientRequest:setSocketKeepAlive(on, delay)
+  if self.socket then self.socket:setKeepAlive(on, delay)
+  else self:once("socket", function(socket) socket:setKeepAlive(on, delay) end) end
+  return self
+end
+
+--- Output is gathered anyway.
+---@return self
+function ClientRequest:cork() return self end
+
+--- The same.
+---@return self
+function ClientRequest:uncork() return self end
+
+calls.methods(ClientRequest, "request")
+outgoing.define(ClientRequest, { connection = function(self) return self.socket end })
+
+-- What the connection says --------------------------------------------------------------------------------------------
+
+local function interim(request, response)
+  if response.statusCode == 100 then request:emit("continue") end
+  request:emit("information", {
+    statusCode = response.statusCode, statusMessage = response.statusMessage, httpVersion = response.httpVersion,
+    httpVersionMajor = response.httpVersionMajor, httpVersionMinor = response.httpVersionMinor,
+    headers = response.headers, rawHeaders = response.rawHeaders,
+  })
+end
+
+-- The protocol changes: the socket goes to the listener.
+local function handOver(connection, request, response, name)
+  part(request)
+  request.res = response
+  local socket, rest = sockets.takeOver(connection)
+  if request.agent then request.agent:_removeSocket(socket) end
+  request.destroyed = true
+  if not request:emit(name, response, socket, rest) then socket:destroy() end
+  nextTick(emitClose, request)
+end
+
+local function onResponse(connection, status, head, bits)
+  local request = connection.request
+  if not request then return core.close(connection.c) end -- nobody asked
+  local response = { _connection = false, _head = false, _flags = 0, statusCode = 0, req = false, _autoDestroy = true }
+  response._connection, response._head, response._flags, response.statusCode, response.req = connection, head, bits, status, request
+  setmetatable(response, IncomingMessage)
+  request._received = true
+  if status == 101 then return handOver(connection, request, response, "upgrade") end
+  if status < 200 then
+    connection.interim = true
+    return interim(request, response)
+  end
+  if request.method == "CONNECT" and status < 300 then return handOver(connection, request, response, "connect") end
+  connection.incoming, connection.last = response, response
+  connection.keepAlive = band(bits, flags.keepAlive) ~= 0
+  request.res = response
+  if request:listenerCount("response") == 0 then
+    response:resume()
+    return
+  end
+  request:emit("response", response)
+end
+
+-- How long the server says that it keeps idle connections; a second less is safe.
+local function idleLimit(connection, agent)
+  local hint = connection.last and connection.last.headers["keep-alive"]
+  local seconds = hint and tonumber(hint:match("timeout=(%d+)"))
+  local limit = agent.options.timeout or 0
+  if seconds then
+    local ms = math.max(seconds * 1000 - 1000, 500)
+    if limit == 0 or ms < limit then limit = ms end
+  end
+  return limit
+end
+
+function role.onEnd(connection, section)
+  if connection.interim then
+    connection.interim = nil
+    return
+  end
+  local request, response = connection.request, connection.incoming
+  if not request or not response then return end
+  local agent = request.agent
+  local reusable = connection.keepAlive and request._state >= ENDED and agent.keepAlive
+    and not tostring(request:getHeader("connection") or ""):lower():find("close", 1, true)
+  connection.request = false
+  request._assigned, request._connection = nil, nil
+  request.destroyed = true
+  if reusable then
+    setTimeout(connection, idleLimit(connection, agent))
+    nextTick(function()
+      if not connection.closed then agent:_free(connection.socket) end
+    end)
+  end
+  message.onEnd(connection, section)
+  if not reusable then core.close(connection.c) end
+end
+
+function role.onDrain(connection, id)
+  local request = connection.request
+  if not request then return end
+  if id == 0 then request:_sent() else outgoing.drained(request) end
+end
+
+function role.onFault(connection, _, code, reason, packet, parsed)
+  local request = connection.request
+  if not request then return core.close(connection.c) end
+  local err = message.fault(code, reason, packet, parsed)
+  if request.res then request:destroy(err) else request:_failed(err) end
+  core.close(connection.c)
+end
+
+function role.onTimeout(connection)
+  local request = connection.request
+  if not request then return core.close(connection.c) end -- idle long enough
+  if connection.socket then connection.socket:emit("timeout") end
+  request:emit("timeout")
+end
+
+function role.onClosed(connection, code)
+  connection.closed = true
+  local request, incoming = connection.request, connection.incoming
+  connection.request, connection.incoming = false, nil
+  if incoming and not incoming.complete and not incoming.destroyed then
+    incoming:destroy(message.lost())
+  end
+  sockets.closed(connection)
+  if request then request:_lost(code < 0 and errors.system(code, "read") or nil) end
+end
+
+dispatch.take { onresponse = onResponse }
+
+return { ClientRequest = ClientRequest, globalAgent = globalAgent }

@@ -1,0 +1,410 @@
+--- net.Server: owns one listening handle and counts the connections that came from it. The sockets own themselves; each
+--- tells the server once, by `_connectionClosed`, that its connection is over, and the last one lets a closed server
+--- emit `close`. http.Server overrides `_onconnection`.
+---
+--- `_handle` is a luv handle, or, in a cluster worker, a lane (`lane == true`): connections then come by its
+--- `onconnection` and are given back by `release`.
+local uv = require("luv")
+local process = require("process")
+local events = require("events")
+local errors = require("errors")
+local aborting = require("lrun.check.aborting")
+local calls = require("lrun.check.calls")
+local dns = require("lrun.net.dns")
+local ip = require("lrun.net.ip")
+local listen = require("lrun.net.listen")
+local validate = require("lrun.check.validate")
+local Socket = require("lrun.net.socket")
+
+local nextTick = process.nextTick
+
+local DEFAULT_BACKLOG = 511
+
+--- Event listening()
+--- Event connection(socket: Socket)
+--- Event drop(data: table): a client past `maxConnections`
+--- Event close(): the last connection has ended
+--- Event error(err: Error)
+---@class Server: EventEmitter
+---@field listening boolean
+---@field maxConnections integer? more than these are closed at once, with a `drop` event
+local Server = events.EventEmitter:extend("Server")
+
+local function checkOptions(options)
+  validate.table(options, "options")
+  validate.optional(validate.number, options.keepAliveInitialDelay, "options.keepAliveInitialDelay", 0)
+  validate.optional(validate.integer, options.highWaterMark, "options.highWaterMark", 0)
+  validate.flags(options, { "allowHalfOpen", "pauseOnConnect", "noDelay", "keepAlive" })
+  local list = options.blockList
+  if list ~= nil and (type(list) ~= "table" or type(list.check) ~= "function") then
+    error(errors.argType("options.blockList", "an instance of BlockList", list), 0)
+  end
+end
+
+--- Makes a server that does not listen yet. Source: Node 20.
+---@param options ServerOptions?
+---@param onConnection fun(socket: Socket)? listener for `connection`
+function Server:initialize(options, onConnection)
+  if type(options) == "function" then options, onConnection = nil, options end
+  options = options or {}
+  checkOptions(options)
+  if onConnection ~= nil then self:on("connection", validate.func(onConnection, "connectionListener")) end
+  self._options = options
+  self._connections = 0
+  self._listenId = 0
+  self.allowHalfOpen = options.allowHalfOpen or false
+  self.pauseOnConnect = options.pauseOnConnect or false
+end
+
+-- Connections ---------------------------------------------------------------------------------------------------------
+
+local function addressOf(handle, which)
+  if uv.handle_get_type(handle) ~= "tcp" then return {} end
+  return which(handle) or {}
+end
+
+local function release(self)
+  local handle = self._handle or self._closedLane
+  if handle and type(handle) == "table" and handle.release then handle:release() end
+end
+
+local function drop(self, handle)
+  local peer, own = addressOf(handle, uv.tcp_getpeername), addressOf(handle, uv.tcp_getsockname)
+  uv.close(handle)
+  release(self)
+  self:emit("drop", {
+    localAddress = own.ip, localPort = own.port, localFamily = ip.familyName(own.family),
+    remoteAddress = peer.ip, remotePort = peer.port, remoteFamily = ip.familyName(peer.family),
+  })
+end
+
+local function isBlocked(list, handle)
+  local peer = addressOf(handle, uv.tcp_getpeername)
+  return peer.ip ~= nil and list:check(peer.ip, peer.family == "inet6" and "ipv6" or "ipv4")
+end
+
+--- Internal: whether it has as many connections as `maxConnections` allows.
+---@return boolean
+function Server:_isFull()
+  local limit = self.maxConnections
+  return limit ~= nil and limit > 0 and self._connections >= limit
+end
+
+--- Internal: whether an accepted connection may stay; counts it, or closes it. For `_onconnection`.
+---@param handle userdata
+---@return boolean
+function Server:_admit(handle)
+  if self:_isFull() then
+    drop(self, handle)
+    return false
+  end
+  local blockList = self._options.blockList
+  if blockList and isBlocked(blockList, handle) then
+    uv.close(handle)
+    release(self)
+    return false
+  end
+  self._connections = self._connections + 1
+  return true
+end
+
+--- Internal: takes an accepted luv handle.
+---@param handle userdata
+function Server:_onconnection(handle)
+  if not self:_admit(handle) then return end
+  local options = self._options
+  local socket = Socket:new{
+    handle = handle, allowHalfOpen = self.allowHalfOpen, pauseOnCreate = self.pauseOnConnect, noDelay = options.noDelay,
+    keepAlive = options.keepAlive, keepAliveInitialDelay = options.keepAliveInitialDelay, highWaterMark = options.highWaterMark,
+  }
+  socket.server, socket._server = self, self
+  self:emit("connection", socket)
+end
+
+local function emitClose(self)
+  self._closeQueued = false
+  self:emit("close")
+end
+
+-- Connections that were sent to other processes count until these say that they have closed.
+local closeIfDrained
+function closeIfDrained(self)
+  if self._handle or self._connections > 0 or self._closeQueued or self._asking then return end
+  local lists = self._sentLists
+  if not lists then
+    self._closeQueued = true
+    nextTick(emitClose, self)
+    return
+  end
+  self._sentLists, self._asking = nil, lists
+  local left = #lists
+  local function answered()
+    left = left - 1
+    if left > 0 then return end
+    self._asking = nil
+    closeIfDrained(self)
+  end
+  for i = 1, #lists do lists[i]:close(answered) end
+end
+
+--- Internal: connections of this server go to another process; `list` asks about them (see lrun.ipc_sockets).
+function Server:_sentTo(list)
+  local lists = self._sentLists or {}
+  for i = 1, #lists do if lists[i] == list then return end end
+  lists[#lists + 1] = list
+  self._sentLists = lists
+end
+
+--- Internal: a connection of this server has ended, here or where it was sent. Once for each.
+function Server:_connectionClosed()
+  self._connections = self._connections - 1
+  release(self)
+  if not self._handle then closeIfDrained(self) end
+end
+
+-- Listening -----------------------------------------------------------------------------------------------------------
+
+local function accept(self, handle)
+  local client = uv.handle_get_type(handle) == "tcp" and uv.new_tcp() or uv.new_pipe(false)
+  local ok = uv.accept(handle, client)
+  if not ok then return uv.close(client) end
+  self:_onconnection(client)
+end
+
+local function startListening(self, handle, request)
+  if handle.lane then
+    handle.onconnection = function(client) return self:_onconnection(client) end
+    return handle:listen(request.backlog)
+  end
+  return uv.listen(handle, request.backlog, function(err)
+    -- Out of descriptors and the like: libuv has turned the client away; the next one may find some free.
+    if err or self._handle ~= handle then return end
+    accept(self, handle)
+  end)
+end
+
+local function emitLater(self, name, value)
+  nextTick(function() self:emit(name, value) end)
+end
+
+-- Node says `listening` a tick later; a server that was closed meanwhile says nothing.
+local function emitListening(self, id)
+  if self._handle and self._listenId == id then self:emit("listening") end
+end
+
+local function onHandle(self, id, request, err, handle)
+  if id ~= self._listenId then
+    if handle and (handle.lane or not uv.is_closing(handle)) then handle:close() end
+    return
+  end
+  self._opening = false
+  if err then return emitLater(self, "error", err) end
+  local ok, _, code = startListening(self, handle, request)
+  if not ok then
+    if handle.lane or not uv.is_closing(handle) then handle:close() end
+    return emitLater(self, "error", listen.failure(code, request))
+  end
+  self._handle = handle
+  self._path = request.addressType == -1 and request.address or nil     -- as it was asked for, wherever it was bound
+  self._closeQueued, self._closedLane = false, nil
+  if self._unref then handle:unref() end
+  nextTick(emitListening, self, id)
+end
+
+local function open(self, request)
+  local id = self._listenId
+  self._opening = true
+  listen.open(self, request, function(err, handle) onHandle(self, id, request, err, handle) end)
+end
+
+local function openHost(self, request, host)
+  local family = ip.parse(host)
+  if family ~= 0 then
+    request.address, request.addressType = host, family
+    return open(self, request)
+  end
+  self._opening = true
+  local id = self._listenId
+  dns.lookupAll(host, nil, function(err, addresses)
+    if id ~= self._listenId then return end
+    if err then
+      self._opening = false
+      return emitLater(self, "error", err)
+    end
+    request.address, request.addressType = addresses[1].address, addresses[1].family
+    open(self, request)
+  end)
+end
+
+-- What `listen` was given, as one table of options.
+local function listenOptions(...)
+  local first, second, third = ...
+  local kind = type(first)
+  if kind == "userdata" then return { handle = first } end
+  if kind == "table" then
+    if first._handle ~= nil or first.lane then return { handle = first } end
+    return first
+  end
+  if kind == "nil" or kind == "function" then return { port = 0 } end
+  if kind == "string" and not tonumber(first) then
+    return { path = first, backlog = type(second) == "number" and second or nil }
+  end
+  if kind ~= "number" and kind ~= "string" then error(errors.argType("options", "table, number or string", first), 0) end
+  local options = { port = first }
+  if type(second) == "string" then options.host = second
+  elseif type(second) == "number" then options.backlog = second
+  elseif second ~= nil and type(second) ~= "function" then error(errors.argType("host", "string", second), 0) end
+  if type(third) == "number" then options.backlog = third end
+  return options
+end
+
+local function listenerOf(...)
+  local count = select("#", ...)
+  for i = math.max(1, count - 1), count do
+    local last = select(i, ...)
+    if type(last) == "function" then return last end
+  end
+  return nil
+end
+
+local function requestFor(options)
+  validate.optional(validate.integer, options.backlog, "options.backlog", 0, 2147483647)
+  validate.flags(options, { "exclusive", "reusePort", "ipv6Only", "readableAll", "writableAll" })
+  local backlog = options.backlog
+  if backlog == nil or backlog == 0 then backlog = DEFAULT_BACKLOG end
+  return {
+    backlog = backlog, exclusive = options.exclusive or options.reusePort, reusePort = options.reusePort,
+    ipv6Only = options.ipv6Only, readableAll = options.readableAll, writableAll = options.writableAll,
+  }
+end
+
+local function listenHandle(self, request, given)
+  local handle = given
+  if type(given) == "table" and not given.lane then handle = given._handle end
+  if not listen.isHandle(handle, "tcp", "pipe") and not (type(handle) == "table" and handle.lane) then
+    error(errors.argType("handle", "an instance of a luv stream handle", given), 0)
+  end
+  self._opening = true
+  onHandle(self, self._listenId, request, nil, handle)
+end
+
+local function listenWith(self, options)
+  local request = requestFor(options)
+  if options.handle ~= nil then return listenHandle(self, request, options.handle) end
+  if options.fd ~= nil then
+    request.fd = validate.integer(options.fd, "options.fd", 0, 2147483647)
+    return open(self, request)
+  end
+  if options.path ~= nil then
+    request.address, request.addressType, request.port = validate.socketPath(options.path, "options.path"), -1, -1
+    return open(self, request)
+  end
+  if options.port == nil then
+    error(errors.argValue("options", options, 'must have the property "port" or "path"'), 0)
+  end
+  request.port = validate.port(options.port, "options.port")
+  local host = validate.optional(validate.string, options.host, "options.host")
+  if host and host ~= "" then return openHost(self, request, host) end
+  request.addressType = 4
+  open(self, request)
+end
+
+--- Listens: `listen(port[, host][, backlog][, listener])`, `listen(path[, backlog][, listener])`,
+--- `listen(options[, listener])` with `port`, `host`, `path`, `fd`, `backlog` (511), `exclusive`, `ipv6Only`,
+--- `reusePort`, `readableAll`, `writableAll`, `signal`; `listen(handle[, listener])`. Without a host, on all addresses of
+--- both families. `fd` may be a descriptor that already listens, such as systemd's (3 and up).
+--- Events: `listening`; `error` (EADDRINUSE, EACCES, …).
+---@overload fun(self: Server, port: integer|string, host: string?, backlog: integer?, listener: function?): Server
+---@overload fun(self: Server, options: ListenOptions|userdata, listener: function?): Server
+---@return self
+function Server:listen(...)
+  if self._handle or self._opening then
+    error(errors.coded("ERR_SERVER_ALREADY_LISTEN", "Listen method has been called more than once without closing."), 0)
+  end
+  local options = listenOptions(...)
+  local listener = listenerOf(...)
+  local signal = validate.optional(aborting.check, options.signal)
+  self._listenId = self._listenId + 1
+  if signal then aborting.follow(self, signal, function() self:close() end) end    -- first: one that is aborted leaves no `listening`
+  listenWith(self, options)
+  if listener then self:once("listening", listener) end
+  return self
+end
+
+--- Stops listening; `close` comes when the last connection has ended. The callback gets ERR_SERVER_NOT_RUNNING when the
+--- server did not listen.
+---@param callback fun(err: Error?)?
+---@return self
+function Server:close(callback)
+  validate.optional(validate.func, callback, "callback")
+  local handle = self._handle
+  if callback then
+    self:once("close", handle and callback or function()
+      callback(errors.coded("ERR_SERVER_NOT_RUNNING", "Server is not running."))
+    end)
+  end
+  self._listenId = self._listenId + 1
+  self._opening = false
+  if handle then
+    self._handle = nil
+    if handle.lane then self._closedLane = handle end
+    if handle.lane or not uv.is_closing(handle) then handle:close() end
+  end
+  closeIfDrained(self)
+  return self
+end
+
+-- Facts ---------------------------------------------------------------------------------------------------------------
+
+--- The address bound: `{ address, family, port }`, a path, or nil.
+---@return table|string|nil
+function Server:address()
+  local handle = self._handle
+  if not handle then return nil end
+  if self._path then return self._path end
+  local name = handle:getsockname()
+  if type(name) ~= "table" then return name end
+  return { address = name.ip or name.address, family = ip.familyName(name.family), port = name.port }
+end
+
+--- How many connections are open, here and in the processes that they were sent to.
+---@param callback fun(err: Error?, count: integer)
+---@return self
+function Server:getConnections(callback)
+  validate.func(callback, "callback")
+  local lists = self._sentLists or self._asking
+  if not lists then
+    nextTick(callback, nil, self._connections)
+    return self
+  end
+  local total, left = self._connections, #lists
+  for i = 1, #lists do
+    lists[i]:getConnections(function(count)
+      total, left = total + count, left - 1
+      if left == 0 then callback(nil, total) end
+    end)
+  end
+  return self
+end
+
+--- Keeps the loop alive while the server listens (the default).
+---@return self
+function Server:ref()
+  self._unref = false
+  if self._handle then self._handle:ref() end
+  return self
+end
+
+--- Lets the loop end while the server listens.
+---@return self
+function Server:unref()
+  self._unref = true
+  if self._handle then self._handle:unref() end
+  return self
+end
+
+Server:getter("listening", function(self) return self._handle ~= nil end)
+
+calls.methods(Server, "server")
+
+return Server

@@ -1,0 +1,583 @@
+--- net.Socket: a duplex stream over one luv stream handle: TCP, unix socket, pipe, terminal.
+--- The socket owns `_handle` and closes it in `_destroy`, or gives it away in `_detach`. Bytes go kernel → luv's read
+--- callback → `push` → `data` without a copy, and `write` → `uv.try_write` → what is left by `uv.write`.
+--- Internal fields that other runtime modules use: `_handle`; `_server`, the server that accepted it.
+local uv = require("luv")
+local process = require("process")
+local errors = require("errors")
+local aborting = require("lrun.check.aborting")
+local calls = require("lrun.check.calls")
+local stream = require("stream")
+local ip = require("lrun.net.ip")
+local listen = require("lrun.net.listen")
+local validate = require("lrun.check.validate")
+
+local nextTick = process.nextTick
+local Duplex = stream.Duplex
+local push = stream.Readable.push
+local write = stream.Writable.write
+
+--- Event lookup(err: Error?, address: string?, family: integer?, host: string)
+--- Event connect()
+--- Event ready()
+--- Event timeout()
+--- Event close(hadError: boolean)
+---@class Socket: Duplex
+---@field connecting boolean
+---@field pending boolean not connected yet
+---@field readyState string "opening", "open", "readOnly", "writeOnly" or "closed"
+---@field bytesRead integer
+---@field bytesWritten integer what was handed to the kernel, and what waits for it
+---@field remoteAddress string?
+---@field remotePort integer?
+---@field remoteFamily string? "IPv4" or "IPv6"
+---@field localAddress string?
+---@field localPort integer?
+---@field localFamily string?
+---@field bufferSize integer bytes that wait to be written
+---@field timeout integer? milliseconds, as `setTimeout` was given
+local Socket = Duplex:extend("Socket")
+
+-- Reading -------------------------------------------------------------------------------------------------------------
+
+local onIdle
+
+-- Traffic: only the time is noted; the timer looks at it when it fires.
+local function touch(self)
+  self._lastActive = uv.now()
+  if not self._idleFired then return end
+  self._idleFired = false
+  uv.timer_start(self._idleTimer, self._idleLimit, 0, function() onIdle(self) end)
+end
+
+local function makeReader(self)
+  return function(err, chunk)
+    if chunk then
+      self.bytesRead = self.bytesRead + #chunk
+      if self._idleLimit then touch(self) end
+      if not push(self, chunk) and not self._rs.reading then self:_stopReading() end
+      return
+    end
+    self._kernelReads = false
+    if err then return self:destroy(errors.system(err, "read")) end
+    push(self, nil)
+    self:read(0)                     -- nobody may be reading: the end is noticed all the same
+  end
+end
+
+local function startReading(self)
+  local handle = self._handle
+  if not handle or self._kernelReads or uv.is_closing(handle) then return end
+  local reader = self._reader
+  if not reader then
+    reader = makeReader(self)
+    self._reader = reader
+  end
+  local ok, _, code = uv.read_start(handle, reader)
+  if not ok then return self:destroy(errors.system(code, "read")) end
+  self._kernelReads = true
+end
+
+function Socket:_stopReading()
+  local handle = self._handle
+  if not self._kernelReads then return end
+  self._kernelReads = false
+  self._rs.reading = false
+  if handle and not uv.is_closing(handle) then uv.read_stop(handle) end
+end
+
+function Socket:_read()
+  if self.connecting or not self._handle then
+    self._wantsRead = true
+  else
+    startReading(self)
+  end
+end
+
+--- Stops the flow and the kernel read.
+---@return self
+function Socket:pause()
+  Duplex.pause(self)
+  if self._kernelReads then
+    self:_stopReading()
+  elseif self._wantsRead then        -- it was to read once connected
+    self._wantsRead, self._rs.reading = nil, false
+  end
+  return self
+end
+
+-- Writing -------------------------------------------------------------------------------------------------------------
+
+local function closedError() return errors.coded("ERR_SOCKET_CLOSED", "Socket is closed") end
+
+local function writeRest(self, handle, data, size, callback)
+  local ok, _, code = uv.write(handle, data, function(err)
+    if self._idleLimit then touch(self) end
+    if err then return callback(errors.system(err, "write")) end
+    self._written = self._written + size
+    callback()
+  end)
+  if not ok then callback(errors.system(code, "write")) end
+end
+
+function Socket:_write(data, callback)
+  if self.connecting then
+    self._heldWrite = { data, callback }
+    return
+  end
+  local handle = self._handle
+  if not handle or uv.is_closing(handle) then return callback(closedError()) end
+  if self._idleLimit then touch(self) end
+  local size = #data
+  local count, _, code = uv.try_write(handle, data)
+  if count == size then
+    self._written = self._written + size
+    return callback()
+  end
+  if count then
+    data = data:sub(count + 1)
+  elseif code ~= "EAGAIN" then
+    return callback(errors.system(code, "write"))
+  end
+  writeRest(self, handle, data, size, callback)
+end
+
+-- The peer has ended, and for that the socket has, too.
+local function refuseWrite(self, callback)
+  local err = errors.coded("EPIPE", "This socket has been ended by the other party")
+  if callback then nextTick(callback, err) end
+  self:destroy(err)
+  return false
+end
+
+--- Writes a string. False says: the high-water mark is passed, wait for `drain`. After the peer's end, without
+--- `allowHalfOpen`, it fails with EPIPE.
+---@param chunk string
+---@param encoding (string|fun(err: Error?))? accepted, changes nothing
+---@param callback fun(err: Error?)? once it was written
+---@return boolean more
+function Socket:write(chunk, encoding, callback)
+  if type(self) == "table" and self.writableEnded and self.readableEnded and not self.allowHalfOpen then
+    return refuseWrite(self, type(encoding) == "function" and encoding or callback)
+  end
+  return write(self, chunk, encoding, callback)
+end
+
+function Socket:_writev(chunks, callback) return self:_write(table.concat(chunks), callback) end
+
+function Socket:_final(callback)
+  local handle = self._handle
+  if self.connecting or not handle and self._unused then
+    self._heldFinal = callback
+    return
+  end
+  if not handle or uv.is_closing(handle) then return callback() end
+  local function done(err)
+    -- A peer that is gone, and pipes that have no other direction, need no shutdown.
+    if err and err ~= "ENOTCONN" and err ~= "ENOTSOCK" and err ~= "ECANCELED" then
+      return callback(errors.system(err, "shutdown"))
+    end
+    callback()
+  end
+  local ok, _, code = uv.shutdown(handle, done)
+  if not ok then done(code) end
+end
+
+-- Ending --------------------------------------------------------------------------------------------------------------
+
+local function stopTimer(self)
+  local timer = self._idleTimer
+  self._idleTimer, self._idleLimit, self._idleFired = nil, false, false
+  if timer and not uv.is_closing(timer) then uv.close(timer) end
+end
+
+local function emitClose(self, hadError)
+  if self._closeEmitted then return end
+  self._closeEmitted = true
+  self:emit("close", hadError)
+end
+
+local function closeHandle(self, handle, hadError)
+  local rs = self._rs
+  local function closed()
+    if self._rs ~= rs then return self:emit("close", hadError) end     -- it connects again meanwhile
+    emitClose(self, hadError)
+  end
+  if uv.is_closing(handle) then return nextTick(closed) end
+  if self._resetOnClose and uv.tcp_close_reset(handle, closed) then return end
+  uv.close(handle, closed)
+end
+
+function Socket:_destroy(err, callback)
+  self.connecting = false
+  stopTimer(self)
+  if self._attempt then self._attempt:cancel() end
+  local held, heldFinal = self._heldWrite, self._heldFinal
+  self._heldWrite, self._heldFinal = nil, nil
+  local handle = self._handle
+  if handle then
+    if self._listeners and self._listeners.close then self:_rememberAddresses() end
+    self._handle, self._kernelReads = nil, false
+    closeHandle(self, handle, err ~= nil)
+  else
+    nextTick(nextTick, emitClose, self, err ~= nil)
+  end
+  if held then
+    held[2](errors.coded("ERR_SOCKET_CLOSED_BEFORE_CONNECTION", "Socket closed before the connection was established"))
+  end
+  if heldFinal then heldFinal() end
+  local server = self._server
+  if server and handle then
+    self._server = nil
+    server:_connectionClosed(handle)
+  end
+  callback(err)
+end
+
+--- Internal: what was received and not yet read.
+function Socket:_unread()
+  local rs = self._rs
+  return table.concat(rs.chunks, "", rs.first, rs.last)
+end
+
+--- Internal: the server that counts this connection.
+---@return Server?
+function Socket:_acceptedBy() return self._server end
+
+--- Internal: stops reading and takes the handle out of the socket, which stays open without one, until `_attach`.
+---@return userdata? handle
+---@return string data received and not yet read
+function Socket:_release()
+  local handle = self._handle
+  if not handle then return nil, "" end
+  self:_stopReading()
+  local rs, data = self._rs, self:_unread()
+  rs.chunks, rs.first, rs.last, rs.length = {}, 1, 0, 0
+  self._handle = nil
+  return handle, data
+end
+
+--- Internal: the counterpart of `_release`.
+function Socket:_attach(handle)
+  self._handle = handle
+  if self._refed == false then uv.unref(handle) end
+end
+
+-- What the script has written before it gave the handle away still goes out.
+local function writePending(self, handle)
+  local data, callbacks = self:_takePending()
+  if data == "" then return end
+  uv.write(handle, data, function(err)
+    for i = 1, #callbacks do callbacks[i](err and errors.system(err, "write") or nil) end
+  end)
+end
+
+--- Internal: gives the handle away. The socket object closes; the handle stays open, and whoever takes it tells
+--- `socket._server` by `_connectionClosed(handle)` when the connection has ended where it went.
+function Socket:_detach()
+  local handle = self:_release()
+  if not handle then return end
+  stopTimer(self)
+  self.destroyed, self.closed = true, true
+  self._rs.ended = true
+  writePending(self, handle)
+  self:_failPending()
+  nextTick(emitClose, self, false)
+end
+
+--- Destroys the socket once everything was written.
+function Socket:destroySoon()
+  if self.writable then self:finish() end
+  if self.writableFinished then
+    self:destroy()
+  else
+    self:once("finish", function() self:destroy() end)
+  end
+end
+
+--- Closes the connection with a TCP reset (RST).
+---@return self
+function Socket:resetAndDestroy()
+  local handle = self._handle
+  if not handle then
+    self:destroy(closedError())
+    return self
+  end
+  if uv.handle_get_type(handle) ~= "tcp" then
+    error(errors.coded("ERR_INVALID_HANDLE_TYPE", "This handle type cannot be sent"), 0)
+  end
+  if self.connecting then
+    self:once("connect", function() self:resetAndDestroy() end)
+  else
+    self._resetOnClose = true
+    self:destroy()
+  end
+  return self
+end
+
+-- Settings ------------------------------------------------------------------------------------------------------------
+
+function onIdle(self)
+  local limit, timer = self._idleLimit, self._idleTimer
+  if not limit or not timer then return end
+  local handle = self._handle
+  local queued = handle and not uv.is_closing(handle) and uv.stream_get_write_queue_size(handle) or 0
+  if queued > 0 and queued ~= self._queuedBefore then touch(self) end
+  self._queuedBefore = queued
+  local left = self._lastActive + limit - uv.now()
+  if left > 0 then
+    uv.timer_start(timer, left, 0, function() onIdle(self) end)
+  else
+    self._idleFired = true
+    self:emit("timeout")
+  end
+end
+
+--- Emits `timeout` after `ms` milliseconds without traffic; it is the listener who closes. 0 stops that.
+---@param ms integer
+---@param callback function? a listener for one `timeout`
+---@return self
+function Socket:setTimeout(ms, callback)
+  validate.number(ms, "msecs", 0)
+  if ms == math.huge then error(errors.outOfRange("msecs", "a finite number", ms), 0) end
+  if callback ~= nil then validate.func(callback, "callback") end
+  if self.destroyed then return self end
+  self.timeout = ms
+  if ms == 0 then
+    stopTimer(self)
+    if callback then self:off("timeout", callback) end
+    return self
+  end
+  ms = math.min(math.max(1, math.floor(ms)), 2147483647)
+  local timer = self._idleTimer
+  if not timer then
+    timer = uv.new_timer()
+    uv.unref(timer)
+    self._idleTimer = timer
+  end
+  self._idleLimit, self._idleFired = ms, false
+  uv.update_time()
+  touch(self)
+  uv.timer_start(timer, ms, 0, function() onIdle(self) end)
+  if callback then self:once("timeout", callback) end
+  return self
+end
+
+-- A setting of the handle, kept for later where there is none yet.
+local function setting(self, name, apply)
+  local handle = self._handle
+  if handle and not self.connecting then
+    apply(handle)
+  else
+    self._settings = self._settings or {}
+    self._settings[name] = apply
+  end
+  return self
+end
+
+local function isTcp(handle) return not uv.is_closing(handle) and uv.handle_get_type(handle) == "tcp" end
+
+--- Sends small writes at once (the default when called) instead of gathering them.
+---@param on boolean? default true
+---@return self
+function Socket:setNoDelay(on)
+  on = on == nil or not not on
+  return setting(self, "noDelay", function(handle) if isTcp(handle) then uv.tcp_nodelay(handle, on) end end)
+end
+
+--- Has the kernel probe an idle connection.
+---@param on boolean? default false
+---@param delay integer? milliseconds until the first probe
+---@return self
+function Socket:setKeepAlive(on, delay)
+  if delay ~= nil then validate.number(delay, "initialDelay", 0) end
+  local seconds = math.floor((delay or 0) / 1000)
+  return setting(self, "keepAlive", function(handle)
+    if not isTcp(handle) then return end
+    if on and seconds == 0 then seconds = 7200 end
+    if on then uv.tcp_keepalive(handle, true, seconds) else uv.tcp_keepalive(handle, false) end
+  end)
+end
+
+--- Keeps the loop alive while the socket is open (the default).
+---@return self
+function Socket:ref()
+  self._refed = true
+  if self._handle and not uv.is_closing(self._handle) then uv.ref(self._handle) end
+  return self
+end
+
+--- Lets the loop end while the socket is open.
+---@return self
+function Socket:unref()
+  self._refed = false
+  if self._handle and not uv.is_closing(self._handle) then uv.unref(self._handle) end
+  return self
+end
+
+-- Facts ---------------------------------------------------------------------------------------------------------------
+
+local function nameOf(handle, which)
+  if not handle or uv.is_closing(handle) then return nil end
+  if uv.handle_get_type(handle) ~= "tcp" then return nil end
+  local name = which(handle)
+  return name and { address = name.ip, port = name.port, family = ip.familyName(name.family) } or nil
+end
+
+local function peer(self)
+  local found = self._peer
+  if not found and not self.connecting then
+    found = nameOf(self._handle, uv.tcp_getpeername)
+    self._peer = found
+  end
+  return found
+end
+
+local function own(self)
+  local found = self._own
+  if not found then
+    found = nameOf(self._handle, uv.tcp_getsockname)
+    if not self.connecting then self._own = found end
+  end
+  return found
+end
+
+-- Those who listen for `close` can still ask who it was.
+function Socket:_rememberAddresses()
+  peer(self)
+  own(self)
+end
+
+--- The local end: `{ address, family, port }`, or an empty table.
+---@return { address: string?, family: string?, port: integer? }
+function Socket:address()
+  local found = own(self)
+  return found and { address = found.address, family = found.family, port = found.port } or {}
+end
+
+local function field(name, source, key)
+  Socket:getter(name, function(self)
+    local found = source(self)
+    return found and found[key]
+  end)
+end
+field("remoteAddress", peer, "address")
+field("remotePort", peer, "port")
+field("remoteFamily", peer, "family")
+field("localAddress", own, "address")
+field("localPort", own, "port")
+field("localFamily", own, "family")
+
+Socket:getter("bytesWritten", function(self) return self._written + self._ws.length end)
+Socket:getter("bufferSize", function(self) return self._ws.length end)
+Socket:getter("pending", function(self) return not self._handle or self.connecting end)
+Socket:getter("readyState", function(self)
+  if self.connecting then return "opening" end
+  if not self._handle then return "closed" end
+  local readable, writable = self.readable, self.writable
+  return readable and writable and "open" or readable and "readOnly" or writable and "writeOnly" or "closed"
+end)
+
+-- Making one ----------------------------------------------------------------------------------------------------------
+
+local function handleOf(options)
+  local handle = options.handle
+  if handle ~= nil then
+    if type(handle) == "table" then handle = rawget(handle, "_handle") end
+    if not listen.isHandle(handle, "tcp", "pipe", "tty") then
+      error(errors.argType("options.handle", "an instance of a luv stream handle", options.handle), 0)
+    end
+    return handle
+  end
+  if options.fd == nil then return nil end
+  local fd = validate.integer(options.fd, "options.fd", 0)
+  local opened, code = listen.wrap(fd)
+  if not opened then error(errors.system(code, "open", { fd = fd }), 0) end
+  return opened
+end
+
+--- Internal: the handle is there and connected.
+function Socket:_onHandle()
+  local handle = self._handle
+  if self._refed == false then uv.unref(handle) end
+  local settings = self._settings
+  if settings then
+    self._settings = nil
+    for _, apply in pairs(settings) do apply(handle) end
+  end
+end
+
+-- What was written before the connection stood; after the `connect` listeners.
+local function writeHeld(self)
+  local held, heldFinal = self._heldWrite, self._heldFinal
+  self._heldWrite, self._heldFinal = nil, nil
+  if held then self:_write(held[1], held[2]) end
+  if heldFinal and not self.destroyed then self:_final(heldFinal) end
+end
+
+--- Internal: `connect` is through. Emits nothing; the caller does.
+function Socket:_onConnected()
+  self.connecting, self._unused = false, false
+  self:_onHandle()
+  if self._idleLimit then touch(self) end
+  if self._heldWrite or self._heldFinal then nextTick(writeHeld, self) end
+  if self.destroyed then return end
+  local rs, wanted = self._rs, self._wantsRead
+  self._wantsRead = nil
+  if rs.paused then
+    if wanted then rs.reading = false end      -- resume asks again
+  elseif wanted then
+    startReading(self)
+  elseif not rs.reading and rs.readable then
+    self:read(0)
+  end
+end
+
+local FLAGS = { "allowHalfOpen", "readable", "writable", "noDelay", "keepAlive" }
+
+--- Makes a socket: unconnected, or around a luv handle or a descriptor, which it then owns. Source: Node 20.
+---@param options SocketOptions? `readable`, `writable`: false closes that side
+function Socket:initialize(options)
+  if type(options) == "number" then options = { fd = options } end
+  if options == nil then options = {} end
+  validate.table(options, "options")
+  validate.flags(options, FLAGS)
+  validate.optional(validate.number, options.keepAliveInitialDelay, "options.keepAliveInitialDelay", 0)
+  if options.objectMode then error(errors.argValue("options.objectMode", true, "is not supported"), 0) end
+  local handle = handleOf(options)
+  Duplex.initialize(self, {
+    allowHalfOpen = options.allowHalfOpen == true, readable = options.readable, writable = options.writable,
+    highWaterMark = options.highWaterMark, emitClose = false,
+  })
+  local rs = self._rs
+  rs.continuous = true
+  self.connecting = false
+  self.bytesRead, self._written = 0, 0
+  self._kernelReads, self._idleLimit, self._idleFired = false, false, false
+  if options.noDelay then self:setNoDelay(true) end
+  if options.keepAlive then self:setKeepAlive(true, options.keepAliveInitialDelay) end
+  local signal = options.signal
+  if signal ~= nil then
+    aborting.follow(self, aborting.check(signal), function() self:destroy(aborting.failure(signal)) end)
+  end
+  self._unused = not handle          -- until it connects
+  if not handle then return end
+  self._handle = handle
+  self:_onHandle()
+  if options.pauseOnCreate then
+    rs.flowing, rs.paused = false, true
+  elseif rs.readable and not options.manualStart then
+    self:read(0)
+  end
+end
+
+--- Connects: `connect(port[, host][, listener])`, `connect(path[, listener])`, `connect(options[, listener])`.
+--- Events: `lookup`, `connect`, `ready`; `error` and `close` when it fails.
+---@overload fun(self: Socket, port: integer|string, host: string?, listener: function?): Socket
+---@overload fun(self: Socket, options: ConnectOptions|string, listener: function?): Socket
+---@return self
+function Socket:connect(...) return require("lrun.net.connect").connect(self, ...) end
+
+calls.methods(Socket, "socket", { write = true })
+
+return Socket

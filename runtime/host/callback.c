@@ -1,0 +1,234 @@
+/* host/callback.c: owns the pool of coroutines on which all Lua code runs that C starts, the report of errors that
+ * nobody caught, and the moment at which process.nextTick's queue runs.
+ *
+ * In: libuv callback → callback_enter (or luv → callback_luv) → a coroutine from the pool → lua_resume.
+ * Out: it returned → back into the pool; it suspended → it belongs to whoever will resume it; it threw → the
+ * hook `uncaught` gets the coroutine, its stack intact for a traceback, and the error. After the outermost
+ * call the tick hook runs until no tick is left. */
+#include "host/callback.h"
+
+#include "host/hooks.h"
+#include "host/modules.h"
+#include <assert.h>
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uv.h>
+
+/* How deep Lua may nest its calls, and how much deeper while an error is reported, which may be of that. */
+enum { POOL_SIZE = 256, MAX_DEPTH = 10000, REPORT_DEPTH = 100 };
+
+/* A coroutine that is ours; `ref` anchors it in the registry. */
+typedef struct {
+  lua_State *co;
+  int ref;
+} entry_t;
+
+struct callbacks {
+  lua_State *L;            /* the main state */
+  int depth;               /* callbacks that are running, one inside the other */
+  int max_depth;           /* see callback_check_depth */
+  bool ticks;              /* process.nextTick has work */
+  callback_end_t *ends;    /* callback_at_end */
+  volatile uint64_t *turn; /* when the loop's turn began, 0 before its first callback; NULL: nobody asks */
+  entry_t begun;           /* between callback_begin and callback_run */
+  int hooks[HOOK_COUNT];   /* registry refs of Lua functions */
+  int pooled;              /* entries in pool */
+  entry_t pool[POOL_SIZE]; /* coroutines at rest */
+};
+
+static callbacks_t *callbacks_of(lua_State *L) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
+  callbacks_t *callbacks = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return callbacks;
+}
+
+void callback_init(lua_State *L) {
+  callbacks_t *callbacks = lua_newuserdata(L, sizeof *callbacks);
+  *callbacks = (callbacks_t){.L = L, .max_depth = MAX_DEPTH};
+  for (int i = 0; i < HOOK_COUNT; i++) callbacks->hooks[i] = LUA_NOREF;
+  lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
+}
+
+void callback_set_hook(lua_State *L, hook_t hook) {
+  callbacks_t *callbacks = callbacks_of(L);
+  luaL_unref(L, LUA_REGISTRYINDEX, callbacks->hooks[hook]);
+  callbacks->hooks[hook] = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void callback_watch_turns(lua_State *L, volatile uint64_t *started) { callbacks_of(L)->turn = started; }
+
+bool callback_push_hook(lua_State *L, hook_t hook) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, callbacks_of(L)->hooks[hook]);
+  if (lua_isfunction(L, -1)) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+static entry_t entry_take(callbacks_t *callbacks) {
+  if (callbacks->pooled > 0) return callbacks->pool[--callbacks->pooled];
+  entry_t entry;
+  entry.co = lua_newthread(callbacks->L);
+  entry.ref = luaL_ref(callbacks->L, LUA_REGISTRYINDEX);
+  return entry;
+}
+
+static void entry_drop(callbacks_t *callbacks, entry_t entry) {
+  luaL_unref(callbacks->L, LUA_REGISTRYINDEX, entry.ref);
+}
+
+static void entry_rest(callbacks_t *callbacks, entry_t entry) {
+  lua_settop(entry.co, 0);
+  if (callbacks->pooled < POOL_SIZE) callbacks->pool[callbacks->pooled++] = entry;
+  else entry_drop(callbacks, entry);
+}
+
+/* Ends the process with the error on top of L. */
+static void die(lua_State *L) {
+  const char *message = lua_tostring(L, -1);
+  fprintf(stderr, "lrun: %s\n", message ? message : "an error object was thrown while an error was reported");
+  exit(1);
+}
+
+/* The error is on top of `failed`. The hook runs on a coroutine of its own; if it fails too, or is not there
+ * yet, only a message is left to print. */
+static void report(callbacks_t *callbacks, lua_State *failed) {
+  lua_State *L = callbacks->L;
+  if (!callback_push_hook(L, HOOK_UNCAUGHT)) die(failed);
+  entry_t entry = entry_take(callbacks);
+  lua_State *co = entry.co;
+  lua_xmove(L, co, 1);
+  lua_pushthread(failed);
+  lua_xmove(failed, co, 1);
+  lua_pushvalue(failed, -1);
+  lua_xmove(failed, co, 1);
+  callbacks->max_depth += REPORT_DEPTH;
+  int status = lua_resume(co, 2);
+  callbacks->max_depth -= REPORT_DEPTH;
+  if (status == 0) {
+    entry_rest(callbacks, entry);
+  } else if (status == LUA_YIELD) {
+    lua_settop(co, 0);
+    entry_drop(callbacks, entry);
+  } else {
+    die(co);
+  }
+}
+
+static int settle(callbacks_t *callbacks, entry_t entry, int status) {
+  if (status == 0) {
+    entry_rest(callbacks, entry);
+    return CALLBACK_DONE;
+  }
+  if (status == LUA_YIELD) {
+    lua_settop(entry.co, 0);
+    entry_drop(callbacks, entry);
+    return CALLBACK_SUSPENDED;
+  }
+  report(callbacks, entry.co);
+  entry_drop(callbacks, entry);
+  return CALLBACK_FAILED;
+}
+
+static void run_ticks(callbacks_t *callbacks) {
+  while (callbacks->ticks) {
+    callbacks->ticks = false;
+    if (!callback_push_hook(callbacks->L, HOOK_TICK)) return;
+    entry_t entry = entry_take(callbacks);
+    lua_xmove(callbacks->L, entry.co, 1);
+    callbacks->depth++;
+    settle(callbacks, entry, lua_resume(entry.co, 0));
+    callbacks->depth--;
+  }
+}
+
+void callback_run_ticks(lua_State *L) { run_ticks(callbacks_of(L)); }
+
+/* Ticks first; what the ends do may make new ones. */
+static void end_turn(callbacks_t *callbacks) {
+  for (;;) {
+    run_ticks(callbacks);
+    callback_end_t *end = callbacks->ends;
+    if (end == NULL) return;
+    callbacks->ends = end->next;
+    callbacks->depth++;
+    end->run(end);
+    callbacks->depth--;
+  }
+}
+
+static int run(callbacks_t *callbacks, entry_t entry, int nargs) {
+  if (callbacks->turn && *callbacks->turn == 0) *callbacks->turn = uv_hrtime();
+  callbacks->depth++;
+  int outcome = settle(callbacks, entry, lua_resume(entry.co, nargs));
+  callbacks->depth--;
+  if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) end_turn(callbacks);
+  return outcome;
+}
+
+int callback_enter(lua_State *L, int nargs) {
+  callbacks_t *callbacks = callbacks_of(L);
+  entry_t entry = entry_take(callbacks);
+  luaL_checkstack(entry.co, nargs + 1, "callback");
+  lua_xmove(L, entry.co, nargs + 1);
+  return run(callbacks, entry, nargs);
+}
+
+lua_State *callback_begin(lua_State *L) {
+  callbacks_t *callbacks = callbacks_of(L);
+  assert(callbacks->begun.co == NULL);
+  callbacks->begun = entry_take(callbacks);
+  return callbacks->begun.co;
+}
+
+int callback_run(lua_State *co, int nargs) {
+  callbacks_t *callbacks = callbacks_of(co);
+  entry_t entry = callbacks->begun;
+  assert(entry.co == co);
+  callbacks->begun.co = NULL;
+  return run(callbacks, entry, nargs);
+}
+
+int callback_resume(lua_State *co, int nargs) {
+  callbacks_t *callbacks = callbacks_of(co);
+  entry_t entry = {.co = co};
+  lua_pushthread(co);
+  entry.ref = luaL_ref(co, LUA_REGISTRYINDEX);
+  return run(callbacks, entry, nargs);
+}
+
+int callback_leave(lua_State *L) {
+  callbacks_t *callbacks = callbacks_of(L);
+  int depth = callbacks->depth;
+  callbacks->depth = 0;
+  callbacks->ticks = true; /* a tick that leaves may have others behind it */
+  run_ticks(callbacks);
+  return depth;
+}
+
+void callback_return(lua_State *L, int depth) { callbacks_of(L)->depth = depth; }
+
+void callback_check_depth(lua_State *L) {
+  const callbacks_t *callbacks = callbacks_of(L);
+  if (callbacks->depth < callbacks->max_depth) return;
+  lua_pushliteral(L, "stack overflow: too many coroutines run one inside the other");
+  lua_error(L);
+}
+
+void callback_tick(lua_State *L) { callbacks_of(L)->ticks = true; }
+
+void callback_at_end(lua_State *L, callback_end_t *end) {
+  callbacks_t *callbacks = callbacks_of(L);
+  end->next = callbacks->ends;
+  callbacks->ends = end;
+}
+
+const callbacks_t *callback_state(lua_State *L) { return callbacks_of(L); }
+bool callback_has_ticks(const callbacks_t *callbacks) { return callbacks->ticks; }
+
+int callback_luv(lua_State *L, int nargs, int nresults, int flags) {
+  (void)flags;
+  if (nresults == 0) return callback_enter(L, nargs) == CALLBACK_FAILED ? LUA_ERRRUN : 0;
+  return lua_pcall(L, nargs, nresults, 0);
+}

@@ -1,0 +1,61 @@
+/* host/callback.h: the one door from C into Lua. */
+#ifndef LRUN_HOST_CALLBACK_H
+#define LRUN_HOST_CALLBACK_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+/* What became of a call through the door. */
+enum {
+  CALLBACK_DONE = 0,      /* the function returned; its results are dropped */
+  CALLBACK_SUSPENDED = 1, /* it waits (`await`); whoever resumes it goes on through callback_resume */
+  CALLBACK_FAILED = -1    /* it threw; the error was reported and the process goes on */
+};
+
+/* Calls the function below its `nargs` (less than LUAI_MAXCSTACK) arguments on top of L, on a coroutine of
+ * its own, and pops all of them. Never throws. Whatever the caller holds may have been closed meanwhile: look
+ * again. */
+int callback_enter(lua_State *L, int nargs);
+
+/* The same without a copy, for hot paths: push the function and its arguments on the coroutine that
+ * callback_begin returns (its stack is empty, with room for 20 values), then callback_run it. Between the two
+ * no other Lua may run. */
+lua_State *callback_begin(lua_State *L);
+int callback_run(lua_State *co, int nargs);
+
+/* Continues a suspended coroutine; the `nargs` values on top of `co` are what its yield returns. */
+int callback_resume(lua_State *co, int nargs);
+
+/* For calls that Lua makes: throws where so many run one inside the other that C's stack would end. */
+void callback_check_depth(lua_State *L);
+
+/* For Lua code outside of the loop that runs it itself: `leave` before and `return` afterwards, so that what
+ * runs meanwhile is not taken for a part of it. Ticks run in between as they do in the host's own loop. */
+int callback_leave(lua_State *L);
+void callback_return(lua_State *L, int depth);
+
+/* Says that process.nextTick has work: it runs before the loop gets control back. */
+void callback_tick(lua_State *L);
+
+/* Runs that work now: for one callback of the loop's that stands for several, between them. */
+void callback_run_ticks(lua_State *L);
+
+/* Work for the end of this turn: `run` is called once, after the ticks, before the loop gets control back. It
+ * may enter Lua and ask again. The memory is the caller's, and is not looked at any more when `run` is
+ * called. */
+typedef struct callback_end callback_end_t;
+struct callback_end {
+  void (*run)(callback_end_t *end);
+  callback_end_t *next;
+};
+void callback_at_end(lua_State *L, callback_end_t *end);
+
+/* Whether nextTick has work, in a form that costs nothing to ask often. */
+typedef struct callbacks callbacks_t;
+const callbacks_t *callback_state(lua_State *L);
+bool callback_has_ticks(const callbacks_t *callbacks);
+
+/* luv's callbacks pass through the same door (luv_set_callback). */
+int callback_luv(lua_State *L, int nargs, int nresults, int flags);
+
+#endif

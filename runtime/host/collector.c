@@ -1,0 +1,53 @@
+/* host/collector.c: owns the pace of LuaJIT's garbage collector.
+ *
+ * LuaJIT starts a collection when the heap has doubled. A small program's heap doubles after a few thousand
+ * requests or messages, and each collection marks all of it anew, so ours also waits until SLACK has
+ * gathered. A sentinel, unreachable from its birth, is finalized at the end of each collection, when the size
+ * of what lives is known and the next threshold is about to be computed from the pause; there it sets the
+ * pause and leaves another sentinel. A program that sets a pause itself keeps it. */
+#include "host/collector.h"
+
+#include <lauxlib.h>
+
+enum {
+  SLACK_KB = 1024,   /* an idle worker's memory grows by as much while it works */
+  PAUSE_DOUBLE = 200 /* LuaJIT's own: per cent of what lives */
+};
+
+static const char *const metatable = "lrun.collector";
+
+static int pause_for(int living_kb) {
+  if (living_kb >= SLACK_KB) return PAUSE_DOUBLE;
+  return 100 + 100 * SLACK_KB / (living_kb > 0 ? living_kb : 1);
+}
+
+/* The sentinel holds the pause that was set when it was made. */
+static void leave_sentinel(lua_State *L, int pause) {
+  int *sentinel = lua_newuserdata(L, sizeof *sentinel);
+  *sentinel = pause;
+  luaL_getmetatable(L, metatable);
+  lua_setmetatable(L, -2);
+  lua_pop(L, 1);
+}
+
+static int on_collected(lua_State *L) {
+  const int *sentinel = luaL_checkudata(L, 1, metatable);
+  int pause = pause_for(lua_gc(L, LUA_GCCOUNT, 0));
+  int before = lua_gc(L, LUA_GCSETPAUSE, pause);
+  if (before == *sentinel) leave_sentinel(L, pause);
+  else lua_gc(L, LUA_GCSETPAUSE, before);
+  return 0;
+}
+
+void collector_stop(lua_State *L) { lua_gc(L, LUA_GCSTOP, 0); }
+
+void collector_start(lua_State *L) {
+  int pause = pause_for(lua_gc(L, LUA_GCCOUNT, 0));
+  luaL_newmetatable(L, metatable);
+  lua_pushcfunction(L, on_collected);
+  lua_setfield(L, -2, "__gc");
+  lua_pop(L, 1);
+  lua_gc(L, LUA_GCSETPAUSE, pause);
+  leave_sentinel(L, pause);
+  lua_gc(L, LUA_GCRESTART, -1); /* -1: the first collection waits for the pause as well */
+}

@@ -1,0 +1,195 @@
+/* host/vm.c: one Lua state and one loop. Opens the libraries, runs the main chunk on a coroutine, runs the loop
+ * until nothing keeps it alive, and ends.
+ *
+ * At the end, memory is left to the kernel: handles may still be open and scripts may hold on to anything, so
+ * a teardown would cost time and could only fail. What must not be lost is written by the exit hooks. */
+#include "host/vm.h"
+
+#include "host/bundle.h"
+#include "host/callback.h"
+#include "host/collector.h"
+#include "host/hooks.h"
+#include "host/modules.h"
+#include <lauxlib.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <luv/luv.h>
+#include <stdio.h>
+#include <stdlib.h>
+#ifdef LRUN_SANITIZE
+#include <sanitizer/lsan_interface.h>
+#endif
+
+typedef struct exit_hook {
+  vm_exit_hook run;
+  void *data;
+  struct exit_hook *next;
+} exit_hook_t;
+
+struct vm {
+  lua_State *L;
+  uv_loop_t loop;
+  exit_hook_t *exit_hooks; /* newest first */
+  bool running;            /* the loop */
+};
+
+vm_t *vm_of(lua_State *L) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, SLOT_VM);
+  vm_t *vm = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return vm;
+}
+
+uv_loop_t *vm_loop(vm_t *vm) { return &vm->loop; }
+lua_State *vm_state(vm_t *vm) { return vm->L; }
+
+bool vm_set_running(vm_t *vm, bool running) {
+  bool before = vm->running;
+  vm->running = running;
+  return before;
+}
+
+void vm_at_exit(vm_t *vm, vm_exit_hook run, void *data) {
+  exit_hook_t *hook = malloc(sizeof *hook);
+  if (!hook) abort();
+  *hook = (exit_hook_t){run, data, vm->exit_hooks};
+  vm->exit_hooks = hook;
+}
+
+void vm_forget_exit(vm_t *vm, vm_exit_hook run, void *data) {
+  for (exit_hook_t **at = &vm->exit_hooks; *at; at = &(*at)->next) {
+    exit_hook_t *hook = *at;
+    if (hook->run != run || hook->data != data) continue;
+    *at = hook->next;
+    free(hook);
+    return;
+  }
+}
+
+static void run_exit_hooks(vm_t *vm) {
+  while (vm->exit_hooks) {
+    exit_hook_t *hook = vm->exit_hooks;
+    vm->exit_hooks = hook->next;
+    hook->run(hook->data);
+    free(hook);
+  }
+}
+
+#ifdef LRUN_SANITIZE
+/* The leak checker does not look into LuaJIT's own arenas; what only Lua objects point to would seem lost.
+ * Nor does it follow the trace compiler's pointers to before the start of its buffers: all of LuaJIT's memory
+ * is taken as in use, together with what it points to. */
+static void *sanitized_alloc(void *ud, void *ptr, size_t old_size, size_t size) {
+  (void)ud;
+  (void)old_size;
+  if (size == 0) {
+    free(ptr);
+    return NULL;
+  }
+  __lsan_disable();
+  ptr = realloc(ptr, size);
+  __lsan_enable();
+  return ptr;
+}
+static lua_State *new_state(void) { return lua_newstate(sanitized_alloc, NULL); }
+#else
+static lua_State *new_state(void) { return luaL_newstate(); }
+#endif
+
+static int panic(lua_State *L) {
+  const char *message = lua_tostring(L, -1);
+  fprintf(stderr, "lrun: %s\n", message ? message : "an error outside of protected code");
+  return 0;
+}
+
+vm_t *vm_new(void) {
+  vm_t *vm = calloc(1, sizeof *vm);
+  if (!vm) return NULL;
+  vm->L = new_state();
+  if (!vm->L || uv_loop_init(&vm->loop) < 0) {
+    if (vm->L) lua_close(vm->L);
+    free(vm);
+    return NULL;
+  }
+  lua_State *L = vm->L;
+  lua_atpanic(L, panic);
+  collector_stop(L); /* nothing of the start becomes garbage; boot.lua turns it on before the script */
+  lua_pushlightuserdata(L, vm);
+  lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_VM);
+  callback_init(L);
+  luaL_openlibs(L);
+  luv_set_loop(L, &vm->loop);
+  luv_set_callback(L, callback_luv);
+  bundle_register(L);
+  return vm;
+}
+
+static void run_hook(vm_t *vm, hook_t hook) {
+  if (callback_push_hook(vm->L, hook)) callback_enter(vm->L, 0);
+}
+
+void vm_run(vm_t *vm, int nargs) {
+  callback_enter(vm->L, nargs);
+  do {
+    vm_set_running(vm, true);
+    uv_run(&vm->loop, UV_RUN_DEFAULT);
+    vm_set_running(vm, false);
+    run_hook(vm, HOOK_BEFORE_EXIT);
+  } while (uv_loop_alive(&vm->loop));
+  run_hook(vm, HOOK_EXIT);
+}
+
+/* The module `lrun.core.vm` ------------------------------------------------------------------------------- */
+
+/* exit(code): ends the process now. The `exit` event is process.lua's business. */
+static int l_exit(lua_State *L) {
+  int code = (int)luaL_checkinteger(L, 1);
+  run_exit_hooks(vm_of(L));
+  exit(code);
+}
+
+/* enter(f, ...): calls f on a coroutine of its own; an error in it goes where uncaught errors go. */
+static int l_enter(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  callback_check_depth(L);
+  if (lua_gettop(L) > LUAI_MAXCSTACK) return luaL_error(L, "too many arguments for a coroutine");
+  callback_enter(L, lua_gettop(L) - 1);
+  return 0;
+}
+
+static int l_tick(lua_State *L) {
+  callback_tick(L);
+  return 0;
+}
+
+/* ticks(): runs what process.nextTick holds, between the callbacks that one callback of the loop's stands for
+ */
+static int l_ticks(lua_State *L) {
+  callback_run_ticks(L);
+  return 0;
+}
+
+/* collect(): the garbage collector's work begins. */
+static int l_collect(lua_State *L) {
+  collector_start(L);
+  return 0;
+}
+
+/* hook(name, f): name is "uncaught", "tick", "beforeExit" or "exit". */
+static int l_hook(lua_State *L) {
+  static const char *const names[] = {"uncaught", "tick", "beforeExit", "exit", NULL};
+  int hook = luaL_checkoption(L, 1, NULL, names);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  callback_set_hook(L, (hook_t)hook);
+  return 0;
+}
+
+int luaopen_lrun_vm(lua_State *L) {
+  static const luaL_Reg functions[] = {{"exit", l_exit},   {"enter", l_enter},     {"tick", l_tick},
+                                       {"ticks", l_ticks}, {"collect", l_collect}, {"hook", l_hook},
+                                       {NULL, NULL}};
+  lua_newtable(L);
+  luaL_register(L, NULL, functions);
+  return 1;
+}

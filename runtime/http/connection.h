@@ -1,0 +1,160 @@
+/* http/connection.h: one HTTP connection on a luv stream handle, server's or client's side.
+ *
+ * The connection reads, parses, calls Lua once per head, keeps responses in the order of their requests and
+ * writes. It is a Lua userdata; Lua's side of it is a table, `connection`, which keeps it alive while the
+ * handle is open. */
+#ifndef LRUN_HTTP_CONNECTION_H
+#define LRUN_HTTP_CONNECTION_H
+
+#include "http/parser.h"
+#include "http/shared.h"
+
+#include <lua.h>
+#include <uv.h>
+
+typedef struct http_conn http_conn_t;
+typedef struct http_server http_server_t;
+typedef struct http_exchange http_exchange_t;
+
+/* A request that was given to Lua and whose response is not complete. */
+struct http_exchange {
+  http_exchange_t *next; /* the request after this one */
+  uint32_t id;
+  uint8_t minor;
+  bool head;       /* HEAD: the response has no body */
+  bool keep_alive; /* asked for by the client, until the response says otherwise */
+  bool last;       /* maxRequestsPerSocket: the response says close, what is here already is still taken */
+  bool started;    /* its head was written */
+  bool finished;
+  bool chunked;
+  bool bodyless;
+  bool counted; /* `left` says how much of Content-Length is still to be written */
+  bool starved; /* its writer was told to wait */
+  uint64_t left;
+  http_buffer_t held; /* written before its turn */
+};
+
+/* Bytes on their way through uv_write. */
+typedef struct {
+  uv_write_t req;
+  http_shared_t *shared;
+  http_conn_t *conn; /* NULL when the connection was closed meanwhile */
+  char *data;        /* memory of ours that is being written, or NULL */
+  int pin;           /* registry ref of a Lua string that is */
+} http_write_t;
+
+struct http_conn {
+  uv_stream_t *stream; /* NULL once closed or handed over; luv owns the handle */
+  http_shared_t *shared;
+  http_server_t *server;
+  http_conn_t *prev, *next; /* in the server's list */
+  int ref;                  /* registry ref of Lua's table, held while stream is set */
+  int error;                /* why it was closed, negative, 0 for no error */
+  http_parser_t parser;
+  http_buffer_t in; /* received, and not parsed while parsing waits */
+  const char *rest; /* while parsing: the bytes behind the event that Lua handles now */
+  size_t rest_len;
+  http_buffer_t out; /* to be written; the shared scratch buffer while `borrowed` */
+  http_write_t *writing;
+  http_conn_t *flush_prev, *flush_next; /* in http_shared_t.to_flush */
+  http_exchange_t *first, *last;        /* in flight, in order */
+  http_exchange_t spare;                /* memory for one of them */
+  uint32_t ids;                         /* exchanges begun */
+  uint32_t inflight;
+  uint32_t body_id;        /* exchange whose body is being received */
+  uint64_t request_since;  /* ms of loop time: first byte of the message under way */
+  uint64_t idle_since;     /* last response done, or connected */
+  uint64_t active;         /* last byte read or written */
+  uint64_t timeout;        /* ms without traffic, 0 for no limit */
+  uint64_t received, sent; /* bytes read; bytes given to the socket or queued for it */
+  bool client;             /* we ask, the peer answers */
+  bool spare_used;
+  bool borrowed;
+  bool parsing; /* http_conn_parse is on the C stack: output waits for its end */
+  bool reading;
+  bool paused;    /* Lua wants no more body now */
+  bool has_body;  /* of the message under way */
+  bool dump;      /* the rest of the body interests nobody */
+  bool muted;     /* nothing more is parsed: a fault, the last request, an upgrade */
+  bool final;     /* the message under way is the last that we take */
+  bool full;      /* maxRequestsPerSocket was reached: ends when all is answered */
+  bool nodelay;   /* was set, or needs not be */
+  bool ending;    /* close when all is written */
+  bool lingering; /* our side is shut, input is thrown away */
+  bool eof;
+  bool timed_out;    /* HTTP_ON_TIMEOUT was told; again only after new traffic */
+  bool overdue;      /* the sweep has found that nothing came for a while */
+  bool head_request; /* client: the response to come has no body */
+  bool to_flush;     /* in http_shared_t.to_flush */
+  bool unsent;       /* a finished response wants to hear (HTTP_ON_DRAIN with 0) that all is written */
+};
+
+struct http_server {
+  http_conn_t *first;
+  http_conn_t *sweep_next; /* where http_server_sweep goes on */
+  uint32_t count;
+  uint32_t max_head, max_fields;
+  uint32_t max_requests; /* per connection, 0 for any number */
+  uint64_t headers_timeout, request_timeout, keep_alive_timeout, timeout; /* ms, 0 for none */
+  uint64_t closing_since;                                                 /* loop time in ms */
+  bool closing; /* no connection is kept alive any more */
+};
+
+/* There was traffic: time limits count from now. */
+static inline void http_conn_touch(http_conn_t *conn) {
+  conn->active = uv_now(conn->shared->loop);
+  conn->overdue = conn->timed_out = false;
+}
+
+/* How many requests of one connection may be in the hands of Lua, and how much output may wait, before
+ * reading stops; and where write() starts to return false. */
+enum { HTTP_MAX_INFLIGHT = 64, HTTP_MAX_OUTPUT = 256 * 1024, HTTP_HIGH_WATER = 64 * 1024 };
+
+/* Hangs a connection on the luv handle at `handle_index`; Lua's table is on top of the stack and is popped.
+ */
+int http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *stream);
+/* Starts, or goes on, reading and parsing where nothing speaks against it. */
+void http_conn_resume(lua_State *L, http_conn_t *conn);
+/* Takes bytes as if they had been read. */
+void http_conn_feed(lua_State *L, http_conn_t *conn, const char *data, size_t len);
+/* Closes the handle now; safe to repeat. */
+void http_conn_close(lua_State *L, http_conn_t *conn, int error);
+/* Gives the handle up: what was received and not parsed is in conn->rest while parsing, else in conn->in. */
+void http_conn_release(lua_State *L, http_conn_t *conn);
+/* What came, or did not come, is refused: the requests before it still get their answers; Lua decides about
+ * this one. `parsed` bytes of the data were good. */
+void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *data, size_t len,
+                     size_t parsed);
+/* Enters Lua: begin pushes the function and the connection on the coroutine it returns, then run it. */
+lua_State *http_conn_call(http_conn_t *conn, http_callback_t callback);
+
+/* http/exchange.c */
+http_exchange_t *http_exchange_begin(http_conn_t *conn);
+http_exchange_t *http_exchange_find(http_conn_t *conn, uint32_t id);
+/* Where this exchange's bytes go now. */
+http_buffer_t *http_exchange_buffer(http_conn_t *conn, http_exchange_t *e);
+/* The response is complete: the next ones get their turn. */
+void http_exchange_end(http_conn_t *conn, http_exchange_t *e);
+void http_exchange_drop_all(http_conn_t *conn);
+/* Output that waits, in bytes. */
+size_t http_conn_pending(const http_conn_t *conn);
+/* Writes what there is unless parsing goes on; may close the connection. */
+void http_conn_flush(lua_State *L, http_conn_t *conn);
+
+/* http/write.c */
+/* Writes conn->out unless a write is under way; what the socket does not take is queued. 0 or UV_E*, as the
+ * next two. */
+int http_conn_write_out(lua_State *L, http_conn_t *conn);
+/* The same, also behind a write under way; http_conn_flush is not to be called any more. */
+int http_conn_write_rest(lua_State *L, http_conn_t *conn);
+/* Writes conn->out and then the first `len` bytes of the string at `index`, as a chunk or as they are. */
+int http_conn_write_piece(lua_State *L, http_conn_t *conn, int index, size_t len, bool chunk);
+/* http_conn_flush before the loop gets control back, so that the writes of one turn are one. */
+void http_conn_flush_soon(http_conn_t *conn);
+/* Takes that back. */
+void http_conn_flush_done(http_conn_t *conn);
+
+/* http/sweep.c */
+void http_server_sweep(lua_State *L, http_server_t *server);
+
+#endif

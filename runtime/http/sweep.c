@@ -1,0 +1,68 @@
+/* http/sweep.c: all time limits of a server's connections, looked at now and then instead of a timer each. */
+#include "host/callback.h"
+#include "http/connection.h"
+
+enum {
+  LINGER = 2000,      /* ms that a peer gets to read a last response and to close */
+  FIRST_CHUNK = 200,  /* ms without a byte after which a head does not wait for its first chunk size */
+  FIRST_REQUEST = 500 /* ms that a connection gets for its first request when its server closes */
+};
+
+static bool passed(uint64_t now, uint64_t since, uint64_t limit) { return limit > 0 && now >= since + limit; }
+
+static void fault(http_conn_t *conn) {
+  static const http_fault_t late = {408, "ERR_HTTP_REQUEST_TIMEOUT", "Request timeout"};
+  http_conn_fault(conn, &late, "", 0, 0);
+}
+
+/* Told at the second look: at the first the chunk may lie in the socket, after a pause of the process. */
+static bool first_chunk_late(http_conn_t *conn, uint64_t now) {
+  if (!passed(now, conn->active, FIRST_CHUNK)) return false;
+  bool seen = conn->overdue;
+  conn->overdue = true;
+  return seen && http_parser_hurry(&conn->parser);
+}
+
+static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
+  const http_server_t *server = conn->server;
+  if (conn->lingering) {
+    if (passed(now, conn->idle_since, LINGER)) http_conn_close(L, conn, 0);
+    return;
+  }
+  if (!conn->timed_out && passed(now, conn->active, conn->timeout)) {
+    conn->timed_out = true;
+    callback_run(http_conn_call(conn, HTTP_ON_TIMEOUT), 1);
+    return;
+  }
+  if (conn->client || conn->muted || conn->paused) return;
+  if (!http_parser_idle(&conn->parser)) {
+    if (first_chunk_late(conn, now)) {
+      http_conn_resume(L, conn);
+      return;
+    }
+    bool in_head = conn->body_id == 0;
+    if (passed(now, conn->request_since, server->request_timeout) ||
+        (in_head && passed(now, conn->request_since, server->headers_timeout))) {
+      fault(conn);
+    }
+    return;
+  }
+  if (conn->inflight > 0 || http_conn_pending(conn) > 0) return;
+  if (conn->ids == 0) {
+    if (server->closing && passed(now, server->closing_since, FIRST_REQUEST)) http_conn_close(L, conn, 0);
+    else if (passed(now, conn->idle_since, server->headers_timeout)) fault(conn);
+  } else if (passed(now, conn->idle_since, server->keep_alive_timeout)) {
+    http_conn_close(L, conn, 0);
+  }
+}
+
+void http_server_sweep(lua_State *L, http_server_t *server) {
+  http_conn_t *conn = server->first;
+  while (conn != NULL) {
+    server->sweep_next = conn->next;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
+    look_at(L, conn, uv_now(conn->shared->loop));
+    lua_pop(L, 1);
+    conn = server->sweep_next; /* moved on when that one was closed */
+  }
+}

@@ -1,0 +1,68 @@
+/* ipc/channel.h: the IPC channel between two processes, over one connected unix socket. */
+#ifndef LRUN_IPC_CHANNEL_H
+#define LRUN_IPC_CHANNEL_H
+
+#include "ipc/frame.h"
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct channel channel_t; /* fields live in ipc/channel.c */
+
+/* A message as it came; lualib/lrun/ipc/channel.lua declares the same struct. */
+typedef struct {
+  const char *body; /* valid until the next channel_next */
+  uint32_t length;  /* at most FRAME_MAX; 32 bits are a number to Lua, 64 would be a cdata */
+  int fd;           /* on the Lua wire: the descriptor that travelled with it, or -1 */
+  int kind;         /* CHANNEL_NOTHING, …_MESSAGE, …_HANDLE */
+} channel_message_t;
+
+enum {
+  CHANNEL_NOTHING = 0,
+  CHANNEL_MESSAGE = 1,
+  CHANNEL_HANDLE = 2 /* the message names a descriptor, which is lost when fd is -1 */
+};
+
+enum { CHANNEL_TOO_LONG = -100001 };
+
+/* The next two are what LuaJIT's compiled code calls through the FFI: they never enter Lua. */
+
+/* Fills `message`. CHANNEL_NOTHING ends the batch: there is none, or process.nextTick has work first. */
+void channel_next(channel_t *ch, channel_message_t *message);
+
+/* Queues a message; `fd` >= 0 is duplicated and travels with it. 1, or 0 when the backlog is long; or a
+ * negative code: UV_E*, or the above. */
+int channel_append(channel_t *ch, const char *body, size_t length, int fd);
+
+/* Opens a channel over `fd`, which it owns from here on, also on failure, and pushes its userdata: a pointer
+ * to it with the metatable CHANNEL_TYPE. The two functions are registry refs that it owns as well:
+ * on_batch(), which takes messages until there are none, and on_close(callbacks of what was not written,
+ * reason or nil), once. Returns 0 or UV_E*. */
+int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_close);
+#define CHANNEL_TYPE "lrun.core.channel"
+
+/* Closes once everything is written; on_close does not run before this has returned. */
+void channel_close(channel_t *ch);
+/* What was taken last is no message: closes as soon as on_batch has returned, so that no Lua is entered from
+ * within the code that takes messages. */
+void channel_refuse(channel_t *ch);
+
+/* Whether the open channel keeps the loop alive: not unless asked to. */
+void channel_keep_alive(channel_t *ch, bool on);
+/* Nothing is read while paused. */
+void channel_pause(channel_t *ch, bool on);
+
+/* Calls the function behind a registry ref, which it owns from here on, once what was queued so far is
+ * written, or with the error. 0 or UV_ENOMEM. */
+int channel_wait(channel_t *ch, int ref);
+
+/* On the JSON wire Lua reads the envelopes: it takes the oldest descriptor that came, or -1, which answers
+ * the sender; and tells of an answer: false when the descriptor is lost for good. */
+int channel_take_descriptor(channel_t *ch);
+bool channel_answered(channel_t *ch, bool taken);
+
+const frame_t *channel_current(const channel_t *ch); /* what channel_next gave last */
+double channel_bytes_received(const channel_t *ch);  /* since it was opened */
+
+#endif

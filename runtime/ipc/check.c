@@ -1,0 +1,266 @@
+/* ipc/check.c: walks over serialized bytes without making anything of them. The codec itself is LuaJIT's
+ * string.buffer, called by lualib/lrun/ipc/codec.lua.
+ *
+ * The walk is strict because string.buffer must not throw: under LuaJIT an error in the middle of compiled
+ * code leaves the callers' variables in disorder. */
+#include "ipc/check.h"
+
+#include <assert.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* LuaJIT's own limits: LJ_SERIALIZE_DEPTH, LJ_MAX_ASIZE, LJ_MAX_HBITS. */
+enum { MAX_DEPTH = 100, MAX_ARRAY = 1 << 27, MAX_HASH = 1 << 26 };
+
+/* Tags of LuaJIT's serialization; a tag from STRING on is a string of (tag - STRING) bytes. */
+enum {
+  TAG_NIL = 0x00,
+  TAG_FALSE = 0x01,
+  TAG_TRUE = 0x02,
+  TAG_NULL = 0x03,
+  TAG_POINTER32 = 0x04,
+  TAG_POINTER64 = 0x05,
+  TAG_INT = 0x06,
+  TAG_NUMBER = 0x07,
+  TAG_TABLE = 0x08, /* + 1: hash part, + 2: array from 0, + 4: array from 1 */
+  TAG_TABLE_LAST = 0x0d,
+  TAG_INT64 = 0x10,
+  TAG_UINT64 = 0x11,
+  TAG_COMPLEX = 0x12,
+  TAG_STRING = 0x20
+};
+
+typedef const unsigned char *place_t;
+
+/* Each of these returns the place after what it passed over, or NULL when that is not there. */
+
+static inline place_t skip(place_t at, place_t end, size_t length) {
+  return (size_t)(end - at) < length ? NULL : at + length;
+}
+
+static place_t read_size(place_t at, place_t end, size_t *size) {
+  size_t left = (size_t)(end - at);
+  if (left < 1) return NULL;
+  if (at[0] < 0xe0) {
+    *size = at[0];
+    return at + 1;
+  }
+  if (at[0] < 0xff) {
+    if (left < 2) return NULL;
+    *size = (size_t)(at[0] & 0x1f) * 256 + at[1] + 0xe0;
+    return at + 2;
+  }
+  if (left < 5) return NULL;
+  *size = at[1] | (size_t)at[2] << 8 | (size_t)at[3] << 16 | (size_t)at[4] << 24;
+  return at + 5;
+}
+
+static place_t skip_long_string(place_t at, place_t end) {
+  size_t size;
+  at = read_size(at, end, &size);
+  return at && size >= TAG_STRING ? skip(at, end, size - TAG_STRING) : NULL;
+}
+
+/* An object that is no table. */
+static inline place_t skip_scalar(place_t at, place_t end) {
+  unsigned tag = *at;
+  if (tag >= 0xe0) return skip_long_string(at, end);
+  if (tag >= TAG_STRING) return skip(at, end, tag - TAG_STRING + 1);
+  switch (tag) {
+  case TAG_NIL:
+  case TAG_FALSE:
+  case TAG_TRUE:
+  case TAG_NULL: return at + 1;
+  case TAG_INT: return skip(at, end, 5);
+  case TAG_NUMBER:
+  case TAG_INT64:
+  case TAG_UINT64: return skip(at, end, 9);
+  case TAG_COMPLEX: return skip(at, end, 17);
+  default: return NULL;
+  }
+}
+
+static inline bool is_table(unsigned tag) { return tag >= TAG_TABLE && tag <= TAG_TABLE_LAST; }
+
+/* A table that is open: what is still to come, objects first, then keys and values in turn. */
+typedef struct {
+  uint32_t objects, pairs;
+  uint32_t first, end; /* the indices of its array: from `first`, below `end` */
+  uint32_t number;     /* tables are counted */
+  uint64_t seen;       /* a bit for each key, by what a glance shows of it */
+} level_t;
+
+/* The head of a table. */
+static place_t open_table(place_t at, place_t end, level_t *level) {
+  unsigned parts = *at++ - TAG_TABLE;
+  size_t array = 0, pairs = 0;
+  if (parts >= 2) at = read_size(at, end, &array);
+  if (at && (parts & 1)) at = read_size(at, end, &pairs);
+  size_t first = parts >= 4 ? 1 : 0;
+  if (!at || array < first || array > MAX_ARRAY || pairs > MAX_HASH) return NULL;
+  if (array - first + 2 * pairs > (size_t)(end - at)) return NULL; /* an object is a byte or more */
+  level->objects = (uint32_t)(array - first);
+  level->pairs = (uint32_t)pairs;
+  level->first = (uint32_t)first;
+  level->end = (uint32_t)array;
+  level->seen = 0;
+  return at;
+}
+
+/* Keys ----------------------------------------------------------------------------------------------------
+ * A key that is nil or NaN, or comes twice, is none. Two keys of a table seldom look alike at a glance; only
+ * when some do, a second walk gathers all keys in a set. */
+
+typedef struct {
+  uint32_t table, offset; /* where the key is, plus 1; 0: free */
+} key_place_t;
+
+typedef struct {
+  place_t bytes;
+  uint32_t count;
+  bool alike;
+  key_place_t *places; /* of the second walk */
+  size_t size;         /* a power of two */
+} keys_t;
+
+typedef struct {
+  unsigned tag; /* TAG_STRING, TAG_NUMBER, or that of a value that is equal to itself alone */
+  double number;
+  place_t text;
+  size_t length;
+} table_key_t;
+
+/* Of bytes that have been walked over. False: no other key is equal to it. */
+static bool read_key(place_t at, place_t end, table_key_t *key) {
+  *key = (table_key_t){.tag = *at, .text = at};
+  if (*at >= TAG_STRING) {
+    size_t size = 0;
+    key->text = read_size(at, end, &size);
+    assert(key->text);
+    key->tag = TAG_STRING;
+    key->length = size - TAG_STRING;
+  } else if (*at == TAG_INT) {
+    int32_t value;
+    memcpy(&value, at + 1, sizeof value);
+    key->tag = TAG_NUMBER;
+    key->number = value;
+  } else if (*at == TAG_NUMBER) {
+    memcpy(&key->number, at + 1, sizeof key->number);
+  } else {
+    return *at == TAG_FALSE || *at == TAG_TRUE || *at == TAG_NULL;
+  }
+  return true;
+}
+
+static bool same_key(const table_key_t *a, const table_key_t *b) {
+  if (a->tag != b->tag || a->length != b->length) return false;
+  return a->tag == TAG_STRING ? memcmp(a->text, b->text, a->length) == 0 : a->number == b->number;
+}
+
+static size_t hash_key(const table_key_t *key, uint32_t table) {
+  uint64_t hash = 0xcbf29ce484222325u ^ table, bits;
+  double number = key->number + 0.0; /* -0 is 0 */
+  memcpy(&bits, &number, sizeof bits);
+  hash = (hash ^ bits ^ key->tag) * 0x100000001b3u;
+  for (size_t i = 0; i < key->length; i++) hash = (hash ^ key->text[i]) * 0x100000001b3u;
+  return (size_t)(hash ^ hash >> 32);
+}
+
+/* False: the table has it already. */
+static bool gather_key(keys_t *keys, const level_t *level, const unsigned char *at,
+                       const unsigned char *end) {
+  table_key_t key, other;
+  if (!read_key(at, end, &key)) return true;
+  if (key.tag == TAG_NUMBER && key.number >= level->first && key.number < level->end &&
+      key.number == (double)(uint32_t)key.number)
+    return false; /* its place is in the array */
+  size_t place = hash_key(&key, level->number) & (keys->size - 1);
+  for (; keys->places[place].offset; place = (place + 1) & (keys->size - 1)) {
+    if (keys->places[place].table != level->number) continue;
+    read_key(keys->bytes + keys->places[place].offset - 1, end, &other);
+    if (same_key(&key, &other)) return false;
+  }
+  keys->places[place] = (key_place_t){level->number, (uint32_t)(at - keys->bytes) + 1};
+  return true;
+}
+
+/* False: it is no key. */
+static inline bool glance(keys_t *keys, level_t *level, place_t at, place_t end) {
+  unsigned tag = *at;
+  size_t length = (size_t)(end - at);
+  keys->count++;
+  if (tag == TAG_NIL) return false;
+  if (tag == TAG_NUMBER) {
+    double number;
+    memcpy(&number, at + 1, sizeof number);
+    if (number != number) return false;
+  }
+  if (tag == TAG_INT || tag == TAG_NUMBER ||
+      tag == 0xff) { /* numbers and lengths can be written in two ways */
+    keys->alike = true;
+    return true;
+  }
+  uint64_t bit = (uint64_t)1 << ((length * 7 + at[length / 2] * 3u + end[-1] * 5u) & 63);
+  if (level->seen & bit) keys->alike = true;
+  level->seen |= bit;
+  return true;
+}
+
+/* The walk ------------------------------------------------------------------------------------------------ */
+
+static inline bool walk(keys_t *keys, size_t length, bool gather) {
+  place_t at = keys->bytes, end = at + length;
+  level_t outer[MAX_DEPTH], level = {.objects = 1};
+  uint32_t tables = 0;
+  int depth = 0;
+  for (;;) {
+    if (level.objects > 0) {
+      level.objects--;
+    } else if (level.pairs > 0) {
+      place_t key = at;
+      level.pairs--;
+      if (at == end) return false;
+      if (is_table(*at)) {
+        level.objects = 1; /* first this table, then what it is the key of */
+      } else {
+        at = skip_scalar(at, end);
+        if (!at || !(gather ? gather_key(keys, &level, key, at) : glance(keys, &level, key, at)))
+          return false;
+      }
+    } else {
+      if (depth == 0) return at == end;
+      level = outer[--depth];
+      continue;
+    }
+    if (at == end) return false;
+    if (!is_table(*at)) {
+      at = skip_scalar(at, end);
+    } else {
+      if (depth == MAX_DEPTH) return false;
+      outer[depth++] = level;
+      level.number = ++tables;
+      at = open_table(at, end, &level);
+    }
+    if (!at) return false;
+  }
+}
+
+bool codec_check(const char *bytes, size_t length) {
+  keys_t keys = {.bytes = (place_t)bytes};
+  if (!walk(&keys, length, false)) return false;
+  if (!keys.alike) return true;
+  for (keys.size = 16; keys.size < 2 * (size_t)keys.count; keys.size *= 2) {}
+  keys.places = calloc(keys.size, sizeof *keys.places);
+  bool good = keys.places && walk(&keys, length, true);
+  free(keys.places);
+  return good;
+}
+
+bool codec_has_pointer(const char *bytes, size_t length) {
+  place_t at = (place_t)bytes, end = at + length;
+  level_t ignored;
+  while (at && at < end) /* what a table holds follows its head, so the order is all there is to it */
+    at = is_table(*at) ? open_table(at, end, &ignored) : skip_scalar(at, end);
+  return !at;
+}

@@ -1,0 +1,196 @@
+/* ipc/module.c: the module `lrun.core.channel`, on which lualib/lrun/ipc/channel.lua builds. A channel's userdata
+ * holds one pointer, null once it is closed: then its methods do nothing. */
+#include "ipc/channel.h"
+
+#include "host/errors.h"
+#include "host/modules.h"
+#include "host/userdata.h"
+#include "ipc/check.h"
+#include "ipc/received.h"
+#include "json/json.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+static channel_t *check_channel_at(lua_State *L, int index) {
+  return *(channel_t **)luaL_checkudata(L, index, CHANNEL_TYPE);
+}
+static channel_t *check_channel(lua_State *L) { return check_channel_at(L, 1); }
+
+/* open(fd, "lua" or "json", on_batch, on_close) → channel and its address for the FFI, or nil and the error.
+ * It owns fd. */
+static int l_open(lua_State *L) {
+  static const char *const wires[] = {"lua", "json", NULL};
+  int fd = (int)luaL_checkinteger(L, 1);
+  frame_wire_t wire = luaL_checkoption(L, 2, NULL, wires) == 1 ? FRAME_JSON : FRAME_LUA;
+  luaL_checktype(L, 3, LUA_TFUNCTION);
+  luaL_checktype(L, 4, LUA_TFUNCTION);
+  lua_settop(L, 4);
+  fcntl(fd, F_SETFD, FD_CLOEXEC);
+  int on_close = luaL_ref(L, LUA_REGISTRYINDEX);
+  int on_batch = luaL_ref(L, LUA_REGISTRYINDEX);
+  int rc = channel_open(L, fd, wire, on_batch, on_close);
+  if (rc < 0) return errors_result(L, rc, "open");
+  lua_pushlightuserdata(L, check_channel_at(L, -1));
+  return 2;
+}
+
+/* pair() → fd, fd: two connected sockets, both closed on exec. */
+static int l_pair(lua_State *L) {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+    return errors_result(L, uv_translate_sys_error(errno), "socketpair");
+  lua_pushinteger(L, fds[0]);
+  lua_pushinteger(L, fds[1]);
+  return 2;
+}
+
+/* appendJson(message, fd or -1) → what channel_append returns; or nil and why it cannot be carried */
+static int l_append_json(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  const char *text;
+  size_t length;
+  if (!ch) return lua_pushinteger(L, UV_EPIPE), 1;
+  int fd = (int)lua_tointeger(L, 3);
+  lua_settop(L, 2);
+  const char *error = json_encode(L, JSON_LENIENT, &text, &length);
+  int rc = error ? 0 : channel_append(ch, text, length, fd);
+  json_release(L, length);
+  if (error) {
+    lua_settop(L, 2);
+    lua_pushnil(L);
+    lua_pushstring(L, error);
+    return 2;
+  }
+  lua_pushinteger(L, rc);
+  return 1;
+}
+
+/* decodeJson() → true and the message that channel_next gave last, or false */
+static int l_decode_json(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  json_fault_t fault;
+  lua_pushboolean(L, ch != NULL);
+  const frame_t *frame = ch ? channel_current(ch) : NULL;
+  if (frame && json_decode(L, frame->body, frame->length, JSON_LENIENT, &fault) == 0) return 2;
+  lua_pushboolean(L, 0);
+  return 1;
+}
+
+/* wait(callback): calls it once what was queued so far is written, or with the error. */
+static int l_wait(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (!ch) return 0;
+  lua_pushvalue(L, 2);
+  int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  if (channel_wait(ch, ref) == 0) return 0;
+  luaL_unref(L, LUA_REGISTRYINDEX, ref);
+  return luaL_error(L, "not enough memory");
+}
+
+/* hasPointer(bytes) → whether what string.buffer made holds a pointer, which means nothing elsewhere */
+static int l_has_pointer(lua_State *L) {
+  size_t length;
+  const char *bytes = luaL_checklstring(L, 1, &length);
+  lua_pushboolean(L, codec_has_pointer(bytes, length));
+  return 1;
+}
+
+/* kindOf(fd) → "tcp", "pipe", "udp", "file", or nil */
+static int l_kind_of(lua_State *L) {
+  lua_pushstring(L, received_kind((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/* listens(fd) → whether it is a socket that accepts connections */
+static int l_listens(lua_State *L) {
+  lua_pushboolean(L, received_listens((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+/* take() → fd: the oldest descriptor that came and was not taken (JSON wire); answers the sender. */
+static int l_take(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (!ch) return 0;
+  int fd = channel_take_descriptor(ch);
+  if (fd < 0) return 0;
+  lua_pushinteger(L, fd);
+  return 1;
+}
+
+/* answered(taken) → true unless the descriptor was lost for good (JSON wire). */
+static int l_answered(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  lua_pushboolean(L, !ch || channel_answered(ch, lua_toboolean(L, 2)));
+  return 1;
+}
+
+/* close(): once everything is written; then on_close runs, never before close has returned. */
+static int l_close(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (ch) channel_close(ch);
+  return 0;
+}
+
+/* refuse(): for on_batch: what was taken is no message. */
+static int l_refuse(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  if (ch) channel_refuse(ch);
+  return 0;
+}
+
+static int set_ref(lua_State *L, bool refed) {
+  channel_t *ch = check_channel(L);
+  if (ch) channel_keep_alive(ch, refed);
+  return 0;
+}
+static int l_ref(lua_State *L) { return set_ref(L, true); }
+static int l_unref(lua_State *L) { return set_ref(L, false); }
+
+static int set_paused(lua_State *L, bool paused) {
+  channel_t *ch = check_channel(L);
+  if (ch) channel_pause(ch, paused);
+  return 0;
+}
+static int l_pause(lua_State *L) { return set_paused(L, true); }
+static int l_resume(lua_State *L) { return set_paused(L, false); }
+
+/* received() → bytes read since the channel was opened */
+static int l_received(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  lua_pushnumber(L, ch ? channel_bytes_received(ch) : 0);
+  return 1;
+}
+
+int luaopen_lrun_channel(lua_State *L) {
+  static const luaL_Reg methods[] = {{"wait", l_wait},
+                                     {"appendJson", l_append_json},
+                                     {"decodeJson", l_decode_json},
+                                     {"take", l_take},
+                                     {"answered", l_answered},
+                                     {"close", l_close},
+                                     {"refuse", l_refuse},
+                                     {"ref", l_ref},
+                                     {"unref", l_unref},
+                                     {"pause", l_pause},
+                                     {"resume", l_resume},
+                                     {"received", l_received},
+                                     {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"open", l_open},
+                                       {"pair", l_pair},
+                                       {"kindOf", l_kind_of},
+                                       {"listens", l_listens},
+                                       {"hasPointer", l_has_pointer},
+                                       {NULL, NULL}};
+  userdata_class(L, CHANNEL_TYPE, methods);
+  lua_newtable(L);
+  luaL_register(L, NULL, functions);
+  userdata_address(L, "next", (address_t)channel_next);
+  userdata_address(L, "append", (address_t)channel_append);
+  return 1;
+}

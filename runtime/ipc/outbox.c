@@ -1,0 +1,259 @@
+/* ipc/outbox.c: owns the chunks of bytes that wait to be written and our copies of the descriptors that travel
+ * with them.
+ *
+ * A chunk is written from `offset`; its descriptor rides on its first byte (SCM_RIGHTS). Frames without one
+ * are appended to the last chunk. A copy of a written descriptor is kept in `sent` until the receiver
+ * answers. Writing stops before a chunk that has to wait for answers: on the Lua wire when OUTBOX_WINDOW
+ * descriptors are under way, on the JSON wire when any is, because Node's sender does so and its receiver
+ * relies on it. */
+#include "ipc/outbox.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum { CHUNK_SIZE = 64 * 1024 - 64, MAX_VECTORS = 16, MAX_ATTEMPTS = 3 };
+
+struct outbox_chunk {
+  outbox_chunk_t *next;
+  size_t offset, length, capacity;
+  int fd;                /* -1, or what travels with the first byte */
+  int attempts;          /* how often that was sent before */
+  uint64_t frame_number; /* which frame it travels with */
+  bool urgent;           /* not counted in `written` */
+  bool sealed;           /* takes no more frames */
+  char data[];
+};
+
+void outbox_init(outbox_t *box, bool one_by_one) {
+  memset(box, 0, sizeof *box);
+  box->one_by_one = one_by_one;
+}
+
+static outbox_chunk_t *chunk_new(outbox_t *box, size_t room) {
+  outbox_chunk_t *chunk = box->spare;
+  if (chunk && chunk->capacity >= room) {
+    box->spare = NULL;
+  } else {
+    size_t capacity = room > CHUNK_SIZE ? room : CHUNK_SIZE;
+    chunk = malloc(sizeof *chunk + capacity);
+    if (!chunk) return NULL;
+    chunk->capacity = capacity;
+  }
+  chunk->next = NULL;
+  chunk->offset = chunk->length = 0;
+  chunk->fd = -1;
+  chunk->attempts = 0;
+  chunk->urgent = chunk->sealed = false;
+  return chunk;
+}
+
+static void chunk_free(outbox_t *box, outbox_chunk_t *chunk) {
+  if (chunk->fd >= 0) close(chunk->fd);
+  if (!box->spare && chunk->capacity == CHUNK_SIZE) box->spare = chunk;
+  else free(chunk);
+}
+
+void outbox_clear(outbox_t *box) {
+  while (box->head) {
+    outbox_chunk_t *chunk = box->head;
+    box->head = chunk->next;
+    chunk_free(box, chunk);
+  }
+  box->tail = NULL;
+  box->queued = 0;
+  box->oldest = 0;
+  for (; box->sent_count > 0; box->sent_count--) {
+    outbox_sent_t *sent = &box->sent[box->sent_first];
+    close(sent->fd);
+    free(sent->frame);
+    box->sent_first = (box->sent_first + 1) % OUTBOX_WINDOW;
+  }
+}
+
+void outbox_free(outbox_t *box) {
+  outbox_clear(box);
+  free(box->spare);
+  box->spare = NULL;
+}
+
+static void link_last(outbox_t *box, outbox_chunk_t *chunk) {
+  if (box->tail) box->tail->next = chunk;
+  else box->head = chunk;
+  box->tail = chunk;
+}
+
+static void chunk_put(outbox_t *box, outbox_chunk_t *chunk, const char *bytes, size_t length) {
+  if (length == 0) return;
+  memcpy(&chunk->data[chunk->length], bytes, length);
+  chunk->length += length;
+  box->queued += length;
+}
+
+bool outbox_append(outbox_t *box, const char *head, size_t head_length, const char *body, size_t length,
+                   int fd) {
+  size_t total = head_length + length;
+  outbox_chunk_t *chunk = box->tail;
+  if (!chunk || chunk->sealed || chunk->urgent || fd >= 0 || chunk->capacity - chunk->length < total) {
+    chunk = chunk_new(box, total);
+    if (!chunk) {
+      if (fd >= 0) close(fd);
+      return false;
+    }
+    chunk->fd = fd;
+    chunk->sealed = fd >= 0 && box->one_by_one;
+    link_last(box, chunk);
+  }
+  chunk_put(box, chunk, head, head_length);
+  chunk_put(box, chunk, body, length);
+  box->appended += total;
+  box->frames++;
+  if (fd >= 0) {
+    chunk->frame_number = box->frames;
+    if (!box->oldest) box->oldest = box->frames;
+  }
+  return true;
+}
+
+bool outbox_is_held_up(const outbox_t *box) { return box->oldest && box->frames - box->oldest > 1; }
+
+bool outbox_urgent(outbox_t *box, const char *frame, size_t length) {
+  outbox_chunk_t **at = &box->head;
+  while (*at && ((*at)->offset > 0 || ((*at)->urgent && (*at)->capacity - (*at)->length < length)))
+    at = &(*at)->next;
+  if (*at && (*at)->urgent) {
+    chunk_put(box, *at, frame, length);
+    return true;
+  }
+  outbox_chunk_t *chunk = chunk_new(box, length);
+  if (!chunk) return false;
+  chunk->urgent = true;
+  chunk_put(box, chunk, frame, length);
+  chunk->next = *at;
+  *at = chunk;
+  if (!chunk->next) box->tail = chunk;
+  return true;
+}
+
+static bool must_wait(const outbox_t *box, const outbox_chunk_t *chunk) {
+  if (chunk->offset > 0 || chunk->urgent) return false;
+  if (box->one_by_one) return box->sent_count > 0;
+  return chunk->fd >= 0 && box->sent_count == OUTBOX_WINDOW;
+}
+
+static ssize_t send_chunks(outbox_t *box, int fd, bool rush) {
+  struct iovec vectors[MAX_VECTORS];
+  union {
+    struct cmsghdr head;
+    char bytes[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct msghdr message = {.msg_iov = vectors};
+  size_t count = 0;
+  for (outbox_chunk_t *chunk = box->head; chunk && count < MAX_VECTORS; chunk = chunk->next) {
+    if (count > 0 && (chunk->fd >= 0 || (!rush && must_wait(box, chunk)))) break;
+    vectors[count++] = (struct iovec){&chunk->data[chunk->offset], chunk->length - chunk->offset};
+    if (chunk->fd >= 0 && box->one_by_one) break;
+  }
+  message.msg_iovlen = count;
+  if (box->head->fd >= 0 && box->head->offset == 0) {
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control.bytes;
+    control.head.cmsg_level = SOL_SOCKET;
+    control.head.cmsg_type = SCM_RIGHTS;
+    control.head.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.head), &box->head->fd, sizeof(int));
+  }
+  ssize_t n;
+  do n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  while (n < 0 && errno == EINTR);
+  return n;
+}
+
+/* The descriptor of the first chunk has been written: it is under way now. */
+static void sent_add(outbox_t *box, outbox_chunk_t *chunk) {
+  if (box->sent_count == OUTBOX_WINDOW) { /* only in a rush */
+    close(chunk->fd);
+    chunk->fd = -1;
+    return;
+  }
+  outbox_sent_t *sent = &box->sent[(box->sent_first + box->sent_count++) % OUTBOX_WINDOW];
+  *sent = (outbox_sent_t){.fd = chunk->fd, .attempts = chunk->attempts, .frame_number = chunk->frame_number};
+  chunk->fd = -1;
+  if (!box->one_by_one) return;
+  sent->frame = malloc(chunk->length);
+  if (!sent->frame) return;
+  memcpy(sent->frame, chunk->data, chunk->length);
+  sent->frame_length = chunk->length;
+}
+
+static void written(outbox_t *box, size_t n) {
+  box->queued -= n;
+  if (n > 0 && box->head->fd >= 0) sent_add(box, box->head);
+  while (n > 0 && box->head) {
+    outbox_chunk_t *chunk = box->head;
+    size_t part = chunk->length - chunk->offset;
+    if (part > n) part = n;
+    chunk->offset += part;
+    n -= part;
+    if (!chunk->urgent) box->written += part;
+    if (chunk->offset < chunk->length) return;
+    box->head = chunk->next;
+    if (!box->head) box->tail = NULL;
+    chunk_free(box, chunk);
+  }
+}
+
+int outbox_write(outbox_t *box, int fd, bool rush) {
+  while (box->head) {
+    if (!rush && must_wait(box, box->head)) return 0;
+    ssize_t n = send_chunks(box, fd, rush);
+    if (n < 0) return errno == EAGAIN || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+    written(box, (size_t)n);
+  }
+  return 0;
+}
+
+/* Puts the frame of a lost descriptor before everything else that waits, with the descriptor. */
+static bool send_again(outbox_t *box, outbox_sent_t *sent) {
+  outbox_chunk_t *chunk = sent->frame ? chunk_new(box, sent->frame_length) : NULL;
+  if (!chunk) return false;
+  chunk_put(box, chunk, sent->frame, sent->frame_length);
+  chunk->fd = sent->fd;
+  chunk->attempts = sent->attempts + 1;
+  chunk->frame_number = sent->frame_number;
+  chunk->sealed = true;
+  outbox_chunk_t **at = &box->head;
+  while (*at && (*at)->offset > 0) at = &(*at)->next;
+  chunk->next = *at;
+  *at = chunk;
+  if (!chunk->next) box->tail = chunk;
+  box->written -= chunk->length;
+  return true;
+}
+
+static uint64_t oldest_unanswered(const outbox_t *box) {
+  if (box->sent_count > 0) return box->sent[box->sent_first].frame_number;
+  for (const outbox_chunk_t *chunk = box->head; chunk; chunk = chunk->next)
+    if (chunk->fd >= 0) return chunk->frame_number;
+  return 0;
+}
+
+int outbox_answered(outbox_t *box, bool taken) {
+  if (box->sent_count == 0) return -2;
+  outbox_sent_t sent = box->sent[box->sent_first];
+  box->sent_first = (box->sent_first + 1) % OUTBOX_WINDOW;
+  box->sent_count--;
+  box->oldest = oldest_unanswered(box);
+  if (!taken && sent.attempts < MAX_ATTEMPTS && send_again(box, &sent)) {
+    free(sent.frame);
+    box->oldest = sent.frame_number;
+    return 1;
+  }
+  close(sent.fd);
+  free(sent.frame);
+  return taken ? 0 : -1;
+}

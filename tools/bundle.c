@@ -1,0 +1,75 @@
+/* ndle.c: a build tool. `bundle_gen OUT.c NAME=FILE…` compiles each Lua file to LuaJIT bytecode (with
+ * its line numbers) and writes them as C arrays; a syntax error ends the build and names its file. */
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int write_bytes(lua_State *L, const void *bytes, size_t length, void *out) {
+  (void)L;
+  for (size_t i = 0; i < length; i++) fprintf(out, "%u,", ((const unsigned char *)bytes)[i]);
+  return 0;
+}
+
+static char *read_file(const char *path, size_t *length) {
+  FILE *file = fopen(path, "rb");
+  if (!file) return NULL;
+  fseek(file, 0, SEEK_END);
+  long size = ftell(file);
+  rewind(file);
+  char *text = size < 0 ? NULL : malloc((size_t)size + 1);
+  if (text) *length = fread(text, 1, (size_t)size, file);
+  fclose(file);
+  return text;
+}
+
+/* `lrun.http.server` → `=lrun:http/server.lua`, `net` → `=lrun:net.lua`: the place of the file below lualib. */
+static void push_chunk_name(lua_State *L, const char *name) {
+  const char *place = luaL_gsub(L, strncmp(name, "lrun.", 5) == 0 ? name + 5 : name, ".", "/");
+  lua_pushfstring(L, "=lrun:%s.lua", place);
+  lua_remove(L, -2);
+}
+
+static int compile(lua_State *L, FILE *out, int index, const char *name, const char *path) {
+  size_t length = 0;
+  char *text = read_file(path, &length);
+  if (!text) {
+    fprintf(stderr, "bundle_gen: cannot read %s\n", path);
+    return -1;
+  }
+  push_chunk_name(L, name);
+  int rc = luaL_loadbuffer(L, text, length, lua_tostring(L, -1));
+  free(text);
+  if (rc != 0) {
+    fprintf(stderr, "bundle_gen: %s: %s\n", path, lua_tostring(L, -1));
+    return -1;
+  }
+  fprintf(out, "static const unsigned char module_%d[] = {", index);
+  lua_dump(L, write_bytes, out);
+  fprintf(out, "};\n");
+  lua_pop(L, 2);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  FILE *out = argc > 1 ? fopen(argv[1], "wb") : NULL;
+  lua_State *L = luaL_newstate();
+  if (!out || !L) return 1;
+  fprintf(out, "#include \"host/bundle.h\"\n");
+  for (int i = 2; i < argc; i++) {
+    char *path = strchr(argv[i], '=');
+    if (!path) return 1;
+    *path++ = '\0';
+    if (compile(L, out, i, argv[i], path) < 0) {
+      fclose(out);
+      remove(argv[1]);
+      return 1;
+    }
+  }
+  fprintf(out, "const bundle_module_t bundle_lua_modules[] = {\n");
+  for (int i = 2; i < argc; i++) fprintf(out, "  {\"%s\", module_%d, sizeof module_%d},\n", argv[i], i, i);
+  fprintf(out, "  {0, 0, 0},\n};\n");
+  lua_close(L);
+  return fclose(out) == 0 ? 0 : 1;
+}
