@@ -239,10 +239,10 @@ describe("the modules' pages", function()
 
   it("list every code of the runtime's errors", function()
     local missing, page, used = {}, fs.readFileSync("docs/errors.md"), {}
-    local function look(folder)
+    local function readFolder(folder)
       for _, entry in ipairs(fs.readdirSync(folder, { withFileTypes = true })) do
         local path = folder .. "/" .. entry.name
-        if entry:isDirectory() then look(path) else
+        if entry:isDirectory() then readFolder(path) else
           for code in fs.readFileSync(path):gmatch('"(ERR_[%u%d_]+)"') do
             used[code] = true
             if not page:find("`" .. code .. "`", 1, true) then missing[code] = path end
@@ -250,8 +250,8 @@ describe("the modules' pages", function()
         end
       end
     end
-    look("lualib")
-    look("runtime")
+    readFolder("lualib")
+    readFolder("runtime")
     for code in page:gmatch("`(ERR_[%u%d_]+)`") do
       if not used[code] then missing[code] = "is not used" end
     end
