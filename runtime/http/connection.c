@@ -98,21 +98,10 @@ void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *d
   callback_run(co, 6);
 }
 
-/* What Lua needs to know of a head, in one integer; message.lua has the same numbers. */
-enum {
-  FLAG_BODY = 1,
-  FLAG_KEEP_ALIVE = 2,
-  FLAG_MINOR = 4,
-  FLAG_UPGRADE = 8,
-  FLAG_EXPECT = 16,
-  FLAG_EXPECT_100 = 32,
-  FLAG_LAST = 64 /* maxRequestsPerSocket was passed with this one */
-};
-
 static int head_flags(const http_parser_t *p) {
-  return (http_parser_body_follows(p) ? FLAG_BODY : 0) | (p->keep_alive ? FLAG_KEEP_ALIVE : 0) |
-         (p->minor ? FLAG_MINOR : 0) | (p->upgrade ? FLAG_UPGRADE : 0) | (p->expect ? FLAG_EXPECT : 0) |
-         (p->expect_100 ? FLAG_EXPECT_100 : 0);
+  return (http_parser_body_follows(p) ? HTTP_FLAG_BODY : 0) | (p->keep_alive ? HTTP_FLAG_KEEP_ALIVE : 0) |
+         (p->minor ? HTTP_FLAG_MINOR : 0) | (p->upgrade ? HTTP_FLAG_UPGRADE : 0) |
+         (p->expect ? HTTP_FLAG_EXPECT : 0) | (p->expect_100 ? HTTP_FLAG_EXPECT_100 : 0);
 }
 
 static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t len) {
@@ -130,7 +119,7 @@ static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t
   conn->final = !e->keep_alive;
   if (server->max_requests > 0 && conn->ids >= server->max_requests) {
     e->last = true;
-    if (conn->ids > server->max_requests) flags |= FLAG_LAST;
+    if (conn->ids > server->max_requests) flags |= HTTP_FLAG_LAST;
   }
   conn->body_id = e->id;
   conn->dump = false;

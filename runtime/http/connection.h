@@ -16,6 +16,17 @@ typedef struct http_conn http_conn_t;
 typedef struct http_server http_server_t;
 typedef struct http_exchange http_exchange_t;
 
+/* What Lua is told of a head, in one integer; the module exports the numbers. */
+enum {
+  HTTP_FLAG_BODY = 1,
+  HTTP_FLAG_KEEP_ALIVE = 2,
+  HTTP_FLAG_MINOR = 4, /* HTTP/1.1 */
+  HTTP_FLAG_UPGRADE = 8,
+  HTTP_FLAG_EXPECT = 16,
+  HTTP_FLAG_EXPECT_100 = 32,
+  HTTP_FLAG_LAST = 64 /* maxRequestsPerSocket was passed with this one */
+};
+
 /* A request that was given to Lua and whose response is not complete. */
 struct http_exchange {
   http_exchange_t *next; /* the request after this one */
@@ -60,6 +71,7 @@ struct http_conn {
   http_exchange_t *first, *last;        /* in flight, in order */
   http_exchange_t spare;                /* memory for one of them */
   uint32_t ids;                         /* exchanges begun */
+  uint32_t done_id, sent_id; /* the last one that is in `out`; that the kernel has, with all before */
   uint32_t inflight;
   uint32_t body_id;        /* exchange whose body is being received */
   uint64_t request_since;  /* ms of loop time: first byte of the message under way */
@@ -86,7 +98,7 @@ struct http_conn {
   bool overdue;      /* the sweep has found that nothing came for a while */
   bool head_request; /* client: the response to come has no body */
   bool to_flush;     /* in http_shared_t.to_flush */
-  bool unsent;       /* a finished response wants to hear (HTTP_ON_DRAIN with 0) that all is written */
+  bool unsent;       /* Lua wants to hear (HTTP_ON_DRAIN with 0) when all is written */
 };
 
 struct http_server {

@@ -61,6 +61,7 @@ void http_exchange_end(http_conn_t *conn, http_exchange_t *e) {
   while (conn->first != NULL && conn->first->finished) {
     bool keep_alive = conn->first->keep_alive;
     if (conn->first->last) conn->full = true;
+    conn->done_id = conn->first->id;
     drop_first(conn);
     if (!keep_alive) {
       conn->ending = conn->muted = true;
@@ -110,7 +111,8 @@ static void end(lua_State *L, http_conn_t *conn) {
 static void tell_drain(http_conn_t *conn, uint32_t id) {
   lua_State *co = http_conn_call(conn, HTTP_ON_DRAIN);
   lua_pushinteger(co, (lua_Integer)id);
-  callback_run(co, 2);
+  lua_pushinteger(co, (lua_Integer)conn->sent_id);
+  callback_run(co, 3);
 }
 
 static void drained(http_conn_t *conn) {
@@ -128,6 +130,7 @@ void http_conn_flush(lua_State *L, http_conn_t *conn) {
     return;
   }
   if (conn->writing != NULL) return;
+  conn->sent_id = conn->done_id;
   if (conn->unsent) {
     conn->unsent = false;
     tell_drain(conn, 0);

@@ -136,16 +136,13 @@ static int put_body(lua_State *L, http_conn_t *conn, http_exchange_t *e, int ind
 }
 
 /* The response is complete. A body shorter than promised cannot be mended: the connection ends there. Pushes
- * true, or false when much of it is still to be written: HTTP_ON_DRAIN with 0 tells when it is. */
+ * true. */
 static int finish(lua_State *L, http_conn_t *conn, http_exchange_t *e) {
   if (e->counted && e->left > 0) e->keep_alive = false;
-  size_t held = e->held.len;
   http_exchange_end(conn, e);
   if (!conn->parsing) http_conn_flush(L, conn);
-  bool unsent = conn->stream != NULL && http_conn_pending(conn) + held >= HTTP_HIGH_WATER;
-  if (unsent) conn->unsent = true;
   if (conn->stream != NULL && !conn->parsing) http_conn_resume(L, conn);
-  lua_pushboolean(L, !unsent);
+  lua_pushboolean(L, 1);
   return 1;
 }
 
@@ -311,6 +308,18 @@ static int l_set_timeout(lua_State *L) {
   return 0;
 }
 
+/* sent(conn) → the id of the last exchange of which, and of all before, the kernel has every byte. */
+static int l_sent(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)conn_at(L, 1)->sent_id);
+  return 1;
+}
+
+/* tell(conn): HTTP_ON_DRAIN with 0 is to come when all that waits was written. */
+static int l_tell(lua_State *L) {
+  conn_at(L, 1)->unsent = true;
+  return 0;
+}
+
 /* pending(conn, id): bytes written and not yet taken by the system. */
 static int l_pending(lua_State *L) {
   http_conn_t *conn;
@@ -424,6 +433,33 @@ static int l_status_text(lua_State *L) {
   return 1;
 }
 
+/* The module's table gets a table of numbers: those that Lua must know as well. */
+typedef struct {
+  const char *name;
+  int value;
+} number_t;
+
+static void export_numbers(lua_State *L, const char *name, const number_t *numbers) {
+  lua_newtable(L);
+  for (; numbers->name != NULL; numbers++) {
+    lua_pushinteger(L, numbers->value);
+    lua_setfield(L, -2, numbers->name);
+  }
+  lua_setfield(L, -2, name);
+}
+
+static const number_t flags[] = {{"body", HTTP_FLAG_BODY},     {"keepAlive", HTTP_FLAG_KEEP_ALIVE},
+                                 {"minor", HTTP_FLAG_MINOR},   {"upgrade", HTTP_FLAG_UPGRADE},
+                                 {"expect", HTTP_FLAG_EXPECT}, {"expect100", HTTP_FLAG_EXPECT_100},
+                                 {"last", HTTP_FLAG_LAST},     {NULL, 0}};
+static const number_t head_flags[] = {{"noDate", HTTP_HEAD_NO_DATE},
+                                      {"close", HTTP_HEAD_CLOSE},
+                                      {"noConnection", HTTP_HEAD_NO_CONNECTION},
+                                      {"noLength", HTTP_HEAD_NO_LENGTH},
+                                      {"noCoding", HTTP_HEAD_NO_CODING},
+                                      {NULL, 0}};
+static const number_t limits[] = {{"highWater", HTTP_HIGH_WATER}, {NULL, 0}};
+
 int luaopen_lrun_http(lua_State *L) {
   static const luaL_Reg functions[] = {{"setup", l_setup},
                                        {"server", l_server},
@@ -441,6 +477,8 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"rawWrite", l_raw_write},
                                        {"finishAll", l_finish_all},
                                        {"setTimeout", l_set_timeout},
+                                       {"sent", l_sent},
+                                       {"tell", l_tell},
                                        {"pending", l_pending},
                                        {"traffic", l_traffic},
                                        {"delay", l_delay},
@@ -465,6 +503,9 @@ int luaopen_lrun_http(lua_State *L) {
                                        {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
+  export_numbers(L, "flags", flags);
+  export_numbers(L, "headFlags", head_flags);
+  export_numbers(L, "limits", limits);
   userdata_address(L, "respondPlain", (address_t)respond_plain);
   return 1;
 }

@@ -17,7 +17,7 @@ typedef enum {
   HTTP_ON_RESPONSE, /* (connection, status, head, flags) */
   HTTP_ON_DATA,     /* (connection, bytes) */
   HTTP_ON_END,      /* (connection, trailer section or nil) */
-  HTTP_ON_DRAIN,    /* (connection, id; 0: of those that are finished) */
+  HTTP_ON_DRAIN,    /* (connection, id or 0, the last response that is written) */
   HTTP_ON_FAULT,    /* (connection, status, code, reason, bytes, how many of them were good) */
   HTTP_ON_TIMEOUT,  /* (connection) */
   HTTP_ON_CLOSED,   /* (connection, negative code or 0): returns what to call when the handle is closed */

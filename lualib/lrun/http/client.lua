@@ -256,7 +256,8 @@ function ClientRequest:finish(chunk, encoding, callback)
   self._state = ENDED
   if callback then self:once("finish", callback) end
   if self._connection then
-    self:_finished(core.finish(self._connection.c, self._id, chunk, self._trailerLines))
+    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
+    self:_finished()
   end
   return self
 end
@@ -268,9 +269,10 @@ function ClientRequest:_sent()
   nextTick(function() if not self.destroyed or self.res then self:emit("finish") end end)
 end
 
--- `allSent` false: role.onDrain will tell.
-function ClientRequest:_finished(allSent)
-  if allSent ~= false then self:_sent() end
+-- All was written, or role.onDrain will tell.
+function ClientRequest:_finished()
+  local c = self._connection.c
+  if core.sent(c) >= self._id then self:_sent() else core.tell(c) end
 end
 
 --- Internal: the agent's answer: a socket, connected or about to be.
@@ -322,7 +324,8 @@ function ClientRequest:_onConnection(connection)
     if i ~= last or self._trailerLines then core.write(connection.c, self._id, chunk) end
   end
   if self._state >= ENDED then
-    self:_finished(core.finish(connection.c, self._id, not self._trailerLines and queue[last] or nil, self._trailerLines))
+    core.finish(connection.c, self._id, not self._trailerLines and queue[last] or nil, self._trailerLines)
+    self:_finished()
   else
     core.flush(connection.c)
     if self.writableNeedDrain then nextTick(outgoing.drained, self) end

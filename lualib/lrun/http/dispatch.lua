@@ -1,5 +1,5 @@
 --- Where C's calls go: requests to the server's module, all else to the role of the connection, server's or client's.
---- A role is a table of functions that take the connection: onEnd(trailers), onDrain(id), onFault(status, code, reason,
+--- A role is a table of functions that take the connection: onEnd(trailers), onDrain(id, the last response that is written), onFault(status, code, reason,
 --- bytes, how many of them were good), onTimeout(), onClosed(code).
 local core = require("lrun.core.http")
 local message = require("lrun.http.incoming")
@@ -7,7 +7,7 @@ local message = require("lrun.http.incoming")
 local dispatch = {}
 
 local function onEnd(connection, section) return connection.role.onEnd(connection, section) end
-local function onDrain(connection, id) return connection.role.onDrain(connection, id) end
+local function onDrain(connection, id, sentId) return connection.role.onDrain(connection, id, sentId) end
 local function onTimeout(connection) return connection.role.onTimeout(connection) end
 
 local function onFault(connection, status, code, reason, bytes, parsed)

@@ -21,8 +21,8 @@ function message.setTimeout(connection, ms)
   connection.server:_limit(ms)
 end
 
--- What runtime/http/connection.c says of a head.
-local flags = { body = 1, keepAlive = 2, minor = 4, upgrade = 8, expect = 16, expect100 = 32, last = 64 }
+-- What C says of a head.
+local flags = core.flags
 message.flags = flags
 
 --- The error of bytes that are no HTTP: `rawPacket` is what was read last, `bytesParsed` how much of it belongs to good

@@ -30,7 +30,7 @@ OutgoingMessage._headFlags = 0
 OutgoingMessage.writableNeedDrain = false
 OutgoingMessage.destroyed = false
 OutgoingMessage.closed = false
-OutgoingMessage.writableHighWaterMark = 64 * 1024
+OutgoingMessage.writableHighWaterMark = core.limits.highWater
 OutgoingMessage.writableObjectMode = false
 outgoing.OutgoingMessage = OutgoingMessage
 
@@ -263,8 +263,8 @@ function OutgoingMessage:hasHeader(name)
   return self._places ~= nil and self._places[name:lower()] ~= nil
 end
 
--- What runtime/http/head.h is told of a head; the last three: a header of ours that the program does not want.
-local headFlags = { noDate = 1, close = 2, noConnection = 4, noLength = 8, noCoding = 16 }
+-- What C is told of a head; the last three: a header of ours that the program does not want.
+local headFlags = core.headFlags
 outgoing.headFlags = headFlags
 local UNWANTED = { connection = headFlags.noConnection, ["content-length"] = headFlags.noLength, ["transfer-encoding"] = headFlags.noCoding }
 

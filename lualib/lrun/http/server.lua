@@ -277,12 +277,21 @@ local function responseOf(connection, id)
   return connection.later and connection.later[id]
 end
 
-local function onDrain(connection, id)
+local function onDrain(connection, id, sentId)
   local res = responseOf(connection, id)
   if res then return outgoing.drained(res) end
-  local unsent = connection.unsent
+  local unsent, left = connection.unsent, nil
   connection.unsent = nil
-  for _, each in ipairs(unsent or {}) do responses.sent(each) end
+  for _, each in ipairs(unsent or {}) do
+    if each._id <= sentId then
+      responses.sent(each)
+    else
+      left = left or {}
+      left[#left + 1] = each
+    end
+  end
+  connection.unsent = left
+  if left then core.tell(connection.c) end
 end
 
 local function onFault(connection, status, code, reason, packet, parsed)

@@ -72,7 +72,7 @@ local function closeRequest(req)
 end
 
 -- Every request comes through here. No closure is made of its variables: the compiler would leave the function alone.
-local function ended(self, callback, allSent)
+local function ended(self, callback)
   self._state = ENDED
   settle(self)
   local req = self.req
@@ -80,13 +80,16 @@ local function ended(self, callback, allSent)
     core.dump(self._connection.c, self._id)
   end
   if callback then self:once("finish", callback) end
-  if allSent == false then
+  if rawget(self, "_listeners") or rawget(self, "_waiting") then
     local connection = self._connection
-    local unsent = connection.unsent or {}
-    unsent[#unsent + 1] = self
-    connection.unsent = unsent
-  else
-    sent(self)
+    if core.sent(connection.c) >= self._id then
+      sent(self)
+    else
+      local unsent = connection.unsent or {}
+      unsent[#unsent + 1] = self
+      connection.unsent = unsent
+      core.tell(connection.c)
+    end
   end
   if rawget(req, "_listeners") and not req._closeEmitted then nextTick(closeRequest, req) end
 end
@@ -170,12 +173,11 @@ function ServerResponse:finish(chunk, encoding, callback)
     outgoing.finishAgain(self, chunk, callback)
     return self
   end
-  local allSent
   if state == BEGUN then
-    allSent = core.finish(self._connection.c, self._id, chunk, self._trailerLines)
+    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   elseif self._trailerLines then
     sendHead(self, false)
-    allSent = core.finish(self._connection.c, self._id, chunk, self._trailerLines)
+    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   else
     local c, id, status, text, fields, bits = self._connection.c, self._id, self.statusCode, self.statusMessage, self._fields,
       headFlags(self)
@@ -183,10 +185,10 @@ function ServerResponse:finish(chunk, encoding, callback)
     if text then checkStatusMessage(text) end
     local isPlain = status == 200 and bits == 0 and chunk and not text and not fields
     if not (isPlain and respondPlain(c, id, chunk, #chunk) == 1) then
-      allSent = core.respond(c, id, status, text, fields, chunk, bits)
+      core.respond(c, id, status, text, fields, chunk, bits)
     end
   end
-  ended(self, callback, allSent)
+  ended(self, callback)
   return self
 end
 
