@@ -1,8 +1,10 @@
 --- Values as text that a person can read and, where that is possible, Lua can read back: what the prompt and `lrun -p`
---- print. Runs without the rest of the runtime.
+--- print.
 ---
 --- A value becomes text from the inside out: each table first asks for the text of its entries, then chooses the
 --- narrowest layout that holds them: one line, columns of short items, one entry a line.
+
+local loaded = require("lrun.core.loaded")
 
 ---@class inspect
 ---@overload fun(value: any, options: InspectOptions?): string
@@ -107,7 +109,7 @@ local function safeText(value)
 end
 
 local function isNull(value)
-  local json = package.loaded["lrun.core.json"] or package.loaded.cjson
+  local json = loaded["lrun.core.json"] or loaded.cjson
   return json ~= nil and value == json.null
 end
 

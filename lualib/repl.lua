@@ -9,6 +9,7 @@ local complete = require("lrun.repl.complete")
 local histories = require("lrun.repl.history")
 local consoles = require("lrun.repl.console")
 local process = require("process")
+local programs = require("lrun.host.modules")
 
 local repl = {}
 
@@ -312,7 +313,7 @@ local function offerModules()
   local before = meta.__index
   meta.__index = function(globals, key)
     if names[key] then
-      local module = require(key)
+      local module = programs.require(key)
       rawset(globals, key, module)
       return module
     end

@@ -1,4 +1,5 @@
 /* main.c: the command line → a table → lualib/lrun/host/boot.lua on the main coroutine → the loop → the end. */
+#include "host/bundle.h"
 #include "host/options.h"
 #include "host/vm.h"
 
@@ -36,12 +37,7 @@ int main(int argc, char **argv) {
   lua_State *L = vm_state(vm);
   int rc = options_push(L, argc, argv);
   if (rc != 0) return rc;
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "lrun.host.boot");
-  if (lua_pcall(L, 1, 1, 0) != 0) {
-    fprintf(stderr, "lrun: %s\n", lua_tostring(L, -1));
-    return 1;
-  }
+  bundle_require(L, "lrun.host.boot");
   lua_insert(L, 1);
   vm_run(vm, 1);
   return 0;

@@ -1,5 +1,6 @@
-/* ndle.c: a build tool. `bundle_gen OUT.c NAME=FILE…` compiles each Lua file to LuaJIT bytecode (with
- * its line numbers) and writes them as C arrays; a syntax error ends the build and names its file. */
+/* tools/bundle.c: a build tool. `bundle_gen OUT.c NAME=FILE…` compiles each Lua file to LuaJIT bytecode (with
+ * its line numbers) and writes them as C arrays, sorted by name; a syntax error ends the build and names its file. The
+ * chunks' argument is the runtime's own `require` (host/bundle.c), which their first line takes. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdio.h>
@@ -12,14 +13,20 @@ static int write_bytes(lua_State *L, const void *bytes, size_t length, void *out
   return 0;
 }
 
+static const char PREFIX[] = "local require = ... ";
+
+/* The file's text behind the prefix. */
 static char *read_file(const char *path, size_t *length) {
   FILE *file = fopen(path, "rb");
   if (!file) return NULL;
   fseek(file, 0, SEEK_END);
   long size = ftell(file);
   rewind(file);
-  char *text = size < 0 ? NULL : malloc((size_t)size + 1);
-  if (text) *length = fread(text, 1, (size_t)size, file);
+  char *text = size < 0 ? NULL : malloc((size_t)size + sizeof PREFIX);
+  if (text) {
+    memcpy(text, PREFIX, sizeof PREFIX - 1);
+    *length = sizeof PREFIX - 1 + fread(text + sizeof PREFIX - 1, 1, (size_t)size, file);
+  }
   fclose(file);
   return text;
 }
@@ -52,6 +59,8 @@ static int compile(lua_State *L, FILE *out, int index, const char *name, const c
   return 0;
 }
 
+static int compare(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
 int main(int argc, char **argv) {
   FILE *out = argc > 1 ? fopen(argv[1], "wb") : NULL;
   lua_State *L = luaL_newstate();
@@ -60,8 +69,11 @@ int main(int argc, char **argv) {
   for (int i = 2; i < argc; i++) {
     char *path = strchr(argv[i], '=');
     if (!path) return 1;
-    *path++ = '\0';
-    if (compile(L, out, i, argv[i], path) < 0) {
+    *path = '\0';
+  }
+  qsort(argv + 2, (size_t)argc - 2, sizeof *argv, compare);
+  for (int i = 2; i < argc; i++) {
+    if (compile(L, out, i, argv[i], argv[i] + strlen(argv[i]) + 1) < 0) {
       fclose(out);
       remove(argv[1]);
       return 1;
@@ -69,7 +81,7 @@ int main(int argc, char **argv) {
   }
   fprintf(out, "const bundle_module_t bundle_lua_modules[] = {\n");
   for (int i = 2; i < argc; i++) fprintf(out, "  {\"%s\", module_%d, sizeof module_%d},\n", argv[i], i, i);
-  fprintf(out, "  {0, 0, 0},\n};\n");
+  fprintf(out, "};\nconst size_t bundle_lua_count = %d;\n", argc - 2);
   lua_close(L);
   return fclose(out) == 0 ? 0 : 1;
 }

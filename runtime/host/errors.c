@@ -4,6 +4,7 @@
  * and texts of codes. */
 #include "host/errors.h"
 
+#include "host/bundle.h"
 #include "host/modules.h"
 #include <lauxlib.h>
 #include <stdarg.h>
@@ -48,9 +49,7 @@ int luaopen_lrun_errno(lua_State *L) {
 
 static void push_constructor(lua_State *L, const char *name) {
   luaL_checkstack(L, 6, "errors");
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "errors");
-  lua_call(L, 1, 1);
+  bundle_require(L, "errors");
   lua_getfield(L, -1, name);
   lua_remove(L, -2);
 }

@@ -8,6 +8,7 @@ int luaopen_lrun_luv(lua_State *L); /* luv, with a `walk` that knows the host's 
 int luaopen_cjson(lua_State *L);
 int luaopen_cjson_safe(lua_State *L);
 
+int luaopen_lrun_bundle(lua_State *L);
 int luaopen_lrun_channel(lua_State *L);
 int luaopen_lrun_errno(lua_State *L);
 int luaopen_lrun_handoff(lua_State *L);

@@ -120,7 +120,7 @@ vm_t *vm_new(void) {
   luaL_openlibs(L);
   luv_set_loop(L, &vm->loop);
   luv_set_callback(L, callback_luv);
-  bundle_register(L);
+  bundle_init(L);
   return vm;
 }
 

@@ -1,5 +1,6 @@
 /* http/shared.c: see http/shared.h. One userdata in the registry owns it. */
 #include "http/shared.h"
+#include "host/bundle.h"
 #include "host/vm.h"
 
 #include <lauxlib.h>
@@ -19,9 +20,7 @@ static http_shared_t *make(lua_State *L) {
   if (shared->stats == NULL) luaL_error(L, "not enough memory");
   for (int i = 0; i < HTTP_CALLBACKS; i++) shared->callbacks[i] = LUA_NOREF;
   lua_rawset(L, LUA_REGISTRYINDEX);
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "luv");
-  lua_call(L, 1, 1);
+  bundle_require(L, "luv");
   lua_getfield(L, -1, "close");
   shared->close = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pop(L, 1);

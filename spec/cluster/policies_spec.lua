@@ -232,7 +232,7 @@ describe("cluster.schedulingPolicy", function()
     local function onWarning(warning) warnings[#warnings + 1] = tostring(warning) end
     local function policyFor(ours, nodes)
       process.env.LRUN_CLUSTER_SCHED_POLICY, process.env.NODE_CLUSTER_SCHED_POLICY = ours, nodes
-      package.loaded["lrun.cluster.primary"] = nil
+      require("lrun.core.loaded")["lrun.cluster.primary"] = nil
       local policy = require("lrun.cluster.primary").schedulingPolicy
       process.env.LRUN_CLUSTER_SCHED_POLICY, process.env.NODE_CLUSTER_SCHED_POLICY = nil, nil
       return policy

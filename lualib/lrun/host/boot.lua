@@ -2,6 +2,7 @@
 --- then runs the steps (-l, -e, -p …), the script, or the REPL.
 local uv = require("luv")
 local process = require("process")
+local programs = require("lrun.host.modules")
 
 -- How many lines of help a screen holds is tested: keep it under 24.
 local HELP = [[
@@ -83,14 +84,14 @@ local function setArguments(options, script)
 end
 
 local function loadJitModule(name)
-  local ok, module = pcall(require, "jit." .. name)
+  local ok, module = pcall(programs.require, "jit." .. name)
   if not ok then die(2, ("unknown LuaJIT command or jit.* modules not installed: -j %s"):format(name)) end
   return module
 end
 
 local steps = {}
 
-steps["-l"] = function(name) require(name) end
+steps["-l"] = function(name) programs.require(name) end
 
 steps["-e"] = function(code, options) compile(code, "=(command line)")(unpack(options.args)) end
 
@@ -118,14 +119,14 @@ end
 steps["-O"] = function(flags)
   local list = {}
   for flag in flags:gmatch("[^,]+") do list[#list + 1] = flag end
-  local ok, err = pcall(require("jit.opt").start, unpack(#list > 0 and list or { 3 }))
+  local ok, err = pcall(programs.require("jit.opt").start, unpack(#list > 0 and list or { 3 }))
   if not ok then die(2, tostring(err)) end
 end
 
 local function prepare(options)
   if options.title then process.title = options.title end
   require("lrun.host.globals").install(process)
-  require("lrun.host.modules").install(options.script)
+  programs.install(options.script)
   io.stdout:setvbuf("line")
   if process.env.LRUN_CHANNEL_FD or process.env.NODE_CHANNEL_FD then require("lrun.ipc.channel").start() end
   if process.env.LRUN_CLUSTER_ID then require("cluster") end
@@ -135,7 +136,7 @@ end
 local function runScript(options)
   local fromInput = options.script == "-"
   local path = not fromInput and scriptPath(options.script)
-  local absolute = path and require("lrun.host.modules").absolute(path) or fromInput and "-"
+  local absolute = path and programs.absolute(path) or fromInput and "-"
   setArguments(options, absolute)
   prepare(options)
   for _, step in ipairs(options.steps) do steps[step.kind](step.value, options) end

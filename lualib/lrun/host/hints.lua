@@ -1,5 +1,7 @@
 --- What to type instead: a sentence for the errors that first programs end with. Lua's own words for a name that Node or
 --- another Lua library has are "a nil value". Loaded when an error is printed, never before.
+local modules = require("lrun.host.modules")
+
 local hints = {}
 
 local TIMERS = 'require("timers") has it: timers.%s(...)'
@@ -110,7 +112,7 @@ end
 -- A global that is not there: another runtime's, a built-in module, or a local of the script that this line cannot see.
 local function missingGlobal(name, path)
   if GLOBALS[name] then return GLOBALS[name]:format(name) end
-  if package.preload[name] and not name:find(".", 1, true) then return ('local %s = require("%s")'):format(name, name) end
+  if modules.isBuiltin(name) then return ('local %s = require("%s")'):format(name, name) end
   local script = readFile(path)
   local own = script:find("%f[%w_]local%s+" .. name .. "%f[^%w_]") or script:find("%f[%w_]local%s+function%s+" .. name .. "%f[^%w_]")
   if own then return ("a local is known only behind its statement, in its block: `local %s` first, then `%s = ...`"):format(name, name) end
@@ -152,7 +154,7 @@ local function missingOfModule(name, text, path)
   local line = lineOf(script, tonumber(text:match(":(%d+): attempt")))
   local receiver = line and line:match("([%w_]+)[.:]" .. name .. "%f[^%w_]")
   local module = receiver and script:match("%f[%w_]" .. receiver .. "%s*=%s*require%s*%(?%s*[\"']([%w_]+)[\"']%s*%)?%s*[\n;]")
-  local loaded = module and package.preload[module] and package.loaded[module]
+  local loaded = module and modules.isBuiltin(module) and modules.loaded(module)
   return type(loaded) == "table" and ("%s has %s"):format(module, namesLike(loaded, name)) or nil
 end
 
@@ -177,7 +179,7 @@ local function ofModule(text)
   local name = text:match("module '([^'\n]*)' not found")
   if not name then return nil end
   local plain = name:match("^node:(.*)$")
-  if plain and package.preload[plain] then return ('require("%s")'):format(plain) end
+  if plain and modules.isBuiltin(plain) then return ('require("%s")'):format(plain) end
   return MODULES[plain or name]
 end
 

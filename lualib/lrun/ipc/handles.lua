@@ -11,7 +11,7 @@ local sockets = require("lrun.core.sockets")
 local handles = {}
 
 local function isA(value, module, class)
-  local loaded = package.loaded[module]
+  local loaded = require("lrun.core.loaded")[module]
   if not loaded then return false end
   local at = type(value) == "table" and getmetatable(value) or nil
   while at do

@@ -1,23 +1,20 @@
 --- What the text before the cursor may go on to: names of globals, fields and methods, built-in modules, files in
 --- `require("./`, the prompt's commands.
 local uv = require("luv")
+local modules = require("lrun.host.modules")
 
 local complete = {}
 
 local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",
   "not", "or", "repeat", "return", "then", "true", "until", "while" }
 local COMMANDS = { ".editor", ".exit", ".help", ".load ", ".save " }
-local NOT_FOR_USERS = { ffi = true, luv = true, cjson = true, process = true, os = true }
 local CHAIN_LIMIT = 20              -- classes above a class; a chain may be a ring
 
---- The names of the built-in modules, sorted.
+--- The names of the built-in modules, sorted; `process` is a global.
 ---@return string[]
 function complete.modules()
-  local names = { "os" }
-  for name in pairs(package.preload) do
-    if type(name) == "string" and not name:find(".", 1, true) and not NOT_FOR_USERS[name] then names[#names + 1] = name end
-  end
-  table.sort(names)
+  local names = {}
+  for _, name in ipairs(modules.names()) do if name ~= "process" then names[#names + 1] = name end end
   return names
 end
 

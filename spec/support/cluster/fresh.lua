@@ -1,13 +1,14 @@
 --- A cluster of its own: the policy of a process is fixed by its first fork, so each test loads the primary's side anew.
 local clients = require("spec.support.cluster.clients")
+local loaded = require("lrun.core.loaded")
 local uv = require("luv")
 
 local fresh = {}
 
 --- Loads `cluster` with the policy given, its workers to run spec/support/cluster/worker.lua.
 function fresh.cluster(policy)
-  package.loaded["lrun.cluster.primary"] = nil
-  package.loaded["lrun.cluster.reload"] = nil
+  loaded["lrun.cluster.primary"] = nil
+  loaded["lrun.cluster.reload"] = nil
   local cluster = require("lrun.cluster.primary")
   cluster.schedulingPolicy = policy
   cluster.setupPrimary{ exec = uv.cwd() .. "/spec/support/cluster/worker.lua", args = {} }
