@@ -20,7 +20,7 @@ function Error:__tostring() return self.message end
 -- functions. `level` counts from the caller.
 local function traceback(level)
   local text = debug.traceback("", level + 1)
-  text = text:gsub(" in function '[^'\n]*'(\n\tlrun:boot%.lua)", " in main chunk%1")
+  text = text:gsub(" in function '[^'\n]*'(\n\tlrun:host/boot%.lua)", " in main chunk%1")
   text = text:gsub(" in function '[^'\n]*'(\n\tlrun:)", " in a callback%1")
   text = text:gsub("\n\tlrun:[^\n]*", ""):gsub("\n\t%[[^\n]*", "")
   return text == "\nstack traceback:" and "" or text

@@ -66,7 +66,8 @@ complete -c lrun -s h -l help -d 'help'
 complete -c lrun -k -a '(__fish_complete_suffix .lua)'
 ]=]
 
-local MODULES = "abort await child_process cluster dgram errors events fs http inspect json net os path process stream timers"
+local MODULES = "abort await base64 child_process cluster dgram dns errors events fs http inspect json net os path process querystring "
+  .. "readline stream timers url"
 for shell, text in pairs(completion) do completion[shell] = text:gsub("@MODULES@", MODULES) end
 
 return completion

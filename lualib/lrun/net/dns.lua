@@ -25,6 +25,17 @@ local function addressesOf(list)
   return addresses
 end
 
+-- Whether a text can be the name of a host: labels of 1 to 63 bytes, 253 in all, no white space. What cannot be asked for is
+-- not found, whatever the resolver would say to it.
+local function isName(host)
+  local bare = host:gsub("%.$", "")
+  if bare == "" or #bare > 253 or bare:find("[%s%c]") then return false end
+  for label in (bare .. "."):gmatch("([^.]*)%.") do
+    if label == "" or #label > 63 then return false end
+  end
+  return true
+end
+
 --- All addresses of a host, in the system's order. An address is its own answer, given a tick later.
 ---@param host string
 ---@param options { family: integer? }? 4 or 6; 0 for both
@@ -35,7 +46,7 @@ function dns.lookupAll(host, options, callback)
   if known ~= 0 then
     return require("process").nextTick(callback, nil, { { address = host, family = known } })
   end
-  if host:find("\0", 1, true) then return require("process").nextTick(callback, failure("ENOTFOUND", host)) end
+  if not isName(host) then return require("process").nextTick(callback, failure("ENOTFOUND", host)) end
   local hints = { socktype = "stream" }
   if family == 4 then hints.family = "inet" elseif family == 6 then hints.family = "inet6" end
   local ok, _, code = uv.getaddrinfo(host, nil, hints, function(err, list)
