@@ -5,6 +5,7 @@
 --- when Ctrl-C gives it up.
 local vm = require("lrun.core.vm")
 local interrupts = require("lrun.core.interrupt")
+local chunks = require("lrun.repl.chunk")
 local complete = require("lrun.repl.complete")
 local histories = require("lrun.repl.history")
 local consoles = require("lrun.repl.console")
@@ -45,26 +46,7 @@ end
 
 -- Evaluating ----------------------------------------------------------------------------------------------------------
 
--- A quoted string ends with its line, unless a backslash carries it on.
-local function isIncomplete(err, source)
-  if not err:find("near '<eof>'$") then return false end
-  return not err:find("unfinished string", 1, true) or source:sub(-1) == "\\"
-end
-
--- Text only: what starts with an escape is no bytecode here.
-local function loadText(source, name) return load(source, name, "t") end
-
--- The chunk; or nil, the error, and whether more lines may mend it.
-local function compile(source)
-  local expression = source:match("^%s*=(.*)$") or source
-  local chunk, err = loadText("return " .. expression, CHUNK_NAME)
-  if chunk then return chunk end
-  if isIncomplete(err, source) then return nil, err, true end
-  if expression ~= source then return nil, err, false end
-  chunk, err = loadText(source, CHUNK_NAME)
-  if chunk then return chunk end
-  return nil, err, isIncomplete(err, source)
-end
+local function compile(source) return chunks.compile(source, CHUNK_NAME) end
 
 local function remember(value)
   valueCount = valueCount + 1
@@ -191,9 +173,9 @@ end
 -- An input as it may stand in a file between others: an expression is no statement, a `return` ends a chunk, and what starts
 -- with a parenthesis goes on with the line above.
 local function asStatements(source)
-  local expression = source:match("^%s*=(.*)$") or not loadText(source) and source
+  local expression = source:match("^%s*=(.*)$") or not load(source, CHUNK_NAME, "t") and source
   if expression then return "_ = " .. expression end
-  if not loadText(source .. "\ndo end") then return "_ = (function()\n" .. source .. "\nend)()" end
+  if not loadstring(source .. "\ndo end") then return "_ = (function()\n" .. source .. "\nend)()" end
   if source:find("^%s*%(") then return "do " .. source .. "\nend" end
   return source
 end

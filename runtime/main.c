@@ -1,6 +1,5 @@
-/* main.c: the command line → a table → lualib/lrun/host/boot.lua on the main coroutine → the loop → the end. */
+/* main.c: the command line → lualib/lrun/host/boot.lua on the main coroutine → the loop → the end. */
 #include "host/bundle.h"
-#include "host/options.h"
 #include "host/vm.h"
 
 #include <fcntl.h>
@@ -25,6 +24,15 @@ static void raise_descriptor_limit(void) {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Pushes the command line as a table; [0] is what lrun was called. */
+static void push_arguments(lua_State *L, int argc, char **argv) {
+  lua_createtable(L, argc, 1);
+  for (int i = 0; i < argc; i++) {
+    lua_pushstring(L, argv[i]);
+    lua_rawseti(L, -2, i);
+  }
+}
+
 int main(int argc, char **argv) {
   open_standard_streams();
   raise_descriptor_limit();
@@ -35,10 +43,8 @@ int main(int argc, char **argv) {
     return 1;
   }
   lua_State *L = vm_state(vm);
-  int rc = options_push(L, argc, argv);
-  if (rc != 0) return rc;
   bundle_require(L, "lrun.host.boot");
-  lua_insert(L, 1);
+  push_arguments(L, argc, argv);
   vm_run(vm, 1);
   return 0;
 }

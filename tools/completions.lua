@@ -4,6 +4,6 @@ local completion = require("lrun.host.completion")
 
 for shell, name in pairs{ bash = "lrun", zsh = "_lrun", fish = "lrun.fish" } do
   local file = assert(io.open(directory .. "/" .. name, "wb"))
-  assert(file:write(completion[shell]))
+  assert(file:write(completion.script(shell)))
   assert(file:close())
 end

@@ -18,7 +18,6 @@ int luaopen_lrun_system(lua_State *L);
 int luaopen_lrun_interrupt(lua_State *L);
 int luaopen_lrun_json(lua_State *L);
 int luaopen_lrun_orphan(lua_State *L);
-int luaopen_lrun_script_input(lua_State *L);
 int luaopen_lrun_sockets(lua_State *L);
 int luaopen_lrun_spawn(lua_State *L);
 int luaopen_lrun_terminal(lua_State *L);

@@ -99,7 +99,7 @@ describe("the command line", function()
       { "option '-e' needs a value", "-e" }, { "option '-p' needs a value", "-p" }, { "option '-l' needs a value", "-l" },
       { "option '-c' needs a value", "-c" }, { "option '-j' needs a value", "-j" },
       { "option '--title' needs a value", "--title" }, { "option '--title' needs a value", "--title=", "x" },
-      { "option '--completion' needs a shell", "--completion" },
+      { "option '--completion' needs one of bash, zsh, fish", "--completion" }, { "did you mean '--version'?", "--verison" },
       { "unknown option '--nope'", "--nope" }, { "unknown option '-q'", "-q" }, { "unknown option '-ix'", "-ix" },
       { "unknown option '--titles'", "--titles" },
       { "cannot stand beside", "-c", "x.lua", "-e", "1" }, { "cannot stand beside", "-i", "-c", "x.lua" },
@@ -118,8 +118,48 @@ describe("the command line", function()
     assert.equal(out, (lrun.run{ "--version" }))
     local help = lrun.run{ "-h" }
     assert.equal(help, (lrun.run{ "--help" }))
-    assert.is_true(select(2, help:gsub("\n", "")) <= 24)
+    assert.is_true(select(2, help:gsub("\n", "")) <= 48)
     for line in help:gmatch("[^\n]+") do assert.is_true(#line <= 80, line) end
+  end)
+
+  it("has each option and command of its table in the help, the pages and the completions", function()
+    local options, verbs = require("lrun.host.options"), require("lrun.host.verbs")
+    local help, page, manual = lrun.run{ "-h" }, io.open("docs/cli.md"):read("*a"), io.open("docs/lrun.1"):read("*a")
+    for _, option in ipairs(options.list) do
+      local label = options.label(option)
+      assert.truthy(help:find("  " .. label .. " ", 1, true), label)
+      local row = ("| `%s` | %s"):format(label:gsub(", ", "`, `"), option.text)
+      assert.truthy(page:find(row, 1, true), "docs/cli.md has not: " .. row)
+      for _, name in ipairs(option.names) do
+        local escaped = name:gsub("%-", "\\-")
+        assert.truthy(manual:find(escaped, 1, true), "docs/lrun.1 has not: " .. escaped)
+      end
+      for _, shell in ipairs{ "bash", "zsh", "fish" } do
+        local text = lrun.run{ "--completion", shell }
+        for _, name in ipairs(option.names[1] == "--" and {} or option.names) do
+          local word = shell == "fish" and name:gsub("^%-%-", "-l "):gsub("^%-(%a)$", "-s %1") or name
+          assert.truthy(text:find(word .. "%f[^%w]"), shell .. " does not complete " .. name)
+        end
+      end
+    end
+    for line in page:match("\n| option | |\n| %-+ | %-+ |\n(.-)\n\n"):gmatch("[^\n]+") do
+      local known = false
+      for _, option in ipairs(options.list) do known = known or line:find("`" .. option.names[1], 1, true) end
+      assert.truthy(known, "no such option: " .. line)
+    end
+    for _, verb in ipairs(verbs.list) do
+      for name, text in pairs{ ["docs/cli.md"] = page, ["docs/lrun.1"] = manual, help = help } do
+        assert.truthy(text:find("lrun " .. verb.name .. "%f[^%w]"), name .. " has not: lrun " .. verb.name)
+      end
+      assert.is_true(require("lrun.core.bundle").has(verb.module), verb.module)
+    end
+  end)
+
+  it("prints the error of what was meant", function()
+    fails(1, "(command line):1: unexpected symbol near '<eof>'", { "-p", "1+" })
+    fails(1, "(command line):1: '}' expected near ':'", { "-p", '{"a": 1}' })
+    fails(1, "(command line):1: ')' expected near '<eof>'", { "-p", "print(1) print(2" })
+    fails(1, "(command line):1: '<name>' expected near '='", { "-p", "local = 5" })
   end)
 
   it("passes options on to LuaJIT", function()
@@ -154,7 +194,6 @@ describe("the command line", function()
     for _, shell in ipairs{ "bash", "zsh", "fish" } do
       local out, _, code = lrun.run{ "--completion", shell }
       assert.equal(0, code)
-      for _, option in ipairs{ "title", "completion", "version", "help" } do assert.truthy(out:find(option, 1, true)) end
       for _, name in ipairs(require("lrun.repl.complete").modules()) do
         if name ~= "repl" then assert.truthy(out:find("%f[%w_]" .. name .. "%f[^%w_]"), shell .. ": " .. name) end
       end

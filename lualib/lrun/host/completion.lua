@@ -1,73 +1,154 @@
---- Completion of lrun's command line, for `lrun --completion SHELL`.
+--- Completion of lrun's command line, for `lrun --completion SHELL`: made from the table of options, the list of commands and
+--- the names of the modules.
+local options = require("lrun.host.options")
+local verbs = require("lrun.host.verbs")
+
 local completion = {}
 
-completion.bash = [=[
+local function moduleNames()
+  local names = {}
+  for _, name in ipairs(require("lrun.host.modules").names()) do
+    if name ~= "process" then names[#names + 1] = name end
+  end
+  return table.concat(names, " ")
+end
+
+local function verbNames()
+  local names = {}
+  for i, verb in ipairs(verbs.list) do names[i] = verb.name end
+  return table.concat(names, " ")
+end
+
+-- The words that a value is one of; nil when it is a path or anything.
+local function wordsOf(option)
+  if type(option.complete) == "table" then return table.concat(option.complete, " ") end
+  if option.complete == "modules" then return moduleNames() end
+end
+
+-- ---------------------------------------------------------------------------------------------------------------------
+
+local BASH = [=[
 # lrun's completion for bash: source <(lrun --completion bash)
+_lrun_scripts() {
+  compopt -o filenames
+  mapfile -t COMPREPLY < <(compgen -W "$2" -- "$1"; compgen -f -X '!*.lua' -- "$1"; compgen -d -- "$1")
+}
 _lrun() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} word
   COMPREPLY=()
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case $word in *.lua) compopt -o default; return ;; esac
+    case $word in *.lua@VERBS@) compopt -o default; return ;; esac
   done
   case $previous in
-    -e|-p|--title) return ;;
-    -l|-r) mapfile -t COMPREPLY < <(compgen -W "@MODULES@" -- "$current"); return ;;
-    -j) mapfile -t COMPREPLY < <(compgen -W "on off flush v dump p opt" -- "$current"); return ;;
-    --completion) mapfile -t COMPREPLY < <(compgen -W "bash zsh fish" -- "$current"); return ;;
+@VALUES@
   esac
   case $current in
-    -*) mapfile -t COMPREPLY < <(compgen -W "-e -p -i -l -r -c -j -O --title --completion -v --version -h --help --" -- "$current") ;;
-    *)
-      compopt -o filenames
-      mapfile -t COMPREPLY < <(compgen -f -X '!*.lua' -- "$current"; compgen -d -- "$current")
-      ;;
+    -*) mapfile -t COMPREPLY < <(compgen -W "@NAMES@" -- "$current") ;;
+    *) _lrun_scripts "$current" "@VERBWORDS@" ;;
   esac
 }
 complete -F _lrun lrun
 ]=]
 
-completion.zsh = [=[
+local BASH_PATHS = {
+  scripts = '_lrun_scripts "$current" ""', files = "compopt -o default", folders = "compopt -o dirnames",
+}
+
+local function bash()
+  local names, values = {}, {}
+  for _, option in ipairs(options.list) do
+    for _, name in ipairs(option.names) do names[#names + 1] = name end
+    if option.value and not option.attached then
+      local words = wordsOf(option)
+      local action = words and ('mapfile -t COMPREPLY < <(compgen -W "%s" -- "$current")'):format(words)
+        or BASH_PATHS[option.complete]
+      values[#values + 1] = ("    %s) %sreturn ;;"):format(table.concat(option.names, "|"), action and action .. "; " or "")
+    end
+  end
+  local verbWords = verbNames()
+  return BASH, {
+    NAMES = table.concat(names, " "), VALUES = table.concat(values, "\n"), VERBWORDS = verbWords,
+    VERBS = verbWords == "" and "" or "|" .. verbWords:gsub(" ", "|"),
+  }
+end
+
+local ZSH = [=[
 #compdef lrun
 # lrun's completion for zsh: lrun --completion zsh > a file `_lrun` in a folder of $fpath
+_lrun_first() {
+  local commands=(@VERBS@)
+  (( $#commands )) && _describe command commands
+  _files -g "*.lua"
+}
 _lrun() {
   _arguments -S \
-    '*-e[run a string]:code:' \
-    '*-p[run an expression and print its value]:expression:' \
-    '-i[prompt after the script]' \
-    '*'{-l,-r}'[require a module first]:module:(@MODULES@)' \
-    '-c[check syntax, run nothing]:file:_files -g "*.lua"' \
-    '*-j[LuaJIT command]:command:(on off flush v dump p opt)' \
-    '*-O-[LuaJIT optimization]:level:' \
-    '--title[process title]:name:' \
-    '--completion[print a completion script]:shell:(bash zsh fish)' \
-    '(- *)'{-v,--version}'[version]' \
-    '(- *)'{-h,--help}'[help]' \
-    '1:script:_files -g "*.lua"' \
+@OPTIONS@
+    '1:script:_lrun_first' \
     '*::argument:_files'
 }
 if [ "$funcstack[1]" = "_lrun" ]; then _lrun "$@"; else compdef _lrun lrun; fi
 ]=]
 
-completion.fish = [=[
+local function zshQuoted(text) return (text:gsub("[%[%]:]", "\\%0"):gsub("['`]", "")) end
+
+local ZSH_PATHS = { scripts = '_files -g "*.lua"', files = "_files", folders = "_files -/" }
+
+local function zsh()
+  local lines, commands = {}, {}
+  for _, option in ipairs(options.list) do
+    if option.names[1] ~= "--" then
+      local names = table.concat(option.names, ",")
+      local text = "[" .. zshQuoted(option.text) .. "]"
+      local words = wordsOf(option)
+      local value = option.value and (":%s:%s"):format(option.value:lower(),
+        words and "(" .. words .. ")" or ZSH_PATHS[option.complete] or "") or ""
+      if option.attached then names = names .. "-" elseif option.value and #option.names == 1 and #names > 2 then names = names .. "=" end
+      lines[#lines + 1] = #option.names > 1 and ("    '*'{%s}'%s%s' \\"):format(names, text, value)
+        or ("    '*%s%s%s' \\"):format(names, text, value)
+    end
+  end
+  for i, verb in ipairs(verbs.list) do commands[i] = ("'%s:%s'"):format(verb.name, zshQuoted(verb.text)) end
+  return ZSH, { OPTIONS = table.concat(lines, "\n"), VERBS = table.concat(commands, " ") }
+end
+
+local FISH = [=[
 # lrun's completion for fish: lrun --completion fish > ~/.config/fish/completions/lrun.fish
-set -l modules @MODULES@
-complete -c lrun -s e -x -d 'run a string'
-complete -c lrun -s p -x -d 'run an expression and print its value'
-complete -c lrun -s i -d 'prompt after the script'
-complete -c lrun -s l -x -a "$modules" -d 'require a module first'
-complete -c lrun -s r -x -a "$modules" -d 'require a module first'
-complete -c lrun -s c -r -d 'check syntax, run nothing'
-complete -c lrun -s j -x -a 'on off flush v dump p opt' -d 'LuaJIT command'
-complete -c lrun -s O -d 'LuaJIT optimization'
-complete -c lrun -l title -x -d 'process title'
-complete -c lrun -l completion -x -a 'bash zsh fish' -d 'print a completion script'
-complete -c lrun -s v -l version -d 'version'
-complete -c lrun -s h -l help -d 'help'
-complete -c lrun -k -a '(__fish_complete_suffix .lua)'
+@OPTIONS@
+@VERBS@complete -c lrun -k -a '(__fish_complete_suffix .lua)'
 ]=]
 
-local MODULES = "abort await base64 child_process cluster dgram dns errors events fs http inspect json net os path process querystring "
-  .. "readline stream timers url"
-for shell, text in pairs(completion) do completion[shell] = text:gsub("@MODULES@", MODULES) end
+local FISH_PATHS = { scripts = "-r", files = "-r", folders = "-x -a '(__fish_complete_directories)'" }
+
+local function fishQuoted(text) return (text:gsub("['`]", "")) end
+
+local function fish()
+  local lines, commands = {}, {}
+  for _, option in ipairs(options.list) do
+    local words = { "complete -c lrun" }
+    for _, name in ipairs(option.names) do
+      if name ~= "--" then words[#words + 1] = name:gsub("^%-%-", "-l "):gsub("^%-(%a)$", "-s %1") end
+    end
+    if option.value and not option.attached then
+      local list = wordsOf(option)
+      words[#words + 1] = list and ("-x -a '%s'"):format(list) or FISH_PATHS[option.complete] or "-x"
+    end
+    words[#words + 1] = ("-d '%s'"):format(fishQuoted(option.text))
+    if option.names[1] ~= "--" then lines[#lines + 1] = table.concat(words, " ") end
+  end
+  for i, verb in ipairs(verbs.list) do
+    commands[i] = ("complete -c lrun -n __fish_use_subcommand -a %s -d '%s'\n"):format(verb.name, fishQuoted(verb.text))
+  end
+  return FISH, { OPTIONS = table.concat(lines, "\n"), VERBS = table.concat(commands) }
+end
+
+local makers = { bash = bash, zsh = zsh, fish = fish }
+
+--- The completion script of a shell.
+---@param shell string "bash", "zsh", "fish"
+---@return string
+function completion.script(shell)
+  local text, parts = makers[shell]()
+  return (text:gsub("@(%u+)@", parts))
+end
 
 return completion
