@@ -78,7 +78,10 @@ end
 function api.exit(code) finish(checkCode(code) or exitCode or 0) end
 
 --- Ends the process at once with SIGABRT and a core dump, without an event.
-function api.abort() host.abort() end
+function api.abort()
+  vm.flush(true)
+  host.abort()
+end
 
 vm.hook("exit", function() finish(exitCode or 0) end)
 vm.hook("beforeExit", function() if not exiting then process:emit("beforeExit", exitCode or 0) end end)
@@ -164,6 +167,20 @@ host.ignorePipe()
 process:on("newListener", function(name) if type(name) == "string" and name:find("^SIG") then watchSignal(name) end end)
 process:on("removeListener", function(name) if signals[name] then unwatchSignal(name) end end)
 
+-- Signals that end nothing by themselves; all others do where nobody listens.
+local HARMLESS = { SIGCHLD = true, SIGCONT = true, SIGSTOP = true, SIGTSTP = true, SIGTTIN = true, SIGTTOU = true, SIGURG = true,
+  SIGWINCH = true, SIGPIPE = true }
+
+-- A signal that may reach this process: what only collects goes to the kernel, all of it where this is the end.
+local function flushBefore(pid, number)
+  if number == 0 or pid > 0 and pid ~= process.pid then return end
+  local last = true
+  for name, each in pairs(require("os").constants.signals) do
+    if each == number and (HARMLESS[name] or signals[name]) then last = false end
+  end
+  vm.flush(last)
+end
+
 --- Sends a signal; 0 only tests whether the process is there. Throws ESRCH, EPERM, ERR_UNKNOWN_SIGNAL.
 ---@param pid integer
 ---@param signal string|integer? name in any case, or number; default SIGTERM
@@ -171,6 +188,7 @@ process:on("removeListener", function(name) if signals[name] then unwatchSignal(
 function api.kill(pid, signal)
   if type(pid) ~= "number" or pid ~= math.floor(pid) then error(errors.argType("pid", "integer", pid), 0) end
   local number = require("lrun.host.signals").number(signal == nil and "SIGTERM" or signal, "signal", true)
+  flushBefore(pid, number)
   local ok, _, code = uv.kill(pid, number)
   if not ok then error(errors.system(code, "kill"), 0) end
   return true

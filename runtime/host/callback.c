@@ -9,6 +9,7 @@
 
 #include "host/hooks.h"
 #include "host/modules.h"
+#include "host/vm.h"
 #include <assert.h>
 #include <lauxlib.h>
 #include <stdio.h>
@@ -85,10 +86,10 @@ static void entry_rest(callbacks_t *callbacks, entry_t entry) {
 }
 
 /* Ends the process with the error on top of L. */
-static void die(lua_State *L) {
+static _Noreturn void die(lua_State *L) {
   const char *message = lua_tostring(L, -1);
   fprintf(stderr, "lrun: %s\n", message ? message : "an error object was thrown while an error was reported");
-  exit(1);
+  vm_exit(vm_of(L), 1);
 }
 
 /* The error is on top of `failed`. The hook runs on a coroutine of its own; if it fails too, or is not there

@@ -26,10 +26,17 @@ typedef struct exit_hook {
   struct exit_hook *next;
 } exit_hook_t;
 
+typedef struct flush_hook {
+  vm_flush_hook run;
+  void *data;
+  struct flush_hook *next;
+} flush_hook_t;
+
 struct vm {
   lua_State *L;
   uv_loop_t loop;
   exit_hook_t *exit_hooks; /* newest first */
+  flush_hook_t *flush_hooks;
   bool running;            /* the loop */
 };
 
@@ -73,6 +80,25 @@ static void run_exit_hooks(vm_t *vm) {
     hook->run(hook->data);
     free(hook);
   }
+}
+
+void vm_at_flush(vm_t *vm, vm_flush_hook run, void *data) {
+  flush_hook_t *hook = malloc(sizeof *hook);
+  if (!hook) abort();
+  *hook = (flush_hook_t){run, data, NULL};
+  flush_hook_t **at = &vm->flush_hooks;
+  while (*at) at = &(*at)->next;
+  *at = hook;
+}
+
+void vm_flush(vm_t *vm, bool last) {
+  for (const flush_hook_t *hook = vm->flush_hooks; hook; hook = hook->next) hook->run(hook->data, last);
+}
+
+void vm_exit(vm_t *vm, int code) {
+  vm_flush(vm, true);
+  run_exit_hooks(vm);
+  exit(code);
 }
 
 #ifdef LRUN_SANITIZE
@@ -143,9 +169,14 @@ void vm_run(vm_t *vm, int nargs) {
 
 /* exit(code): ends the process now. The `exit` event is process.lua's business. */
 static int l_exit(lua_State *L) {
-  int code = (int)luaL_checkinteger(L, 1);
-  run_exit_hooks(vm_of(L));
-  exit(code);
+  vm_exit(vm_of(L), (int)luaL_checkinteger(L, 1));
+}
+
+/* flush([last]): gives the kernel what has only collected: before a call that blocks; `last` before what may end the
+ * process. */
+static int l_flush(lua_State *L) {
+  vm_flush(vm_of(L), lua_toboolean(L, 1));
+  return 0;
 }
 
 /* enter(f, ...): calls f on a coroutine of its own; an error in it goes where uncaught errors go. */
@@ -188,7 +219,7 @@ static int l_hook(lua_State *L) {
 int luaopen_lrun_vm(lua_State *L) {
   static const luaL_Reg functions[] = {{"exit", l_exit},   {"enter", l_enter},     {"tick", l_tick},
                                        {"ticks", l_ticks}, {"collect", l_collect}, {"hook", l_hook},
-                                       {NULL, NULL}};
+                                       {"flush", l_flush}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

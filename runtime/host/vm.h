@@ -12,6 +12,10 @@ typedef struct vm vm_t;
  */
 typedef void (*vm_exit_hook)(void *data);
 
+/* Work to do before something blocks, kills or ends the process: give the kernel what has only collected.
+ * `last`: the process is about to end, what the kernel does not take at once is worth a wait. May not enter Lua. */
+typedef void (*vm_flush_hook)(void *data, bool last);
+
 vm_t *vm_new(void);
 
 /* The VM that a Lua state belongs to. */
@@ -34,5 +38,13 @@ void vm_run(vm_t *vm, int nargs);
 /* Hooks run in reverse order of their registration, once. */
 void vm_at_exit(vm_t *vm, vm_exit_hook hook, void *data);
 void vm_forget_exit(vm_t *vm, vm_exit_hook hook, void *data);
+
+/* Hooks run in the order of their registration, at every vm_flush: by vm_exit, by the functions of Lua that block,
+ * and by whoever is about to do the like (`lrun.core.vm`'s flush). */
+void vm_at_flush(vm_t *vm, vm_flush_hook hook, void *data);
+void vm_flush(vm_t *vm, bool last);
+
+/* Ends the process: flushes, runs the exit hooks. */
+_Noreturn void vm_exit(vm_t *vm, int code);
 
 #endif

@@ -141,14 +141,14 @@ static http_event_kind_t trailer(http_parser_t *p, const char *data, size_t len,
   if (len == 0) return HTTP_EV_MORE;
   if (p->state == HTTP_STATE_TRAILER_START) {
     p->state = HTTP_STATE_TRAILER;
-    http_buffer_free(&p->held);
+    buffer_free(&p->held);
     p->line = p->scanned = 0;
     p->fields = 0;
   }
   size_t before = p->held.len;
   size_t take = len;
   if (before + take > (size_t)p->max_head + 1) take = (size_t)p->max_head + 1 - before;
-  if (http_buffer_add(&p->held, data, take) < 0) return http_fail(p, 431, "HPE_USER", "Out of memory");
+  if (buffer_add(&p->held, data, take) < 0) return http_fail(p, 431, "HPE_USER", "Out of memory");
   size_t size = 0;
   http_event_kind_t kind = http_scan_lines(p, p->held.data, p->held.len, &size);
   if (kind == HTTP_EV_FAULT) return kind;

@@ -1,18 +1,15 @@
-/* http/connection.c: one connection's life: reading, parsing, entering Lua, closing.
+/* http/connection.c: one connection's life: parsing what is received, entering Lua, closing.
  *
- * In: uv_read into the VM's shared buffer → http_parser_next → one call of Lua per head, per piece of body,
- * per end. What may not be parsed yet (Lua paused the body, too many requests in flight, too much output
- * waiting) is kept in conn->in and reading stops. While parsing, output only collects; one write follows. The
- * handle is luv's; luv_handle_t.extra points to the connection. http_conn_close and http_conn_release are the
- * ways out, after either conn->stream is NULL and the connection is an empty shell for those in Lua who still
+ * In: the stream's bytes → http_parser_next → one call of Lua per head, per piece of body, per end. What may not be
+ * parsed yet (Lua paused the body, too many requests in flight, too much output waiting) is kept in conn->in and
+ * reading stops. While parsing, output only collects; one write follows. http_conn_close and http_conn_release are
+ * the ways out, after either the stream is closed and the connection is an empty shell for those in Lua who still
  * hold it. */
 #include "http/connection.h"
 
 #include "host/callback.h"
-#include "http/format.h"
 
 #include <lauxlib.h>
-#include <luv/lhandle.h>
 #include <string.h>
 
 static void link_conn(http_conn_t *conn) {
@@ -41,54 +38,56 @@ lua_State *http_conn_call(http_conn_t *conn, http_callback_t callback) {
   return co;
 }
 
-/* Lets go of the handle and of all memory. */
-static uv_stream_t *detach(lua_State *L, http_conn_t *conn) {
-  uv_stream_t *stream = conn->stream;
-  uv_read_stop(stream);
+void http_conn_leave(http_conn_t *conn, http_way_t way) {
+  if (way > conn->way) conn->way = way;
+  if (conn->way >= HTTP_MUTED) buffer_free(&conn->in);
+}
+
+/* Lets go of all memory but what is being parsed. */
+static void detach(lua_State *L, http_conn_t *conn) {
   unlink_conn(conn);
-  http_conn_flush_done(conn);
-  ((luv_handle_t *)stream->data)->extra = NULL;
-  if (conn->writing != NULL) conn->writing->conn = NULL;
-  conn->writing = NULL;
-  conn->stream = NULL;
-  conn->reading = false;
-  if (conn->borrowed) {
-    conn->out.len = 0;
-    conn->shared->scratch = conn->out;
-    conn->shared->scratch_lent = conn->borrowed = false;
-    conn->out = (http_buffer_t){0};
-  }
-  http_buffer_free(&conn->out);
   http_exchange_drop_all(conn);
   if (!conn->parsing) http_parser_free(&conn->parser);
   luaL_unref(L, LUA_REGISTRYINDEX, conn->ref);
-  return stream;
+}
+
+/* What luv calls when the handle is closed; the upvalues are HTTP_ON_CLOSED's arguments. */
+enum { CLOSED_ARGUMENTS = 4 };
+static int on_closed(lua_State *L) {
+  lua_State *co = callback_begin(L);
+  lua_rawgeti(co, LUA_REGISTRYINDEX, http_shared(L)->callbacks[HTTP_ON_CLOSED]);
+  for (int i = 1; i <= CLOSED_ARGUMENTS; i++) lua_pushvalue(L, lua_upvalueindex(i));
+  lua_xmove(L, co, CLOSED_ARGUMENTS);
+  callback_run(co, CLOSED_ARGUMENTS);
+  return 0;
 }
 
 void http_conn_close(lua_State *L, http_conn_t *conn, int error) {
-  if (conn->stream == NULL) return;
+  if (!http_conn_is_open(conn)) return;
   conn->error = error;
-  http_shared_t *shared = conn->shared;
   luaL_checkstack(L, 8, "http_conn_close");
-  lua_rawgeti(L, LUA_REGISTRYINDEX, shared->close);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, ((luv_handle_t *)conn->stream->data)->ref);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, shared->callbacks[HTTP_ON_CLOSED]);
   lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref);
   lua_pushinteger(L, error);
+  lua_pushstring(L, conn->stream.code);
+  lua_pushstring(L, conn->stream.reason);
+  lua_pushcclosure(L, on_closed, CLOSED_ARGUMENTS);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref);
+  lua_pushboolean(L, 1);
+  lua_setfield(L, -2, "closed");
+  lua_pop(L, 1);
+  stream_close(L, &conn->stream);
   detach(L, conn);
-  if (!conn->parsing) http_buffer_free(&conn->in);
-  if (lua_pcall(L, 2, 1, 0) != 0) lua_pop(L, 1), lua_pushnil(L);
-  if (lua_pcall(L, 2, 0, 0) != 0) lua_pop(L, 1); /* someone closed it before us */
+  if (!conn->parsing) buffer_free(&conn->in);
 }
 
 void http_conn_release(lua_State *L, http_conn_t *conn) {
-  http_conn_write_rest(L, conn); /* an error shows when the new owner uses the handle */
+  stream_release(&conn->stream);
   detach(L, conn);
 }
 
 void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *data, size_t len,
                      size_t parsed) {
-  conn->muted = true;
+  http_conn_leave(conn, HTTP_MUTED);
   lua_State *co = http_conn_call(conn, HTTP_ON_FAULT);
   lua_pushinteger(co, fault->status);
   lua_pushstring(co, fault->code);
@@ -98,10 +97,11 @@ void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *d
   callback_run(co, 6);
 }
 
+/* HTTP/1.0 has no Expect. */
 static int head_flags(const http_parser_t *p) {
   return (http_parser_body_follows(p) ? HTTP_FLAG_BODY : 0) | (p->keep_alive ? HTTP_FLAG_KEEP_ALIVE : 0) |
          (p->minor ? HTTP_FLAG_MINOR : 0) | (p->upgrade ? HTTP_FLAG_UPGRADE : 0) |
-         (p->expect ? HTTP_FLAG_EXPECT : 0) | (p->expect_100 ? HTTP_FLAG_EXPECT_100 : 0);
+         (p->minor && p->expect ? HTTP_FLAG_EXPECT : 0) | (p->minor && p->expect_100 ? HTTP_FLAG_EXPECT_100 : 0);
 }
 
 static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t len) {
@@ -115,8 +115,7 @@ static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t
   int flags = head_flags(p);
   e->minor = p->minor;
   e->head = len > 5 && memcmp(head, "HEAD ", 5) == 0;
-  e->keep_alive = p->keep_alive && !server->closing;
-  conn->final = !e->keep_alive;
+  e->keep_alive = p->keep_alive;
   if (server->max_requests > 0 && conn->ids >= server->max_requests) {
     e->last = true;
     if (conn->ids > server->max_requests) flags |= HTTP_FLAG_LAST;
@@ -150,21 +149,36 @@ static void on_body(http_conn_t *conn, const char *data, size_t len) {
   callback_run(co, 2);
 }
 
+/* Whether the message under way is the last that we take. */
+static bool is_last(const http_conn_t *conn) {
+  if (!conn->parser.keep_alive) return !conn->client;
+  const http_exchange_t *e = conn->last;
+  return e != NULL && e->id == conn->body_id && e->started && !e->keep_alive;
+}
+
+/* `trailers` are complete. Whether bytes follow that nobody has asked for, is what a client is told. */
 static void on_end(http_conn_t *conn, const char *trailers, size_t len) {
+  bool surplus = false;
+  if (conn->client && conn->parser.status / 100 != 1) {
+    conn->asked = false;
+    surplus = conn->rest_len > 0;
+  }
+  if (conn->way == HTTP_BODY) http_conn_leave(conn, HTTP_ENDING);
+  else if (is_last(conn)) http_conn_leave(conn, HTTP_MUTED);
   conn->body_id = 0;
-  if (conn->final) conn->muted = true;
   bool dump = conn->dump;
   conn->dump = conn->paused = false;
   if ((!conn->has_body && !conn->client) || dump) return;
   lua_State *co = http_conn_call(conn, HTTP_ON_END);
   if (len > 0) lua_pushlstring(co, trailers, len);
   else lua_pushnil(co);
-  callback_run(co, 2);
+  lua_pushboolean(co, surplus);
+  callback_run(co, 3);
 }
 
 static bool may_parse(const http_conn_t *conn) {
-  return conn->stream != NULL && !conn->paused && !conn->muted && conn->inflight < HTTP_MAX_INFLIGHT &&
-         http_conn_pending(conn) < HTTP_MAX_OUTPUT;
+  return http_conn_is_open(conn) && !conn->paused && conn->way < HTTP_MUTED &&
+         conn->inflight < HTTP_MAX_INFLIGHT && http_conn_pending(conn) < HTTP_MAX_OUTPUT;
 }
 
 /* One event; false when there is nothing more to do with these bytes now. */
@@ -190,61 +204,37 @@ static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, 
   return may_parse(conn);
 }
 
+bool http_conn_is_clean(const http_conn_t *conn) {
+  return !conn->asked && http_parser_untouched(&conn->parser) && conn->rest_len == 0 && conn->in.len == 0;
+}
+
 /* Parses as far as it goes; the rest is kept. `data` may be conn->in's own memory, given up by the caller. */
 static void parse(lua_State *L, http_conn_t *conn, const char *data, size_t len) {
   size_t at = 0;
   conn->parsing = true;
+  stream_cork(&conn->stream, true);
   if (may_parse(conn)) {
     while (step(L, conn, data, len, &at) && (at < len || !http_parser_idle(&conn->parser))) {}
   }
   conn->parsing = false;
+  stream_cork(&conn->stream, false);
   conn->rest = NULL;
-  if (conn->stream == NULL || http_parser_idle(&conn->parser)) http_parser_free(&conn->parser);
-  if (conn->stream == NULL || at == len || conn->ending) return;
-  if (http_buffer_add(&conn->in, data + at, len - at) < 0) http_conn_close(L, conn, UV_ENOMEM);
-}
-
-static void on_eof(lua_State *L, http_conn_t *conn) {
-  conn->eof = true;
-  http_event_t ev = {0};
-  http_event_kind_t kind = conn->muted ? HTTP_EV_MORE : http_parser_eof(&conn->parser);
-  if (kind == HTTP_EV_FAULT && !conn->client) {
-    http_conn_fault(conn, &conn->parser.fault, "", 0, 0);
-    conn->ending = true;
-  } else if (kind == HTTP_EV_END) {
-    on_end(conn, ev.data, ev.len);
-  }
-  if (conn->stream == NULL) return;
-  if (conn->client || conn->inflight > 0 || conn->lingering) {
-    http_conn_close(L, conn, kind == HTTP_EV_FAULT ? UV_ECONNRESET : 0);
-    return;
-  }
-  conn->ending = conn->muted = true;
-  http_conn_flush(L, conn);
-}
-
-static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
-  (void)suggested;
-  const http_conn_t *conn = ((luv_handle_t *)handle->data)->extra;
-  *buf = uv_buf_init(conn->shared->read_buffer, HTTP_READ_SIZE);
-}
-
-static void on_read(uv_stream_t *stream, ssize_t nread, const uv_buf_t *buf) {
-  http_conn_t *conn = ((luv_handle_t *)stream->data)->extra;
-  if (nread == 0 || conn == NULL) return;
-  lua_State *L = conn->shared->L;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
-  if (nread > 0) conn->received += (uint64_t)nread;
-  if (nread == UV_EOF) on_eof(L, conn);
-  else if (nread < 0) http_conn_close(L, conn, (int)nread);
-  else if (!conn->lingering) http_conn_feed(L, conn, buf->base, (size_t)nread);
-  lua_pop(L, 1);
+  conn->rest_len = 0;
+  bool open = http_conn_is_open(conn);
+  if (!open || http_parser_idle(&conn->parser)) http_parser_free(&conn->parser);
+  if (!open || at == len || conn->way >= HTTP_MUTED) return;
+  if (buffer_add(&conn->in, data + at, len - at) < 0) http_conn_close(L, conn, UV_ENOMEM);
 }
 
 void http_conn_feed(lua_State *L, http_conn_t *conn, const char *data, size_t len) {
   http_conn_touch(conn);
+  if (conn->way >= HTTP_MUTED) return;
   parse(L, conn, data, len);
-  if (conn->stream == NULL) return;
+  if (!http_conn_is_open(conn)) return;
+  if (conn->client && !conn->asked && !http_conn_is_clean(conn)) {
+    http_conn_close(L, conn, 0); /* bytes that nobody has asked for */
+    return;
+  }
   http_conn_flush(L, conn);
   http_conn_resume(L, conn);
 }
@@ -257,35 +247,89 @@ static bool has_more(const http_conn_t *conn) {
 
 void http_conn_resume(lua_State *L, http_conn_t *conn) {
   if (conn->parsing) return;
-  while (conn->stream != NULL && may_parse(conn) && has_more(conn)) {
-    http_buffer_t in = conn->in;
-    conn->in = (http_buffer_t){0};
+  while (may_parse(conn) && has_more(conn)) {
+    buffer_t in = conn->in;
+    conn->in = (buffer_t){0};
     parse(L, conn, in.data ? in.data : "", in.len);
-    http_buffer_free(&in);
+    buffer_free(&in);
     http_conn_flush(L, conn);
   }
-  if (conn->stream == NULL) return;
-  bool want = conn->lingering || (conn->in.len == 0 && may_parse(conn)) ||
-              (conn->muted && conn->in.len == 0 && !conn->ending);
-  if (want == conn->reading || conn->eof) return;
-  conn->reading = want;
-  if (!want) {
-    uv_read_stop(conn->stream);
-    return;
-  }
-  int rc = uv_read_start(conn->stream, on_alloc, on_read);
+  if (!http_conn_is_open(conn) || conn->eof || conn->way == HTTP_LINGERING) return;
+  bool want = conn->way == HTTP_MUTED || (conn->in.len == 0 && may_parse(conn));
+  int rc = stream_read(&conn->stream, want);
   if (rc < 0) http_conn_close(L, conn, rc);
 }
 
-int http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *stream) {
-  http_shared_t *shared = http_shared(L);
+/* What the stream tells ------------------------------------------------------------------------------- */
+
+/* Lua's table keeps the connection while its functions run. */
+static lua_State *hold(const http_conn_t *conn) {
+  lua_rawgeti(conn->shared->L, LUA_REGISTRYINDEX, conn->ref);
+  return conn->shared->L;
+}
+static void let_go(lua_State *L) { lua_pop(L, 1); }
+
+static void on_received(stream_t *s, const char *data, size_t len) {
+  http_conn_t *conn = (http_conn_t *)s;
+  lua_State *L = hold(conn);
+  http_conn_feed(L, conn, data, len);
+  let_go(L);
+}
+
+static void eof(lua_State *L, http_conn_t *conn) {
+  conn->eof = true;
+  http_event_kind_t kind = conn->way >= HTTP_MUTED ? HTTP_EV_MORE : http_parser_eof(&conn->parser);
+  if (kind == HTTP_EV_FAULT && !conn->client && conn->way < HTTP_BODY) {
+    http_conn_fault(conn, &conn->parser.fault, "", 0, 0);
+    http_conn_leave(conn, HTTP_ENDING);
+  } else if (kind == HTTP_EV_END) {
+    on_end(conn, "", 0);
+  }
+  if (!http_conn_is_open(conn)) return;
+  if (conn->client || conn->inflight > 0 || conn->way == HTTP_BODY || conn->way == HTTP_LINGERING) {
+    http_conn_close(L, conn, kind == HTTP_EV_FAULT ? UV_ECONNRESET : 0);
+    return;
+  }
+  http_conn_leave(conn, HTTP_ENDING);
+  http_conn_flush(L, conn);
+}
+
+static void on_ended(stream_t *s) {
+  http_conn_t *conn = (http_conn_t *)s;
+  lua_State *L = hold(conn);
+  eof(L, conn);
+  let_go(L);
+}
+
+static void on_failed(stream_t *s, int error) {
+  http_conn_t *conn = (http_conn_t *)s;
+  http_conn_close(conn->shared->L, conn, error);
+}
+
+static void on_written(stream_t *s, int status) {
+  http_conn_t *conn = (http_conn_t *)s;
+  lua_State *L = hold(conn);
+  if (status < 0) http_conn_close(L, conn, status);
+  else http_conn_flush(L, conn);
+  if (http_conn_is_open(conn)) http_conn_resume(L, conn);
+  let_go(L);
+}
+
+static void on_turn_ends(stream_t *s) {
+  http_conn_t *conn = (http_conn_t *)s;
+  lua_State *L = hold(conn);
+  http_conn_flush(L, conn);
+  let_go(L);
+}
+
+static const stream_owner_t owner = {on_received, on_ended, on_failed, on_written, on_turn_ends};
+
+void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *handle) {
   memset(conn, 0, sizeof *conn);
-  conn->shared = shared;
+  conn->shared = http_shared(L);
   conn->server = server;
-  conn->stream = stream;
-  conn->idle_since = conn->active = uv_now(shared->loop);
+  stream_open(L, &conn->stream, handle, &stream_plain, &owner);
+  conn->idle_since = conn->stream.active;
   conn->ref = luaL_ref(L, LUA_REGISTRYINDEX);
-  ((luv_handle_t *)stream->data)->extra = conn;
   link_conn(conn);
-  return 0;
 }

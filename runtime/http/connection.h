@@ -1,13 +1,14 @@
-/* http/connection.h: one HTTP connection on a luv stream handle, server's or client's side.
+/* http/connection.h: one HTTP connection on a byte stream, server's or client's side.
  *
- * The connection reads, parses, calls Lua once per head, keeps responses in the order of their requests and
- * writes. It is a Lua userdata; Lua's side of it is a table, `connection`, which keeps it alive while the
- * handle is open. */
+ * The connection parses what the stream receives, calls Lua once per head and keeps responses in the order of their
+ * requests. It is a Lua userdata; Lua's side of it is a table, `connection`, which keeps it alive while the stream is
+ * open. What the stream is, plain or encrypted, and how its bytes reach the kernel, it does not know. */
 #ifndef LRUN_HTTP_CONNECTION_H
 #define LRUN_HTTP_CONNECTION_H
 
 #include "http/parser.h"
 #include "http/shared.h"
+#include "io/stream.h"
 
 #include <lua.h>
 #include <uv.h>
@@ -15,17 +16,6 @@
 typedef struct http_conn http_conn_t;
 typedef struct http_server http_server_t;
 typedef struct http_exchange http_exchange_t;
-
-/* What Lua is told of a head, in one integer; the module exports the numbers. */
-enum {
-  HTTP_FLAG_BODY = 1,
-  HTTP_FLAG_KEEP_ALIVE = 2,
-  HTTP_FLAG_MINOR = 4, /* HTTP/1.1 */
-  HTTP_FLAG_UPGRADE = 8,
-  HTTP_FLAG_EXPECT = 16,
-  HTTP_FLAG_EXPECT_100 = 32,
-  HTTP_FLAG_LAST = 64 /* maxRequestsPerSocket was passed with this one */
-};
 
 /* A request that was given to Lua and whose response is not complete. */
 struct http_exchange {
@@ -42,62 +32,52 @@ struct http_exchange {
   bool counted; /* `left` says how much of Content-Length is still to be written */
   bool starved; /* its writer was told to wait */
   uint64_t left;
-  http_buffer_t held; /* written before its turn */
+  buffer_t held; /* written before its turn */
 };
 
-/* Bytes on their way through uv_write. */
-typedef struct {
-  uv_write_t req;
-  http_shared_t *shared;
-  http_conn_t *conn; /* NULL when the connection was closed meanwhile */
-  char *data;        /* memory of ours that is being written, or NULL */
-  int pin;           /* registry ref of a Lua string that is */
-} http_write_t;
+/* How far a connection is on its way out; it only goes on. */
+typedef enum {
+  HTTP_OPEN,
+  HTTP_LAST,     /* maxRequestsPerSocket was reached: it ends when all that is here is answered */
+  HTTP_BODY,     /* all is answered; the rest of the last request's body is still for whoever reads it */
+  HTTP_MUTED,    /* nothing more is parsed, what comes is thrown away: a fault, the last request */
+  HTTP_ENDING,   /* it closes when all is written */
+  HTTP_LINGERING /* our side is shut; the peer gets time to read and to close */
+} http_way_t;
 
 struct http_conn {
-  uv_stream_t *stream; /* NULL once closed or handed over; luv owns the handle */
+  stream_t stream; /* first: a stream is cast to its connection */
   http_shared_t *shared;
   http_server_t *server;
   http_conn_t *prev, *next; /* in the server's list */
-  int ref;                  /* registry ref of Lua's table, held while stream is set */
+  int ref;                  /* registry ref of Lua's table, held while the stream is open */
   int error;                /* why it was closed, negative, 0 for no error */
   http_parser_t parser;
-  http_buffer_t in; /* received, and not parsed while parsing waits */
+  buffer_t in;      /* received, and not parsed while parsing waits */
   const char *rest; /* while parsing: the bytes behind the event that Lua handles now */
   size_t rest_len;
-  http_buffer_t out; /* to be written; the shared scratch buffer while `borrowed` */
-  http_write_t *writing;
-  http_conn_t *flush_prev, *flush_next; /* in http_shared_t.to_flush */
-  http_exchange_t *first, *last;        /* in flight, in order */
-  http_exchange_t spare;                /* memory for one of them */
-  uint32_t ids;                         /* exchanges begun */
-  uint32_t done_id, sent_id; /* the last one that is in `out`; that the kernel has, with all before */
+  http_exchange_t *first, *last; /* in flight, in order */
+  http_exchange_t spare;         /* memory for one of them */
+  uint32_t ids;                  /* exchanges begun */
   uint32_t inflight;
-  uint32_t body_id;        /* exchange whose body is being received */
-  uint64_t request_since;  /* ms of loop time: first byte of the message under way */
-  uint64_t idle_since;     /* last response done, or connected */
-  uint64_t active;         /* last byte read or written */
-  uint64_t timeout;        /* ms without traffic, 0 for no limit */
-  uint64_t received, sent; /* bytes read; bytes given to the socket or queued for it */
-  bool client;             /* we ask, the peer answers */
+  uint32_t body_id;       /* exchange whose body is being received */
+  uint32_t done_id, sent_id; /* the last one that is in the output; that the kernel has, with all before */
+  uint64_t request_since; /* ms of loop time: first byte of the message under way */
+  uint64_t idle_since;    /* last response done, or connected */
+  uint64_t timeout;       /* ms without traffic, 0 for no limit */
+  uint64_t timed_out;     /* stream.active when HTTP_ON_TIMEOUT was told: again only after new traffic */
+  uint64_t overdue;       /* stream.active when the sweep found that nothing came for a while */
+  http_way_t way;
+  bool client; /* we ask, the peer answers */
+  bool asked;  /* client: a response is to come, or has not come to its end */
   bool spare_used;
-  bool borrowed;
-  bool parsing; /* http_conn_parse is on the C stack: output waits for its end */
-  bool reading;
-  bool paused;    /* Lua wants no more body now */
-  bool has_body;  /* of the message under way */
-  bool dump;      /* the rest of the body interests nobody */
-  bool muted;     /* nothing more is parsed: a fault, the last request, an upgrade */
-  bool final;     /* the message under way is the last that we take */
-  bool full;      /* maxRequestsPerSocket was reached: ends when all is answered */
-  bool nodelay;   /* was set, or needs not be */
-  bool ending;    /* close when all is written */
-  bool lingering; /* our side is shut, input is thrown away */
-  bool eof;
-  bool timed_out;    /* HTTP_ON_TIMEOUT was told; again only after new traffic */
-  bool overdue;      /* the sweep has found that nothing came for a while */
+  bool parsing;      /* http_conn_parse is on the C stack: output waits for its end */
+  bool paused;       /* Lua wants no more body now */
+  bool has_body;     /* of the message under way */
+  bool dump;         /* the rest of the body interests nobody */
+  bool nodelay;      /* was set, or needs not be */
+  bool eof;          /* the peer sends nothing more */
   bool head_request; /* client: the response to come has no body */
-  bool to_flush;     /* in http_shared_t.to_flush */
   bool unsent;       /* Lua wants to hear (HTTP_ON_DRAIN with 0) when all is written */
 };
 
@@ -112,11 +92,24 @@ struct http_server {
   bool closing; /* no connection is kept alive any more */
 };
 
+static inline bool http_conn_is_open(const http_conn_t *conn) { return stream_is_open(&conn->stream); }
+
+/* One step on the way out, or none where it is further already. */
+void http_conn_leave(http_conn_t *conn, http_way_t way);
+
 /* There was traffic: time limits count from now. */
-static inline void http_conn_touch(http_conn_t *conn) {
-  conn->active = uv_now(conn->shared->loop);
-  conn->overdue = conn->timed_out = false;
-}
+static inline void http_conn_touch(http_conn_t *conn) { conn->stream.active = uv_now(conn->shared->loop); }
+
+/* What Lua is told of a head, in one integer; the module exports the numbers. */
+enum {
+  HTTP_FLAG_BODY = 1,
+  HTTP_FLAG_KEEP_ALIVE = 2,
+  HTTP_FLAG_MINOR = 4, /* HTTP/1.1 */
+  HTTP_FLAG_UPGRADE = 8,
+  HTTP_FLAG_EXPECT = 16,
+  HTTP_FLAG_EXPECT_100 = 32,
+  HTTP_FLAG_LAST = 64 /* maxRequestsPerSocket was passed with this one */
+};
 
 /* How many requests of one connection may be in the hands of Lua, and how much output may wait, before
  * reading stops; and where write() starts to return false. */
@@ -124,12 +117,14 @@ enum { HTTP_MAX_INFLIGHT = 64, HTTP_MAX_OUTPUT = 256 * 1024, HTTP_HIGH_WATER = 6
 
 /* Hangs a connection on the luv handle at `handle_index`; Lua's table is on top of the stack and is popped.
  */
-int http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *stream);
+void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *handle);
 /* Starts, or goes on, reading and parsing where nothing speaks against it. */
 void http_conn_resume(lua_State *L, http_conn_t *conn);
 /* Takes bytes as if they had been read. */
 void http_conn_feed(lua_State *L, http_conn_t *conn, const char *data, size_t len);
-/* Closes the handle now; safe to repeat. */
+/* Whether a client's connection is between responses, and nothing came that was not asked for. */
+bool http_conn_is_clean(const http_conn_t *conn);
+/* Closes the handle now, after what was finished was given to the kernel; safe to repeat. */
 void http_conn_close(lua_State *L, http_conn_t *conn, int error);
 /* Gives the handle up: what was received and not parsed is in conn->rest while parsing, else in conn->in. */
 void http_conn_release(lua_State *L, http_conn_t *conn);
@@ -144,27 +139,18 @@ lua_State *http_conn_call(http_conn_t *conn, http_callback_t callback);
 http_exchange_t *http_exchange_begin(http_conn_t *conn);
 http_exchange_t *http_exchange_find(http_conn_t *conn, uint32_t id);
 /* Where this exchange's bytes go now. */
-http_buffer_t *http_exchange_buffer(http_conn_t *conn, http_exchange_t *e);
+buffer_t *http_exchange_buffer(http_conn_t *conn, http_exchange_t *e);
 /* The response is complete: the next ones get their turn. */
 void http_exchange_end(http_conn_t *conn, http_exchange_t *e);
 void http_exchange_drop_all(http_conn_t *conn);
+/* The response is given up: those before it are sent, then the connection ends. */
+void http_exchange_destroy(lua_State *L, http_conn_t *conn, uint32_t id);
+/* Its head says that the connection ends with it. */
+void http_exchange_close(http_conn_t *conn, http_exchange_t *e);
 /* Output that waits, in bytes. */
-size_t http_conn_pending(const http_conn_t *conn);
+static inline size_t http_conn_pending(const http_conn_t *conn) { return stream_pending(&conn->stream); }
 /* Writes what there is unless parsing goes on; may close the connection. */
 void http_conn_flush(lua_State *L, http_conn_t *conn);
-
-/* http/write.c */
-/* Writes conn->out unless a write is under way; what the socket does not take is queued. 0 or UV_E*, as the
- * next two. */
-int http_conn_write_out(lua_State *L, http_conn_t *conn);
-/* The same, also behind a write under way; http_conn_flush is not to be called any more. */
-int http_conn_write_rest(lua_State *L, http_conn_t *conn);
-/* Writes conn->out and then the first `len` bytes of the string at `index`, as a chunk or as they are. */
-int http_conn_write_piece(lua_State *L, http_conn_t *conn, int index, size_t len, bool chunk);
-/* http_conn_flush before the loop gets control back, so that the writes of one turn are one. */
-void http_conn_flush_soon(http_conn_t *conn);
-/* Takes that back. */
-void http_conn_flush_done(http_conn_t *conn);
 
 /* http/sweep.c */
 void http_server_sweep(lua_State *L, http_server_t *server);

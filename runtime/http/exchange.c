@@ -1,7 +1,6 @@
 /* http/exchange.c: the order of responses, and what follows when they are written.
  *
- * The first exchange writes to conn->out, later ones to their own buffer until their turn comes. While input
- * is parsed, conn->out is the VM's scratch buffer: an idle connection owns no buffer. */
+ * The first exchange writes to the stream's output, later ones to their own buffer until their turn comes. */
 #include "host/callback.h"
 #include "http/connection.h"
 
@@ -32,14 +31,9 @@ http_exchange_t *http_exchange_find(http_conn_t *conn, uint32_t id) {
   return NULL;
 }
 
-http_buffer_t *http_exchange_buffer(http_conn_t *conn, http_exchange_t *e) {
+buffer_t *http_exchange_buffer(http_conn_t *conn, http_exchange_t *e) {
   if (e != conn->first) return &e->held;
-  http_shared_t *shared = conn->shared;
-  if (conn->parsing && conn->writing == NULL && conn->out.data == NULL && !shared->scratch_lent) {
-    conn->out = shared->scratch;
-    conn->borrowed = shared->scratch_lent = true;
-  }
-  return &conn->out;
+  return stream_out(&conn->stream);
 }
 
 static void drop_first(http_conn_t *conn) {
@@ -47,7 +41,7 @@ static void drop_first(http_conn_t *conn) {
   conn->first = e->next;
   if (conn->first == NULL) conn->last = NULL;
   conn->inflight--;
-  http_buffer_free(&e->held);
+  buffer_free(&e->held);
   if (e == &conn->spare) conn->spare_used = false;
   else free(e);
 }
@@ -56,15 +50,16 @@ void http_exchange_drop_all(http_conn_t *conn) {
   while (conn->first != NULL) drop_first(conn);
 }
 
-void http_exchange_end(http_conn_t *conn, http_exchange_t *e) {
-  e->finished = true;
+/* Those that are finished and have their turn; their bytes are in the stream's output. */
+static void drop_finished(http_conn_t *conn) {
   while (conn->first != NULL && conn->first->finished) {
     bool keep_alive = conn->first->keep_alive;
-    if (conn->first->last) conn->full = true;
+    if (conn->first->last) http_conn_leave(conn, HTTP_LAST);
     conn->done_id = conn->first->id;
     drop_first(conn);
     if (!keep_alive) {
-      conn->ending = conn->muted = true;
+      bool body = conn->way < HTTP_MUTED && conn->body_id == conn->done_id && conn->has_body && !conn->dump && !conn->eof;
+      http_conn_leave(conn, body ? HTTP_BODY : HTTP_ENDING);
       http_exchange_drop_all(conn);
       return;
     }
@@ -72,40 +67,46 @@ void http_exchange_end(http_conn_t *conn, http_exchange_t *e) {
     if (next == NULL) {
       conn->idle_since = uv_now(conn->shared->loop);
     } else if (next->held.len > 0) {
-      http_buffer_t *out = http_exchange_buffer(conn, next);
-      if (http_buffer_add(out, next->held.data, next->held.len) < 0) conn->ending = conn->muted = true;
-      http_buffer_free(&next->held);
+      buffer_t *out = http_exchange_buffer(conn, next);
+      if (buffer_add(out, next->held.data, next->held.len) < 0) http_conn_leave(conn, HTTP_ENDING);
+      buffer_free(&next->held);
     }
   }
 }
 
-size_t http_conn_pending(const http_conn_t *conn) {
-  return conn->out.len + (conn->writing != NULL ? uv_stream_get_write_queue_size(conn->stream) : 0);
+void http_exchange_end(http_conn_t *conn, http_exchange_t *e) {
+  e->finished = true;
+  if (e == conn->first) drop_finished(conn);
 }
 
-static void on_shutdown(uv_shutdown_t *req, int status) {
-  (void)status;
-  free(req);
+void http_exchange_close(http_conn_t *conn, http_exchange_t *e) {
+  e->keep_alive = false;
+  if (e == conn->last && e->id != conn->body_id) http_conn_leave(conn, HTTP_MUTED);
+}
+
+void http_exchange_destroy(lua_State *L, http_conn_t *conn, uint32_t id) {
+  http_exchange_t *e = conn->first;
+  while (e != NULL && e->id != id) e = e->next;
+  if (e == NULL || e == conn->first) {
+    http_conn_close(L, conn, 0);
+    return;
+  }
+  e->finished = true;
+  e->keep_alive = false;
+  buffer_free(&e->held);
+  http_conn_leave(conn, HTTP_MUTED);
 }
 
 /* All is written and no more will be. Closing while the peer still sends would reset the connection and could
  * destroy the response on its way: then only our side is shut, and the sweep closes what lingers. */
 static void end(lua_State *L, http_conn_t *conn) {
-  bool quiet = conn->eof || (http_parser_complete(&conn->parser) && conn->in.len == 0 && !conn->paused);
-  if (quiet || conn->lingering) {
-    if (!conn->lingering) http_conn_close(L, conn, 0);
-    return;
-  }
-  uv_shutdown_t *req = malloc(sizeof *req);
-  if (req == NULL || uv_shutdown(req, conn->stream, on_shutdown) < 0) {
-    free(req);
+  bool quiet = conn->eof || (http_parser_complete(&conn->parser) && !conn->paused);
+  if (quiet || stream_linger(&conn->stream) < 0) {
     http_conn_close(L, conn, 0);
     return;
   }
-  conn->lingering = true;
+  http_conn_leave(conn, HTTP_LINGERING);
   conn->idle_since = uv_now(conn->shared->loop);
-  http_buffer_free(&conn->in);
-  http_conn_resume(L, conn);
 }
 
 static void tell_drain(http_conn_t *conn, uint32_t id) {
@@ -122,21 +123,35 @@ static void drained(http_conn_t *conn) {
   tell_drain(conn, e->id);
 }
 
+/* A response behind another must not wait for the first one's acknowledgement. A connection of one request is
+ * spared the system call. */
+static void stop_delay(http_conn_t *conn) {
+  const http_exchange_t *e = conn->first;
+  if (conn->nodelay || (conn->ids < 2 && (e == NULL || !e->started))) return;
+  conn->nodelay = true;
+  stream_nodelay(&conn->stream);
+}
+
+static bool all_written(const http_conn_t *conn) {
+  return http_conn_is_open(conn) && http_conn_pending(conn) == 0;
+}
+
 void http_conn_flush(lua_State *L, http_conn_t *conn) {
-  if (conn->stream == NULL || conn->parsing) return;
-  int rc = http_conn_write_out(L, conn);
+  if (!http_conn_is_open(conn) || conn->parsing) return;
+  stop_delay(conn);
+  int rc = stream_flush(&conn->stream);
   if (rc < 0) {
     http_conn_close(L, conn, rc);
     return;
   }
-  if (conn->writing != NULL) return;
+  if (!all_written(conn)) return;
   conn->sent_id = conn->done_id;
   if (conn->unsent) {
     conn->unsent = false;
     tell_drain(conn, 0);
-    if (conn->stream == NULL || conn->writing != NULL) return;
+    if (!all_written(conn)) return;
   }
-  if (conn->full && conn->first == NULL) conn->ending = conn->muted = true;
-  if (conn->ending) end(L, conn);
+  if (conn->way == HTTP_LAST && conn->first == NULL) http_conn_leave(conn, HTTP_ENDING);
+  if (conn->way == HTTP_ENDING) end(L, conn);
   else drained(conn);
 }

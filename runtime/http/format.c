@@ -95,14 +95,14 @@ static size_t digits(char *to, uint64_t n) {
   return len;
 }
 
-int http_response_status(http_buffer_t *out, int status, const char *message, size_t len) {
+int http_response_status(buffer_t *out, int status, const char *message, size_t len) {
   static const char ok[] = "HTTP/1.1 200 OK\r\n";
-  if (status == 200 && message == NULL) return http_buffer_add(out, ok, sizeof ok - 1);
+  if (status == 200 && message == NULL) return buffer_add(out, ok, sizeof ok - 1);
   if (message == NULL) {
     message = http_status_text(status);
     len = strlen(message);
   }
-  char *to = http_buffer_room(out, len + 15);
+  char *to = buffer_room(out, len + 15);
   if (to == NULL) return UV_ENOMEM;
   memcpy(to, "HTTP/1.1 ", 9);
   size_t n = 9 + digits(to + 9, (uint64_t)status);
@@ -114,8 +114,8 @@ int http_response_status(http_buffer_t *out, int status, const char *message, si
   return 0;
 }
 
-int http_response_field(http_buffer_t *out, const char *name, size_t nlen, const char *value, size_t vlen) {
-  char *to = http_buffer_room(out, nlen + vlen + 4);
+int http_response_field(buffer_t *out, const char *name, size_t nlen, const char *value, size_t vlen) {
+  char *to = buffer_room(out, nlen + vlen + 4);
   if (to == NULL) return UV_ENOMEM;
   memcpy(to, name, nlen);
   memcpy(to + nlen, ": ", 2);
@@ -125,8 +125,8 @@ int http_response_field(http_buffer_t *out, const char *name, size_t nlen, const
   return 0;
 }
 
-int http_response_length(http_buffer_t *out, uint64_t length) {
-  char *to = http_buffer_room(out, 40);
+int http_response_length(buffer_t *out, uint64_t length) {
+  char *to = buffer_room(out, 40);
   if (to == NULL) return UV_ENOMEM;
   memcpy(to, "Content-Length: ", 16);
   size_t n = 16 + digits(to + 16, length);
@@ -135,16 +135,16 @@ int http_response_length(http_buffer_t *out, uint64_t length) {
   return 0;
 }
 
-int http_response_number(http_buffer_t *out, uint64_t n) {
-  char *to = http_buffer_room(out, 20);
+int http_response_number(buffer_t *out, uint64_t n) {
+  char *to = buffer_room(out, 20);
   if (to == NULL) return UV_ENOMEM;
   out->len += digits(to, n);
   return 0;
 }
 
-int http_response_chunk(http_buffer_t *out, const char *data, size_t len) {
+int http_response_chunk(buffer_t *out, const char *data, size_t len) {
   if (len == 0) return 0;
-  char *to = http_buffer_room(out, len + 22);
+  char *to = buffer_room(out, len + 22);
   if (to == NULL) return UV_ENOMEM;
   size_t n = (size_t)sprintf(to, "%zx\r\n", len);
   memcpy(to + n, data, len);
@@ -153,21 +153,21 @@ int http_response_chunk(http_buffer_t *out, const char *data, size_t len) {
   return 0;
 }
 
-int http_response_chunk_size(http_buffer_t *out, size_t len) {
-  char *to = http_buffer_room(out, 20);
+int http_response_chunk_size(buffer_t *out, size_t len) {
+  char *to = buffer_room(out, 20);
   if (to == NULL) return UV_ENOMEM;
   out->len += (size_t)sprintf(to, "%zx\r\n", len);
   return 0;
 }
 
-int http_response_last_chunk(http_buffer_t *out, const char *trailers, size_t len) {
-  int rc = http_buffer_add(out, "0\r\n", 3);
-  if (rc == 0 && trailers != NULL) rc = http_buffer_add(out, trailers, len);
-  return rc < 0 ? rc : http_buffer_add(out, "\r\n", 2);
+int http_response_last_chunk(buffer_t *out, const char *trailers, size_t len) {
+  int rc = buffer_add(out, "0\r\n", 3);
+  if (rc == 0 && trailers != NULL) rc = buffer_add(out, trailers, len);
+  return rc < 0 ? rc : buffer_add(out, "\r\n", 2);
 }
 
-int http_response_refusal(http_buffer_t *out, int status) {
+int http_response_refusal(buffer_t *out, int status) {
   static const char close[] = "Connection: close\r\nContent-Length: 0\r\n\r\n";
   int rc = http_response_status(out, status, NULL, 0);
-  return rc < 0 ? rc : http_buffer_add(out, close, sizeof close - 1);
+  return rc < 0 ? rc : buffer_add(out, close, sizeof close - 1);
 }

@@ -49,7 +49,7 @@ static void note(said_t *said, const char *name, size_t nlen, const char *value,
 }
 
 /* Name and value are at -2 and -1. */
-static int put_field(lua_State *L, http_buffer_t *out, said_t *said) {
+static int put_field(lua_State *L, buffer_t *out, said_t *said) {
   size_t nlen, vlen;
   const char *name = lua_tolstring(L, -2, &nlen);
   const char *value = lua_tolstring(L, -1, &vlen);
@@ -58,7 +58,7 @@ static int put_field(lua_State *L, http_buffer_t *out, said_t *said) {
   return http_response_field(out, name, nlen, value, vlen);
 }
 
-static int put_fields(lua_State *L, http_buffer_t *out, int fields, said_t *said) {
+static int put_fields(lua_State *L, buffer_t *out, int fields, said_t *said) {
   int n = (int)lua_objlen(L, fields);
   int rc = 0;
   for (int i = 1; i < n && rc == 0; i += 2) {
@@ -81,7 +81,7 @@ static int put_fields(lua_State *L, http_buffer_t *out, int fields, said_t *said
 }
 
 /* How the end of the body will be known. */
-static int put_framing(http_exchange_t *e, http_buffer_t *out, const said_t *said, int64_t length,
+static int put_framing(http_exchange_t *e, buffer_t *out, const said_t *said, int64_t length,
                        int flags) {
   if (said->length && !said->chunked) {
     e->counted = !e->bodyless;
@@ -97,33 +97,33 @@ static int put_framing(http_exchange_t *e, http_buffer_t *out, const said_t *sai
   if (e->minor == 1 && !(flags & HTTP_HEAD_NO_CODING)) {
     static const char chunked[] = "Transfer-Encoding: chunked\r\n";
     e->chunked = true;
-    return http_buffer_add(out, chunked, sizeof chunked - 1);
+    return buffer_add(out, chunked, sizeof chunked - 1);
   }
   e->keep_alive = false; /* the body ends with the connection */
   return 0;
 }
 
-static int put_connection(const http_conn_t *conn, const http_exchange_t *e, http_buffer_t *out) {
+static int put_connection(const http_conn_t *conn, const http_exchange_t *e, buffer_t *out) {
   static const char close[] = "Connection: close\r\n";
   static const char keep[] = "Connection: keep-alive\r\nKeep-Alive: timeout=";
-  if (!e->keep_alive || e->last) return http_buffer_add(out, close, sizeof close - 1);
+  if (!e->keep_alive || e->last) return buffer_add(out, close, sizeof close - 1);
   uint64_t seconds = conn->server->keep_alive_timeout / 1000;
-  if (seconds == 0) return http_buffer_add(out, keep, 24);
-  int rc = http_buffer_add(out, keep, sizeof keep - 1);
+  if (seconds == 0) return buffer_add(out, keep, 24);
+  int rc = buffer_add(out, keep, sizeof keep - 1);
   if (rc == 0) rc = http_response_number(out, seconds);
   uint32_t max = conn->server->max_requests;
   if (rc == 0 && max > 0) {
-    rc = http_buffer_add(out, ", max=", 6);
+    rc = buffer_add(out, ", max=", 6);
     if (rc == 0) rc = http_response_number(out, max);
   }
-  return rc < 0 ? rc : http_buffer_add(out, "\r\n", 2);
+  return rc < 0 ? rc : buffer_add(out, "\r\n", 2);
 }
 
 /* All but the length is the same for a second. */
-int http_head_plain(http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, uint64_t length) {
+int http_head_plain(http_conn_t *conn, http_exchange_t *e, buffer_t *out, uint64_t length) {
   e->started = true;
   http_shared_t *shared = conn->shared;
-  http_buffer_t *plain = &shared->plain_head;
+  buffer_t *plain = &shared->plain_head;
   uint64_t keep_alive = conn->server->keep_alive_timeout;
   int rc = 0;
   if (uv_now(shared->loop) >= shared->plain_until || keep_alive != shared->plain_keep_alive) {
@@ -131,24 +131,24 @@ int http_head_plain(http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, u
     plain->len = 0;
     shared->plain_keep_alive = keep_alive;
     rc = http_response_status(plain, 200, NULL, 0);
-    if (rc == 0) rc = http_buffer_add(plain, http_shared_date(shared), HTTP_DATE_LENGTH);
+    if (rc == 0) rc = buffer_add(plain, http_shared_date(shared), HTTP_DATE_LENGTH);
     if (rc == 0) rc = put_connection(conn, &like, plain);
-    if (rc == 0) rc = http_buffer_add(plain, "Content-Length: ", 16);
+    if (rc == 0) rc = buffer_add(plain, "Content-Length: ", 16);
     shared->plain_until = rc == 0 ? shared->date_until : 0;
   }
-  char *to = rc < 0 ? NULL : http_buffer_room(out, plain->len + 24);
+  char *to = rc < 0 ? NULL : buffer_room(out, plain->len + 24);
   if (to == NULL) return UV_ENOMEM;
   memcpy(to, plain->data, plain->len);
   out->len += plain->len;
   rc = http_response_number(out, length);
-  return rc < 0 ? rc : http_buffer_add(out, "\r\n\r\n", 4);
+  return rc < 0 ? rc : buffer_add(out, "\r\n\r\n", 4);
 }
 
 bool http_head_is_plain(const http_conn_t *conn, const http_exchange_t *e) {
   return !e->head && e->keep_alive && !e->last && !conn->server->closing && conn->server->max_requests == 0;
 }
 
-int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, int status,
+int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, buffer_t *out, int status,
                        int message, int fields, int64_t length, int flags) {
   if (status == 200 && length >= 0 && flags == 0 && lua_isnil(L, fields) && lua_isnil(L, message) &&
       http_head_is_plain(conn, e))
@@ -161,10 +161,12 @@ int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http
   int rc = http_response_status(out, status, text, mlen);
   if (rc == 0 && lua_istable(L, fields)) rc = put_fields(L, out, fields, &said);
   if (rc == 0 && !said.date && !(flags & HTTP_HEAD_NO_DATE)) {
-    rc = http_buffer_add(out, http_shared_date(conn->shared), HTTP_DATE_LENGTH);
+    rc = buffer_add(out, http_shared_date(conn->shared), HTTP_DATE_LENGTH);
   }
-  if (said.close || (flags & HTTP_HEAD_CLOSE) || conn->server->closing) e->keep_alive = false;
+  bool closing = conn->server->closing && e == conn->last; /* requests whose handlers run are answered */
+  if (said.close || (flags & HTTP_HEAD_CLOSE) || closing) e->keep_alive = false;
   if (rc == 0) rc = put_framing(e, out, &said, length, flags);
   if (rc == 0 && !said.connection && !(flags & HTTP_HEAD_NO_CONNECTION)) rc = put_connection(conn, e, out);
-  return rc < 0 ? rc : http_buffer_add(out, "\r\n", 2);
+  if (!e->keep_alive) http_exchange_close(conn, e);
+  return rc < 0 ? rc : buffer_add(out, "\r\n", 2);
 }

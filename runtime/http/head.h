@@ -17,12 +17,12 @@ enum {
 /* Appends the head of e's response to `out` and settles in e how the body goes.
  * `message` is the index of the status message or nil; `fields` that of { name, value, name, value, … } or
  * nil, where a value may be a list; length is the body's, -1 when it is not known yet. 0 or UV_ENOMEM. */
-int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, int status,
+int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, buffer_t *out, int status,
                        int message, int fields, int64_t length, int flags);
 
 /* The head of most responses: 200 with a body of known length, no fields of the program's own, kept alive.
  * Whether the connection allows that, and the head, as http_head_response appends it. */
 bool http_head_is_plain(const http_conn_t *conn, const http_exchange_t *e);
-int http_head_plain(http_conn_t *conn, http_exchange_t *e, http_buffer_t *out, uint64_t length);
+int http_head_plain(http_conn_t *conn, http_exchange_t *e, buffer_t *out, uint64_t length);
 
 #endif

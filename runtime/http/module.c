@@ -94,7 +94,7 @@ static int l_start(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   size_t len;
   const char *bytes = lua_tolstring(L, 2, &len);
-  if (conn->stream == NULL) return 0;
+  if (!http_conn_is_open(conn)) return 0;
   if (bytes != NULL && len > 0) http_conn_feed(L, conn, bytes, len);
   else http_conn_resume(L, conn);
   return 0;
@@ -103,7 +103,7 @@ static int l_start(lua_State *L) {
 /* The exchange at argument 2, or NULL when its connection is gone or it was answered. */
 static http_exchange_t *exchange_at(lua_State *L, http_conn_t **conn) {
   *conn = conn_at(L, 1);
-  if ((*conn)->stream == NULL) return NULL;
+  if (!http_conn_is_open(*conn)) return NULL;
   return http_exchange_find(*conn, (uint32_t)lua_tointeger(L, 2));
 }
 
@@ -121,6 +121,13 @@ static int broken(lua_State *L, http_conn_t *conn, int rc) {
   return 1;
 }
 
+/* A large piece, which the stream does not copy. */
+static int put_piece(lua_State *L, http_conn_t *conn, const http_exchange_t *e, int index, size_t len) {
+  if (!e->chunked) return stream_write_piece(L, &conn->stream, index, len, NULL);
+  int rc = http_response_chunk_size(stream_out(&conn->stream), len);
+  return rc < 0 ? rc : stream_write_piece(L, &conn->stream, index, len, "\r\n");
+}
+
 /* Body bytes, the string at `index`, as the head promised them; more than Content-Length says is not sent. */
 static int put_body(lua_State *L, http_conn_t *conn, http_exchange_t *e, int index) {
   size_t len = 0;
@@ -130,9 +137,9 @@ static int put_body(lua_State *L, http_conn_t *conn, http_exchange_t *e, int ind
     if (len > e->left) len = (size_t)e->left;
     e->left -= len;
   }
-  http_buffer_t *out = http_exchange_buffer(conn, e);
-  if (len >= THROUGH && e == conn->first) return http_conn_write_piece(L, conn, index, len, e->chunked);
-  return e->chunked ? http_response_chunk(out, data, len) : http_buffer_add(out, data, len);
+  buffer_t *out = http_exchange_buffer(conn, e);
+  if (len >= THROUGH && e == conn->first) return put_piece(L, conn, e, index, len);
+  return e->chunked ? http_response_chunk(out, data, len) : buffer_add(out, data, len);
 }
 
 /* The response is complete. A body shorter than promised cannot be mended: the connection ends there. Pushes
@@ -141,7 +148,7 @@ static int finish(lua_State *L, http_conn_t *conn, http_exchange_t *e) {
   if (e->counted && e->left > 0) e->keep_alive = false;
   http_exchange_end(conn, e);
   if (!conn->parsing) http_conn_flush(L, conn);
-  if (conn->stream != NULL && !conn->parsing) http_conn_resume(L, conn);
+  if (http_conn_is_open(conn)) http_conn_resume(L, conn);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -154,7 +161,7 @@ static int l_respond(lua_State *L) {
   if (e == NULL) return broken(L, conn, 0);
   size_t len = 0;
   lua_tolstring(L, 6, &len);
-  http_buffer_t *out = http_exchange_buffer(conn, e);
+  buffer_t *out = http_exchange_buffer(conn, e);
   int rc = http_head_response(L, conn, e, out, (int)lua_tointeger(L, 3), 4, 5, (int64_t)len,
                               (int)lua_tointeger(L, 7));
   if (rc == 0) rc = put_body(L, conn, e, 6);
@@ -165,13 +172,13 @@ static int l_respond(lua_State *L) {
 /* respondPlain: the same for a plain response while its request is being parsed, so that the write comes
  * later. Called through the FFI. 1: done; 0: it takes `respond`. */
 static int respond_plain(http_conn_t *conn, uint32_t id, const char *body, size_t length) {
-  if (conn->stream == NULL || !conn->parsing || length >= THROUGH) return 0;
+  if (!http_conn_is_open(conn) || !conn->parsing || length >= THROUGH) return 0;
   http_exchange_t *e = http_exchange_find(conn, id);
   if (e == NULL || !http_head_is_plain(conn, e) || http_conn_pending(conn) + length >= HTTP_HIGH_WATER)
     return 0;
-  http_buffer_t *out = http_exchange_buffer(conn, e);
+  buffer_t *out = http_exchange_buffer(conn, e);
   size_t before = out->len;
-  if (http_head_plain(conn, e, out, length) < 0 || http_buffer_add(out, body, length) < 0) {
+  if (http_head_plain(conn, e, out, length) < 0 || buffer_add(out, body, length) < 0) {
     out->len = before;
     return 0;
   }
@@ -184,7 +191,7 @@ static int l_head(lua_State *L) {
   http_conn_t *conn;
   http_exchange_t *e = exchange_at(L, &conn);
   if (e == NULL) return broken(L, conn, 0);
-  http_buffer_t *out = http_exchange_buffer(conn, e);
+  buffer_t *out = http_exchange_buffer(conn, e);
   int rc = http_head_response(L, conn, e, out, (int)lua_tointeger(L, 3), 4, 5, -1, (int)lua_tointeger(L, 6));
   if (rc < 0) return broken(L, conn, rc);
   if (lua_toboolean(L, 7)) http_conn_flush(L, conn);
@@ -199,9 +206,9 @@ static int l_write(lua_State *L) {
   if (e == NULL) return broken(L, conn, 0);
   int rc = put_body(L, conn, e, 3);
   if (rc < 0) return broken(L, conn, rc);
-  if (http_conn_pending(conn) < HTTP_HIGH_WATER) http_conn_flush_soon(conn);
+  if (http_conn_pending(conn) < HTTP_HIGH_WATER) stream_flush_soon(&conn->stream);
   else http_conn_flush(L, conn);
-  if (conn->stream == NULL) return broken(L, conn, 0);
+  if (!http_conn_is_open(conn)) return broken(L, conn, 0);
   e = http_exchange_find(conn, (uint32_t)lua_tointeger(L, 2));
   if (e == NULL) return broken(L, conn, 0);
   return wait_or_go(L, conn, e);
@@ -225,14 +232,15 @@ static int l_begin(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   size_t len;
   const char *head = lua_tolstring(L, 2, &len);
-  http_exchange_t *e = conn->stream != NULL ? http_exchange_begin(conn) : NULL;
+  bool ready = http_conn_is_open(conn) && (!conn->client || http_conn_is_clean(conn));
+  http_exchange_t *e = ready ? http_exchange_begin(conn) : NULL;
   if (e == NULL) return broken(L, conn, 0);
-  e->started = e->keep_alive = true;
+  e->started = e->keep_alive = conn->asked = true;
   e->chunked = lua_toboolean(L, 3);
   conn->head_request = lua_toboolean(L, 4);
   conn->parser.max_fields = fields_at(L, 5);
   http_conn_touch(conn);
-  int rc = http_buffer_add(http_exchange_buffer(conn, e), head, len);
+  int rc = buffer_add(http_exchange_buffer(conn, e), head, len);
   if (rc < 0) return broken(L, conn, rc);
   lua_pushinteger(L, (lua_Integer)e->id);
   return 1;
@@ -251,10 +259,10 @@ static int l_raw(lua_State *L) {
   if (e == NULL) return broken(L, conn, 0);
   size_t len = 0;
   const char *data = lua_tolstring(L, 3, &len);
-  int rc = http_buffer_add(http_exchange_buffer(conn, e), data, len);
+  int rc = buffer_add(http_exchange_buffer(conn, e), data, len);
   if (rc < 0) return broken(L, conn, rc);
   http_conn_flush(L, conn);
-  lua_pushboolean(L, conn->stream != NULL);
+  lua_pushboolean(L, http_conn_is_open(conn));
   return 1;
 }
 
@@ -262,8 +270,8 @@ static int l_raw(lua_State *L) {
  * `status` unless its response has begun, nothing else is taken. */
 static int l_refuse(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
-  if (conn->stream == NULL) return 0;
-  conn->muted = true;
+  if (!http_conn_is_open(conn)) return 0;
+  http_conn_leave(conn, HTTP_MUTED);
   http_exchange_t *e = conn->last;
   if (e == NULL || e->finished || e->id != conn->body_id) e = http_exchange_begin(conn);
   if (e == NULL || e->started) {
@@ -283,8 +291,8 @@ static int l_raw_write(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   size_t len = 0;
   const char *data = lua_tolstring(L, 2, &len);
-  if (conn->stream == NULL) return 0;
-  int rc = http_buffer_add(&conn->out, data, len);
+  if (!http_conn_is_open(conn)) return 0;
+  int rc = buffer_add(stream_out(&conn->stream), data, len);
   if (rc < 0) return broken(L, conn, rc);
   http_conn_flush(L, conn);
   return 0;
@@ -293,8 +301,8 @@ static int l_raw_write(lua_State *L) {
 /* finishAll(conn): closes when what there is has been written; nothing more is taken. */
 static int l_finish_all(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
-  if (conn->stream == NULL) return 0;
-  conn->muted = conn->ending = true;
+  if (!http_conn_is_open(conn)) return 0;
+  http_conn_leave(conn, HTTP_ENDING);
   http_exchange_drop_all(conn);
   http_conn_flush(L, conn);
   return 0;
@@ -325,7 +333,7 @@ static int l_pending(lua_State *L) {
   http_conn_t *conn;
   const http_exchange_t *e = exchange_at(L, &conn);
   size_t held = e != NULL && e != conn->first ? e->held.len : 0;
-  size_t out = conn->stream != NULL && held == 0 ? http_conn_pending(conn) : 0;
+  size_t out = http_conn_is_open(conn) && held == 0 ? http_conn_pending(conn) : 0;
   lua_pushnumber(L, (lua_Number)(held + out));
   return 1;
 }
@@ -333,8 +341,8 @@ static int l_pending(lua_State *L) {
 /* traffic(conn) → bytes received, bytes sent or waiting. */
 static int l_traffic(lua_State *L) {
   const http_conn_t *conn = conn_at(L, 1);
-  lua_pushnumber(L, (lua_Number)conn->received);
-  lua_pushnumber(L, (lua_Number)(conn->sent + conn->out.len));
+  lua_pushnumber(L, (lua_Number)conn->stream.received);
+  lua_pushnumber(L, (lua_Number)(conn->stream.sent + conn->stream.out.len));
   return 2;
 }
 
@@ -347,27 +355,35 @@ static int l_delay(lua_State *L) {
 static int l_pause(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   conn->paused = true;
-  if (conn->stream != NULL && conn->reading && !conn->parsing) {
-    conn->reading = false;
-    uv_read_stop(conn->stream);
-  }
+  if (!conn->parsing) stream_read(&conn->stream, false);
   return 0;
 }
 
 static int l_resume(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
   conn->paused = false;
-  if (conn->stream != NULL) http_conn_resume(L, conn);
+  if (http_conn_is_open(conn)) http_conn_resume(L, conn);
   return 0;
 }
 
 /* dump(conn, id): the rest of this request's body is thrown away. */
 static int l_dump(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
-  if (conn->stream == NULL || conn->body_id != (uint32_t)lua_tointeger(L, 2)) return 0;
+  if (!http_conn_is_open(conn) || conn->body_id != (uint32_t)lua_tointeger(L, 2)) return 0;
   conn->dump = true;
   conn->paused = false;
+  if (conn->way == HTTP_BODY) {
+    http_conn_leave(conn, HTTP_ENDING);
+    http_conn_flush(L, conn);
+  }
   http_conn_resume(L, conn);
+  return 0;
+}
+
+/* destroy(conn, id): this response is given up; those before it are sent, then the connection ends. */
+static int l_destroy(lua_State *L) {
+  http_conn_t *conn = conn_at(L, 1);
+  if (http_conn_is_open(conn)) http_exchange_destroy(L, conn, (uint32_t)lua_tointeger(L, 2));
   return 0;
 }
 
@@ -403,17 +419,16 @@ static int push_rest(lua_State *L, const http_conn_t *conn) {
 /* rest(conn) → the bytes behind the head; nil when it is closed */
 static int l_rest(lua_State *L) {
   const http_conn_t *conn = conn_at(L, 1);
-  return conn->stream != NULL ? push_rest(L, conn) : 0;
+  return http_conn_is_open(conn) ? push_rest(L, conn) : 0;
 }
 
 /* release(conn) → the same; the handle is the caller's again. */
 static int l_release(lua_State *L) {
   http_conn_t *conn = conn_at(L, 1);
-  if (conn->stream == NULL) return 0;
-  conn->muted = true;
+  if (!http_conn_is_open(conn)) return 0;
   http_conn_release(L, conn);
   push_rest(L, conn);
-  http_buffer_free(&conn->in);
+  buffer_free(&conn->in);
   return 1;
 }
 
@@ -448,10 +463,14 @@ static void export_numbers(lua_State *L, const char *name, const number_t *numbe
   lua_setfield(L, -2, name);
 }
 
-static const number_t flags[] = {{"body", HTTP_FLAG_BODY},     {"keepAlive", HTTP_FLAG_KEEP_ALIVE},
-                                 {"minor", HTTP_FLAG_MINOR},   {"upgrade", HTTP_FLAG_UPGRADE},
-                                 {"expect", HTTP_FLAG_EXPECT}, {"expect100", HTTP_FLAG_EXPECT_100},
-                                 {"last", HTTP_FLAG_LAST},     {NULL, 0}};
+static const number_t flags[] = {{"body", HTTP_FLAG_BODY},
+                                 {"keepAlive", HTTP_FLAG_KEEP_ALIVE},
+                                 {"minor", HTTP_FLAG_MINOR},
+                                 {"upgrade", HTTP_FLAG_UPGRADE},
+                                 {"expect", HTTP_FLAG_EXPECT},
+                                 {"expect100", HTTP_FLAG_EXPECT_100},
+                                 {"last", HTTP_FLAG_LAST},
+                                 {NULL, 0}};
 static const number_t head_flags[] = {{"noDate", HTTP_HEAD_NO_DATE},
                                       {"close", HTTP_HEAD_CLOSE},
                                       {"noConnection", HTTP_HEAD_NO_CONNECTION},
@@ -485,6 +504,7 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"pause", l_pause},
                                        {"resume", l_resume},
                                        {"dump", l_dump},
+                                       {"destroy", l_destroy},
                                        {"close", l_close},
                                        {"closeIdle", l_close_idle},
                                        {"closeAll", l_close_all},

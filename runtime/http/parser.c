@@ -33,14 +33,14 @@ void http_parser_init(http_parser_t *p, http_role_t role, uint32_t max_head, uin
   p->state = HTTP_STATE_START;
 }
 
-void http_parser_free(http_parser_t *p) { http_buffer_free(&p->held); }
+void http_parser_free(http_parser_t *p) { buffer_free(&p->held); }
 
 http_event_kind_t http_fail(http_parser_t *p, int status, const char *code, const char *reason) {
   p->state = HTTP_STATE_DEAD;
   p->fault.status = status;
   p->fault.code = code;
   p->fault.reason = reason;
-  http_buffer_free(&p->held);
+  buffer_free(&p->held);
   return HTTP_EV_FAULT;
 }
 
@@ -191,7 +191,7 @@ static void begin_head(http_parser_t *p) {
 
 /* Keeps what came of a head or a trailer section and could not be used yet. */
 static http_event_kind_t hold(http_parser_t *p, const char *data, size_t len) {
-  if (http_buffer_add(&p->held, data, len) < 0) return http_fail(p, 431, "HPE_USER", "Out of memory");
+  if (buffer_add(&p->held, data, len) < 0) return http_fail(p, 431, "HPE_USER", "Out of memory");
   return HTTP_EV_MORE;
 }
 
@@ -259,7 +259,7 @@ bool http_parser_hurry(http_parser_t *p) {
 
 /* Empty lines before a message are skipped, as RFC 9112 asks; they count as part of its head. */
 static http_event_kind_t start(http_parser_t *p, const char *data, size_t len, http_event_t *ev) {
-  http_buffer_free(&p->held);
+  buffer_free(&p->held);
   size_t n = 0;
   while (n < len && (data[n] == '\r' || data[n] == '\n')) {
     bool want_lf = p->line != 0;
@@ -319,4 +319,6 @@ bool http_parser_complete(const http_parser_t *p) {
   return p->state == HTTP_STATE_NO_BODY || http_parser_idle(p);
 }
 
-bool http_parser_idle(const http_parser_t *p) { return p->state == HTTP_STATE_START && p->scanned == 0; }
+bool http_parser_idle(const http_parser_t *p) { return p->state == HTTP_STATE_START; }
+
+bool http_parser_untouched(const http_parser_t *p) { return http_parser_idle(p) && p->scanned == 0; }

@@ -55,7 +55,7 @@ typedef struct {
   uint32_t max_head;
   uint32_t max_fields;
   /* under way */
-  http_buffer_t held; /* a head or trailer section that comes in pieces */
+  buffer_t held; /* a head or trailer section that comes in pieces */
   bool head_waits;    /* it is held until the first chunk size is known to be good */
   bool head_due;      /* it is not to wait any longer */
   size_t line;        /* where its first incomplete line starts */
@@ -86,8 +86,10 @@ bool http_parser_hurry(http_parser_t *p);
  * HTTP_EV_FAULT. */
 http_event_kind_t http_parser_eof(http_parser_t *p);
 
-/* Whether nothing of a next message has come yet. */
+/* Whether nothing of a next message has come yet but, perhaps, empty lines. */
 bool http_parser_idle(const http_parser_t *p);
+/* Not even these. */
+bool http_parser_untouched(const http_parser_t *p);
 /* Idle, or at the end of a message without a body whose end was not told yet. */
 bool http_parser_complete(const http_parser_t *p);
 

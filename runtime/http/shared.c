@@ -1,6 +1,5 @@
 /* http/shared.c: see http/shared.h. One userdata in the registry owns it. */
 #include "http/shared.h"
-#include "host/bundle.h"
 #include "host/vm.h"
 
 #include <lauxlib.h>
@@ -12,7 +11,7 @@ static const char shared_key = 'h'; /* its address is the registry key */
 static http_shared_t *make(lua_State *L) {
   lua_pushlightuserdata(L, (void *)&shared_key);
   http_shared_t *shared = lua_newuserdata(L, sizeof *shared);
-  memset(shared, 0, offsetof(http_shared_t, read_buffer));
+  memset(shared, 0, sizeof *shared);
   vm_t *vm = vm_of(L);
   shared->L = vm_state(vm);
   shared->loop = vm_loop(vm);
@@ -20,10 +19,6 @@ static http_shared_t *make(lua_State *L) {
   if (shared->stats == NULL) luaL_error(L, "not enough memory");
   for (int i = 0; i < HTTP_CALLBACKS; i++) shared->callbacks[i] = LUA_NOREF;
   lua_rawset(L, LUA_REGISTRYINDEX);
-  bundle_require(L, "luv");
-  lua_getfield(L, -1, "close");
-  shared->close = luaL_ref(L, LUA_REGISTRYINDEX);
-  lua_pop(L, 1);
   return shared;
 }
 

@@ -1,8 +1,8 @@
-/* http/shared.h: what all HTTP connections of a VM share: buffers, the Date line, the ways into Lua. */
+/* http/shared.h: what all HTTP connections of a VM share: the Date line, the head of plain responses, the ways into
+ * Lua. */
 #ifndef LRUN_HTTP_SHARED_H
 #define LRUN_HTTP_SHARED_H
 
-#include "host/callback.h"
 #include "io/buffer.h"
 #include "io/stats.h"
 
@@ -16,33 +16,25 @@ typedef enum {
   HTTP_ON_REQUEST,  /* (connection, id, head, flags) */
   HTTP_ON_RESPONSE, /* (connection, status, head, flags) */
   HTTP_ON_DATA,     /* (connection, bytes) */
-  HTTP_ON_END,      /* (connection, trailer section or nil) */
+  HTTP_ON_END,      /* (connection, trailer section or nil, client: whether bytes follow that nobody has asked for) */
   HTTP_ON_DRAIN,    /* (connection, id or 0, the last response that is written) */
   HTTP_ON_FAULT,    /* (connection, status, code, reason, bytes, how many of them were good) */
   HTTP_ON_TIMEOUT,  /* (connection) */
-  HTTP_ON_CLOSED,   /* (connection, negative code or 0): returns what to call when the handle is closed */
+  HTTP_ON_CLOSED,   /* (connection, negative code or 0, "ERR_…" or nil, reason or nil): its handle is closed. The
+                     * table's field `closed` is true since the connection was, which may be earlier. */
   HTTP_CALLBACKS
 } http_callback_t;
-
-enum { HTTP_READ_SIZE = 64 * 1024 };
 
 typedef struct {
   lua_State *L; /* the main state */
   uv_loop_t *loop;
   int callbacks[HTTP_CALLBACKS]; /* registry refs */
-  int close;                     /* ref of luv's close */
-  http_buffer_t scratch;         /* output of the connection whose input is being parsed */
   uint64_t date_until;           /* loop time in ms at which the Date line is stale */
   stats_t *stats;                /* counts the requests */
   char date[40];                 /* "Date: …" CRLF */
-  http_buffer_t plain_head;      /* what most responses begin with, up to the value of Content-Length */
+  buffer_t plain_head;      /* what most responses begin with, up to the value of Content-Length */
   uint64_t plain_until;          /* as date_until, for plain_head */
   uint64_t plain_keep_alive;     /* the keepAliveTimeout in plain_head */
-  struct http_conn *to_flush;    /* first of those that http_conn_flush_soon was asked for */
-  callback_end_t turn_end;       /* flushes them */
-  bool turn_end_asked;
-  bool scratch_lent;
-  char read_buffer[HTTP_READ_SIZE];
 } http_shared_t;
 
 /* The VM's, made on first use. */

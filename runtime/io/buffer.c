@@ -5,7 +5,7 @@
 #include <string.h>
 #include <uv.h>
 
-char *http_buffer_room(http_buffer_t *b, size_t more) {
+char *buffer_room(buffer_t *b, size_t more) {
   if (b->cap - b->len >= more) return b->data + b->len;
   size_t cap = b->cap ? b->cap * 2 : 512;
   while (cap - b->len < more) cap *= 2;
@@ -16,16 +16,16 @@ char *http_buffer_room(http_buffer_t *b, size_t more) {
   return data + b->len;
 }
 
-int http_buffer_add(http_buffer_t *b, const char *data, size_t len) {
+int buffer_add(buffer_t *b, const char *data, size_t len) {
   if (len == 0) return 0;
-  char *to = http_buffer_room(b, len);
+  char *to = buffer_room(b, len);
   if (to == NULL) return UV_ENOMEM;
   memcpy(to, data, len);
   b->len += len;
   return 0;
 }
 
-void http_buffer_free(http_buffer_t *b) {
+void buffer_free(buffer_t *b) {
   free(b->data);
   b->data = NULL;
   b->len = b->cap = 0;

@@ -8,16 +8,16 @@ typedef struct {
   char *data;
   size_t len;
   size_t cap;
-} http_buffer_t;
+} buffer_t;
 
 /* Room for `more` bytes after the end: where they go, or NULL when memory is out. Add to len what was
  * written. */
-char *http_buffer_room(http_buffer_t *b, size_t more);
+char *buffer_room(buffer_t *b, size_t more);
 
 /* 0 or UV_ENOMEM; nothing is appended then. */
-int http_buffer_add(http_buffer_t *b, const char *data, size_t len);
+int buffer_add(buffer_t *b, const char *data, size_t len);
 
 /* Gives the memory back. */
-void http_buffer_free(http_buffer_t *b);
+void buffer_free(buffer_t *b);
 
 #endif

@@ -1,6 +1,7 @@
 --- Children that the caller waits for: makes the plan, has runtime/process/spawn_sync.c run it, and says how it went as Node does.
 local errors = require("errors")
 local spawn = require("lrun.core.spawn")
+local vm = require("lrun.core.vm")
 local plans = require("lrun.child.plan")
 local signals = require("lrun.host.signals")
 local stdio = require("lrun.child.stdio")
@@ -32,6 +33,7 @@ function sync.run(file, args, options)
   plan.input, plan.timeout, plan.killSignal = options.input, options.timeout, killSignal
   plan.maxBuffer = options.maxBuffer == nil and plans.MAX_BUFFER or options.maxBuffer
   io.stdout:flush()
+  vm.flush()
   local raw = spawn.sync(plan)
   local result = { pid = raw.pid }
   if raw.pid == 0 then

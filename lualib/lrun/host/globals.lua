@@ -1,5 +1,7 @@
 --- Lua's own globals where they do otherwise here: `process` is added, `os` has what Node adds, `pairs` knows `__pairs`,
---- `print` fails when nobody can read what it prints.
+--- `print` fails when nobody can read what it prints, and what blocks or ends the process flushes first.
+local vm = require("lrun.core.vm")
+
 local globals = {}
 
 -- `os` is Lua's own table until somebody asks for what Node adds: by require, or by using it.
@@ -22,11 +24,23 @@ local function pairs(t)
   return plainPairs(t)
 end
 
+-- What has only collected is given to the kernel before `owner[name]` waits or ends the process.
+local function flushing(owner, name, last)
+  local plain = owner[name]
+  owner[name] = function(...)
+    vm.flush(last)
+    return plain(...)
+  end
+end
+
 function globals.install(process)
   rawset(_G, "process", process)
   rawset(_G, "pairs", pairs)
   -- SIGPIPE does not end lrun, so a loop that prints into `| head` must see that its reader is gone.
   rawset(_G, "print", require("lrun.core.system").printer(print))
+  flushing(os, "exit", true)
+  flushing(os, "execute", false)
+  flushing(io, "popen", false)
   extendOs()
 end
 

@@ -521,7 +521,7 @@ local function idleLimit(connection, agent)
   return limit
 end
 
-function role.onEnd(connection, section)
+function role.onEnd(connection, section, surplus)
   if connection.interim then
     connection.interim = nil
     return
@@ -529,9 +529,10 @@ function role.onEnd(connection, section)
   local request, response = connection.request, connection.incoming
   if not request or not response then return end
   local agent = request.agent
-  local reusable = connection.keepAlive and request._state >= ENDED and agent.keepAlive
+  local reusable = not surplus and connection.keepAlive and request._state >= ENDED and agent.keepAlive
     and not tostring(request:getHeader("connection") or ""):lower():find("close", 1, true)
   connection.request = false
+  connection.answered = surplus and request
   request._assigned, request._connection = nil, nil
   request.destroyed = true
   if reusable then
@@ -541,7 +542,7 @@ function role.onEnd(connection, section)
     end)
   end
   message.onEnd(connection, section)
-  if not reusable then core.close(connection.c) end
+  if not reusable and not surplus then core.close(connection.c) end -- what follows unasked is looked at yet
 end
 
 function role.onDrain(connection, id)
@@ -551,9 +552,10 @@ function role.onDrain(connection, id)
 end
 
 function role.onFault(connection, _, code, reason, packet, parsed)
-  local request = connection.request
-  if not request then return core.close(connection.c) end
+  local request, answered = connection.request, connection.answered
   local err = message.fault(code, reason, packet, parsed)
+  if answered then nextTick(function() answered:emit("error", err) end) end
+  if not request then return core.close(connection.c) end
   if request.res then request:destroy(err) else request:_failed(err) end
   core.close(connection.c)
 end

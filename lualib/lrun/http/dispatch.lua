@@ -1,12 +1,12 @@
 --- Where C's calls go: requests to the server's module, all else to the role of the connection, server's or client's.
---- A role is a table of functions that take the connection: onEnd(trailers), onDrain(id, the last response that is written), onFault(status, code, reason,
+--- A role is a table of functions that take the connection: onEnd(trailers, whether bytes follow unasked), onDrain(id, the last response that is written), onFault(status, code, reason,
 --- bytes, how many of them were good), onTimeout(), onClosed(code).
 local core = require("lrun.core.http")
 local message = require("lrun.http.incoming")
 
 local dispatch = {}
 
-local function onEnd(connection, section) return connection.role.onEnd(connection, section) end
+local function onEnd(connection, section, surplus) return connection.role.onEnd(connection, section, surplus) end
 local function onDrain(connection, id, sentId) return connection.role.onDrain(connection, id, sentId) end
 local function onTimeout(connection) return connection.role.onTimeout(connection) end
 
@@ -14,10 +14,8 @@ local function onFault(connection, status, code, reason, bytes, parsed)
   return connection.role.onFault(connection, status, code, reason, bytes, parsed)
 end
 
--- What luv calls when the handle is closed.
-local function onClosed(connection, code)
-  return function() return connection.role.onClosed(connection, code) end
-end
+-- The handle is closed; `connection.closed` is true already.
+local function onClosed(connection, code) return connection.role.onClosed(connection, code) end
 
 core.setup {
   ondata = message.onData, onend = onEnd, ondrain = onDrain, onfault = onFault, ontimeout = onTimeout, onclosed = onClosed,

@@ -1,0 +1,201 @@
+/* io/stream.c: a stream's life and its reading; see io/stream.h. Its output is in io/stream_write.c.
+ *
+ * The handle is luv's: luv_handle_t.extra points to the stream. stream_close, stream_release and stream_move are the
+ * ways out; after each `handle` is NULL. */
+#include "io/stream.h"
+
+#include "host/bundle.h"
+#include "host/vm.h"
+#include "io/stream_shared.h"
+
+#include <lauxlib.h>
+#include <luv/lhandle.h>
+#include <stdlib.h>
+#include <string.h>
+
+const stream_kind_t stream_plain = {.received = stream_deliver, .ended = stream_deliver_end};
+
+static const char shared_key = 's'; /* its address is the registry key */
+
+static stream_shared_t *make_shared(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&shared_key);
+  stream_shared_t *shared = lua_newuserdata(L, sizeof *shared);
+  memset(shared, 0, offsetof(stream_shared_t, read_buffer));
+  vm_t *vm = vm_of(L);
+  shared->L = vm_state(vm);
+  shared->loop = vm_loop(vm);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  bundle_require(L, "luv");
+  lua_getfield(L, -1, "close");
+  shared->close = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pop(L, 1);
+  vm_at_flush(vm, stream_flush_all, shared);
+  return shared;
+}
+
+static stream_shared_t *shared_of(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&shared_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  stream_shared_t *shared = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return shared != NULL ? shared : make_shared(L);
+}
+
+uv_loop_t *stream_loop(const stream_t *s) { return s->shared->loop; }
+lua_State *stream_state(const stream_t *s) { return s->shared->L; }
+
+static luv_handle_t *luv_data(const stream_t *s) { return s->handle->data; }
+
+static void link_stream(stream_t *s) {
+  stream_shared_t *shared = s->shared;
+  s->prev = NULL;
+  s->next = shared->first;
+  if (shared->first != NULL) shared->first->prev = s;
+  shared->first = s;
+  luv_data(s)->extra = s;
+}
+
+static void unlink_stream(stream_t *s) {
+  if (s->prev != NULL) s->prev->next = s->next;
+  else s->shared->first = s->next;
+  if (s->next != NULL) s->next->prev = s->prev;
+  luv_data(s)->extra = NULL;
+}
+
+void stream_open(lua_State *L, stream_t *s, uv_stream_t *handle, const stream_kind_t *kind,
+                 const stream_owner_t *owner) {
+  memset(s, 0, sizeof *s);
+  s->shared = shared_of(L);
+  s->handle = handle;
+  s->kind = kind;
+  s->owner = owner;
+  s->active = uv_now(s->shared->loop);
+  link_stream(s);
+}
+
+/* Lets go of the handle and of all memory. */
+static uv_stream_t *detach(stream_t *s) {
+  uv_stream_t *handle = s->handle;
+  uv_read_stop(handle);
+  stream_soon_done(s);
+  stream_drop_output(s);
+  unlink_stream(s);
+  if (s->kind->free != NULL) s->kind->free(s);
+  s->handle = NULL;
+  s->state = NULL;
+  s->reading = s->wanted = false;
+  return handle;
+}
+
+void stream_close(lua_State *L, stream_t *s) {
+  if (s->handle == NULL) {
+    lua_pop(L, 1);
+    return;
+  }
+  if (!s->shut) {
+    if (s->kind->finish != NULL) s->kind->finish(s);
+    stream_push(s);
+  }
+  luaL_checkstack(L, 4, "stream_close");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, s->shared->close);
+  lua_insert(L, -2);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, luv_data(s)->ref);
+  lua_insert(L, -2);
+  detach(s);
+  if (lua_pcall(L, 2, 0, 0) != 0) lua_pop(L, 1); /* someone closed it before us */
+}
+
+uv_stream_t *stream_release(stream_t *s) {
+  if (s->handle == NULL) return NULL;
+  stream_write_rest(s); /* an error shows when the new owner uses the handle */
+  return detach(s);
+}
+
+void stream_move(stream_t *to, stream_t *from, const stream_owner_t *owner) {
+  stream_soon_done(from);
+  *to = *from;
+  to->owner = owner;
+  to->corked = false;
+  if (from->handle == NULL) return;
+  unlink_stream(from);
+  link_stream(to);
+  stream_write_moved(to);
+  if (to->kind->moved != NULL) to->kind->moved(to);
+  stream_shared_t *shared = from->shared;
+  memset(from, 0, sizeof *from);
+  from->shared = shared;
+}
+
+static stream_t *stream_of(const uv_handle_t *handle) { return ((luv_handle_t *)handle->data)->extra; }
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
+  (void)suggested;
+  *buf = uv_buf_init(stream_of(handle)->shared->read_buffer, STREAM_READ_SIZE);
+}
+
+static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf) {
+  stream_t *s = stream_of((uv_handle_t *)handle);
+  if (nread == 0 || s == NULL) return;
+  if (nread == UV_EOF) {
+    if (s->deaf) stream_deliver_end(s);
+    else s->kind->ended(s);
+  } else if (nread < 0) {
+    s->owner->failed(s, (int)nread);
+  } else {
+    s->active = uv_now(s->shared->loop);
+    if (!s->deaf) s->kind->received(s, buf->base, (size_t)nread);
+  }
+}
+
+void stream_deliver(stream_t *s, const char *data, size_t len) {
+  s->received += len;
+  s->owner->received(s, data, len);
+}
+
+void stream_deliver_end(stream_t *s) { s->owner->ended(s); }
+
+void stream_fail(stream_t *s, int error, const char *code, const char *reason) {
+  s->code = code;
+  s->reason = reason;
+  s->owner->failed(s, error);
+}
+
+int stream_read(stream_t *s, bool on) {
+  if (s->handle == NULL) return 0;
+  s->wanted = on;
+  on = on || s->opening || s->deaf;
+  if (on == s->reading) return 0;
+  s->reading = on;
+  return on ? uv_read_start(s->handle, on_alloc, on_read) : uv_read_stop(s->handle);
+}
+
+static void on_shutdown(uv_shutdown_t *req, int status) {
+  (void)status;
+  free(req);
+}
+
+int stream_shutdown(stream_t *s) {
+  if (s->handle == NULL || s->shut) return 0;
+  if (s->kind->finish != NULL) {
+    s->kind->finish(s);
+    int rc = stream_push(s);
+    if (rc < 0) return rc;
+  }
+  uv_shutdown_t *req = malloc(sizeof *req);
+  if (req == NULL) return UV_ENOMEM;
+  int rc = uv_shutdown(req, s->handle, on_shutdown);
+  if (rc < 0) free(req);
+  else s->shut = true;
+  return rc;
+}
+
+int stream_linger(stream_t *s) {
+  int rc = stream_shutdown(s);
+  if (rc < 0 || s->handle == NULL) return rc;
+  s->deaf = true;
+  return stream_read(s, true);
+}
+
+void stream_nodelay(stream_t *s) {
+  if (s->handle != NULL && s->handle->type == UV_TCP) uv_tcp_nodelay((uv_tcp_t *)s->handle, 1);
+}

@@ -1,0 +1,155 @@
+/* io/stream.h: one byte stream under whatever speaks over it: HTTP, a WebSocket, an encrypted socket.
+ *
+ * A stream hangs on a luv handle (TCP or unix socket) and lies in the struct of its owner. Three parties:
+ *
+ *   owner  (stream_owner_t) speaks a protocol: it is given plain bytes and writes plain bytes.
+ *   kind   (stream_kind_t) is what lies between the owner's bytes and the kernel's: nothing (stream_plain), or TLS.
+ *   stream reads, queues, writes, shuts and closes: it alone calls libuv's stream functions.
+ *
+ * In: kernel → the VM's read buffer → kind->received → stream_deliver → owner->received.
+ * Out: the owner appends to stream_out(), or hands over a large piece → stream_flush → kind->seal, which appends to
+ * `wire` → one write at once. What the kernel does not take is queued with libuv, and output collects again until
+ * that is written: owner->written. Bytes are never written out of order, and one write is under way at most.
+ *
+ * A kind that needs a handshake sets `opening`: the owner's output collects, and owner->received is not called before
+ * the kind clears it. It writes bytes of its own (a handshake, an alert) by appending to stream_wire() and calling
+ * stream_flush. What it makes of one read it delivers at once, so that its answers are one write, too.
+ *
+ * An owner that gives its stream to another one calls stream_move: the stream, with what is unwritten and the kind's
+ * state, lies in the new owner's struct then. What was received and not used is the owners' affair. Of a plain stream
+ * the handle alone can be had back (stream_release).
+ *
+ * Every function here may be called after stream_close; it does nothing then. The struct must live until
+ * stream_close, stream_release or stream_move, and while a function of its owner runs. */
+#ifndef LRUN_IO_STREAM_H
+#define LRUN_IO_STREAM_H
+
+#include "host/callback.h"
+#include "io/buffer.h"
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+typedef struct stream stream_t;
+typedef struct stream_write stream_write_t;
+typedef struct stream_shared stream_shared_t;
+
+/* What an owner is told. Each call may end in stream_close; the stream is not looked at any more afterwards. */
+typedef struct {
+  /* Bytes, good until it returns. A few more may come after stream_read(s, false): those of the same read. */
+  void (*received)(stream_t *s, const char *data, size_t len);
+  /* The peer sends nothing more. */
+  void (*ended)(stream_t *s);
+  /* Reading failed, negative: close the stream. `code` and `reason` of the stream say more where they are set. */
+  void (*failed)(stream_t *s, int error);
+  /* A write that had to wait is done, 0 or negative; flush what has collected meanwhile, or close. */
+  void (*written)(stream_t *s, int status);
+  /* The turn ends for which stream_flush_soon was called: flush. */
+  void (*turn_ends)(stream_t *s);
+} stream_owner_t;
+
+/* What lies between the owner's bytes and the kernel's. NULL: nothing to do there. */
+typedef struct {
+  /* The kernel's bytes, in the VM's read buffer: stream_deliver what they say. */
+  void (*received)(stream_t *s, const char *data, size_t len);
+  /* The kernel says that nothing more comes: stream_deliver_end, or stream_fail when that is too early. */
+  void (*ended)(stream_t *s);
+  /* Appends to stream_wire() what the parts are on the wire. 0 or UV_E*. NULL: they go as they are. */
+  int (*seal)(stream_t *s, const uv_buf_t *parts, unsigned n);
+  /* Appends to stream_wire() what is said last, before our side is shut or closed. */
+  void (*finish)(stream_t *s);
+  /* The stream moved: `state` has a new one around it. */
+  void (*moved)(stream_t *s);
+  /* Frees `state`. */
+  void (*free)(stream_t *s);
+} stream_kind_t;
+
+extern const stream_kind_t stream_plain;
+
+struct stream {
+  uv_stream_t *handle; /* NULL once closed, released or moved; luv owns it, its luv_handle_t.extra is the stream */
+  stream_shared_t *shared;
+  const stream_kind_t *kind;
+  const stream_owner_t *owner;
+  void *state;                /* the kind's */
+  stream_t *prev, *next;      /* all open streams of the VM */
+  stream_t *soon_prev, *soon; /* those that wait for the end of the turn */
+  stream_write_t *writing;    /* what libuv has and the kernel has not */
+  buffer_t out;               /* the owner's bytes, not sealed */
+  buffer_t wire;              /* sealed bytes; a plain stream has none */
+  uint64_t active;            /* loop time in ms of the last byte read or written */
+  uint64_t received, sent;    /* bytes of the owner's: delivered; given to the kernel, or queued for it */
+  const char *code, *reason;  /* of a failure of the kind's, or NULL: "ERR_SSL_…", for people; static or the kind's */
+  bool reading;               /* libuv reads */
+  bool wanted;                /* the owner wants to */
+  bool corked;                /* output only collects */
+  bool opening;               /* the kind is not ready for the owner's bytes */
+  bool shut;                  /* nothing more is written */
+  bool deaf;                  /* what comes is thrown away */
+  bool flushing_soon;
+  uint8_t lent; /* of `out` and `wire`, which are the VM's scratch buffers now, a bit each */
+};
+
+/* Hangs a stream on an open luv handle. Nothing is read yet. */
+void stream_open(lua_State *L, stream_t *s, uv_stream_t *handle, const stream_kind_t *kind,
+                 const stream_owner_t *owner);
+static inline bool stream_is_open(const stream_t *s) { return s->handle != NULL; }
+
+/* Starts or stops to read. 0 or UV_E*. */
+int stream_read(stream_t *s, bool on);
+
+/* Closes now: what was not written is tried once more, then dropped. Takes the function on top of L, which luv
+ * calls when the handle is closed. */
+void stream_close(lua_State *L, stream_t *s);
+
+/* Gives the handle of a plain stream back: what was written goes out yet, reading has stopped. */
+uv_stream_t *stream_release(stream_t *s);
+
+/* `to` becomes what `from` was, under another owner; `from` is a closed stream then. */
+void stream_move(stream_t *to, stream_t *from, const stream_owner_t *owner);
+
+/* Our side ends when what is queued has been written; the other's is still read. Call it when nothing waits in
+ * stream_out(). 0 or UV_E*. */
+int stream_shutdown(stream_t *s);
+
+/* The same, and what still comes is thrown away: closing while the peer sends would reset the connection and could
+ * destroy our last bytes on their way. owner->ended tells when to close. */
+int stream_linger(stream_t *s);
+
+/* Where the owner appends its output; then stream_flush or stream_flush_soon. */
+buffer_t *stream_out(stream_t *s);
+
+/* Where a kind appends its own. */
+buffer_t *stream_wire(stream_t *s);
+
+/* Output only collects, or is written at stream_flush again. While it collects it does so in memory of the VM's. */
+static inline void stream_cork(stream_t *s, bool on) { s->corked = on; }
+
+/* Writes what has collected, unless the stream is corked or a write is under way. 0 or UV_E*. */
+int stream_flush(stream_t *s);
+
+/* Has owner->turn_ends called before the loop gets control back, so that the writes of one turn are one. */
+void stream_flush_soon(stream_t *s);
+
+/* Writes what has collected and then the string at `index` and `tail`, without a copy where the kernel takes it; a
+ * corked stream, too. `tail` is static or NULL. 0 or UV_E*. */
+int stream_write_piece(lua_State *L, stream_t *s, int index, size_t len, const char *tail);
+
+/* Bytes that wait for the kernel. */
+size_t stream_pending(const stream_t *s);
+
+/* Small writes are sent at once from here on. */
+void stream_nodelay(stream_t *s);
+
+/* For kinds: what the peer has said, its end, a failure. They call the owner last. */
+void stream_deliver(stream_t *s, const char *data, size_t len);
+void stream_deliver_end(stream_t *s);
+void stream_fail(stream_t *s, int error, const char *code, const char *reason);
+
+/* The VM's loop and main state. */
+uv_loop_t *stream_loop(const stream_t *s);
+lua_State *stream_state(const stream_t *s);
+
+#endif

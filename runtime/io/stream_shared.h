@@ -1,0 +1,44 @@
+/* io/stream_shared.h: what all streams of a VM share; for io/stream.c and io/stream_write.c alone. */
+#ifndef LRUN_IO_STREAM_SHARED_H
+#define LRUN_IO_STREAM_SHARED_H
+
+#include "io/stream.h"
+
+enum { STREAM_READ_SIZE = 64 * 1024 };
+
+/* The two buffers of a stream: bits of stream_t.lent. */
+enum { STREAM_OUT = 1, STREAM_WIRE = 2 };
+
+struct stream_shared {
+  lua_State *L; /* the main state */
+  uv_loop_t *loop;
+  int close;               /* ref of luv's close */
+  stream_t *first;         /* all that are open */
+  stream_t *soon;          /* first of those that wait for the end of the turn */
+  callback_end_t turn_end; /* calls them */
+  bool turn_end_asked;
+  uint8_t lent; /* which of the scratch buffers a stream has */
+  buffer_t scratch_out, scratch_wire;
+  char read_buffer[STREAM_READ_SIZE];
+};
+
+/* Takes the stream from those that wait for the end of the turn. */
+void stream_soon_done(stream_t *s);
+
+/* Writes what has collected although the stream is corked; nothing while a write is under way. 0 or UV_E*. */
+int stream_push(stream_t *s);
+
+/* Gives borrowed memory back, frees the rest, and lets go of the write under way. */
+void stream_drop_output(stream_t *s);
+
+/* Has libuv take what is left although a write is under way; for a handle that is given away. */
+void stream_write_rest(stream_t *s);
+
+/* The write under way belongs to the stream at a new place. */
+void stream_write_moved(stream_t *s);
+
+/* Before a synchronous call or the end: what has collected is given to the kernel. `last`: nothing runs afterwards;
+ * waits for readers as long as they read. */
+void stream_flush_all(void *shared, bool last);
+
+#endif
