@@ -7,6 +7,7 @@ local errors = require("errors")
 local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
 local dns = require("lrun.net.dns")
+local handles = require("lrun.net.handles")
 local ip = require("lrun.net.ip")
 local listen = require("lrun.net.listen")
 local validate = require("lrun.check.validate")
@@ -139,20 +140,25 @@ local function applySizes(self, handle)
   if options.sendBufferSize then uv.send_buffer_size(handle, options.sendBufferSize) end
 end
 
-local function onHandle(self, request, err, handle)
+local function closeHandle(handle, hooks)
+  if hooks and hooks.close then hooks.close() end
+  if not handle:is_closing() then handle:close() end
+end
+
+local function onHandle(self, request, err, handle, hooks)
   if self._closed then
-    if handle and not uv.is_closing(handle) then handle:close() end
+    if handle then closeHandle(handle, hooks) end
     return
   end
   if err then return fail(self, err) end
-  local ok, _, code = uv.udp_recv_start(handle, onDatagram(self))
+  local ok, _, code = handle:recv_start(onDatagram(self))
   if not ok then
-    if not uv.is_closing(handle) then handle:close() end
+    closeHandle(handle, hooks)
     return fail(self, listen.failure(code, request, "bind"))
   end
-  self._handle, self._state = handle, BOUND
+  self._handle, self._hooks, self._state = handle, hooks, BOUND
   applySizes(self, handle)
-  if self._unref then uv.unref(handle) end
+  if self._unref then handle:unref() end
   nextTick(emitListening, self)
 end
 
@@ -166,7 +172,7 @@ end
 
 local function start(self, request)
   self._state, self._queue = BINDING, self._queue or {}
-  listen.open(self, request, function(err, handle) onHandle(self, request, err, handle) end)
+  listen.open(self, request, function(err, handle, hooks) onHandle(self, request, err, handle, hooks) end)
 end
 
 local function bindOptions(...)
@@ -205,11 +211,11 @@ function Socket:bind(...)
   if listener then self:once("listening", listener) end
   local request = requestFor(self, options)
   if options.handle then
-    if not listen.isHandle(options.handle, "udp") then
+    if not handles.isDatagram(options.handle) then
       error(errors.argType("handle", "an instance of a luv UDP handle", options.handle), 0)
     end
     self._state = BINDING
-    onHandle(self, request, nil, options.handle)
+    onHandle(self, request, nil, options.handle, listen.watched(self, request))
     return self
   end
   request.fd, request.port = options.fd, options.port and tonumber(options.port) or 0
@@ -385,7 +391,7 @@ function Socket:close(callback)
     self._closed = true
     local handle = self._handle
     self._handle = nil
-    if handle and not uv.is_closing(handle) then handle:close() end
+    if handle then closeHandle(handle, self._hooks) end
     nextTick(function() self:emit("close") end)
   end
   if self._queue and #self._queue > 0 then

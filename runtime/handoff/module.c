@@ -183,6 +183,12 @@ static int l_lane_gc(lua_State *L) {
   return 0;
 }
 
+/* How long the turn has lasted that the worker's loop is in. */
+static double busy_ms(const stats_t *stats) {
+  uint64_t started = stats->turn_started, now = started ? uv_hrtime() : 0;
+  return now > started ? (double)(now - started) / 1e6 : 0;
+}
+
 /* lane:load() → connections on their way, open connections (those included), ms for which the worker's loop
  * has been busy with the turn that it is in, ms for which it has taken none of those on their way; nothing
  * when the lane is closed. */
@@ -192,10 +198,9 @@ static int l_lane_load(lua_State *L) {
   lane_load_t load = lane_load(lane);
   const stats_t *stats = lane_stats(lane);
   uint64_t ended = stats->closed, all = load.taken + load.untaken;
-  uint64_t started = stats->turn_started, now = started ? uv_hrtime() : 0;
   lua_pushinteger(L, (lua_Integer)load.untaken);
   lua_pushinteger(L, (lua_Integer)(all > ended ? all - ended : 0));
-  lua_pushnumber(L, now > started ? (double)(now - started) / 1e6 : 0);
+  lua_pushnumber(L, busy_ms(stats));
   lua_pushinteger(L, (lua_Integer)load.waited);
   return 4;
 }
@@ -225,6 +230,9 @@ static int l_lane_counts(lua_State *L) {
   set_count(L, "refused", load.refused);
   lua_pushnumber(L, (double)turn / 1e6);
   lua_setfield(L, -2, "longestTurn");
+  lua_pushnumber(L, busy_ms(stats));
+  lua_setfield(L, -2, "busy");
+  set_count(L, "waited", load.waited);
   return 1;
 }
 

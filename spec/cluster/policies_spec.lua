@@ -151,7 +151,7 @@ describe("SCHED_STICKY", function()
       if id == tostring(second.id) then moved = moved + 1 else assert.equal(id, after[from]) end
     end
     assert.is_true(moved > 0)
-    local replacement = cluster.start("id")     -- takes the seat, and so the clients, of the one that died
+    local replacement = cluster.start("id")     -- takes the slot, and so the clients, of the one that died
     local again = whoServes(port)
     for from, id in pairs(before) do
       assert.equal(id == tostring(second.id) and tostring(replacement.id) or id, again[from])

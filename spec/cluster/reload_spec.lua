@@ -77,13 +77,23 @@ describe("lrun.cluster.reload", function()
     assert.same({ 5, 6, 7, 8 }, ids(cluster))
   end)
 
-  it("joins a reload that runs", function()
+  it("has one more round for all that ask while one runs, even if that fails", function()
     cluster.start("http")
-    local first, second = false, false
-    cluster.reload(function() first = true end)
-    cluster.reload(function() second = true end)
-    clients.untilTrue(function() return first and second end, "both callbacks")
-    assert.same({ 2 }, ids(cluster))
+    local order, phases = {}, {}
+    cluster:on("reload", function(phase)
+      if phase == "done" or phase == "stopped" then phases[#phases + 1] = phase end
+    end)
+    local function note(name)
+      return function(err) order[#order + 1] = name .. (err and " failed" or "") end
+    end
+    cluster.reload({ listenTimeout = 0 }, note("first"))
+    cluster.reload({ listenTimeout = 0 }, note("second"))
+    cluster.reload(note("third"))
+    clients.untilTrue(function() return #order == 3 end, "all callbacks")
+    assert.same({ "first failed", "second", "third" }, order)
+    assert.same({ "stopped", "done" }, phases)
+    clients.untilTrue(function() return #ids(cluster) == 1 end, "the failed one's end")
+    assert.same({ 3 }, ids(cluster))
   end)
 
   it("waits for the word of a worker when asked to", function()

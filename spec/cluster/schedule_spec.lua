@@ -8,7 +8,7 @@ end
 
 local function idle(count)
   local list = {}
-  for i = 1, count do list[i] = { 0, 0, 0, seat = i, given = 0 } end
+  for i = 1, count do list[i] = { 0, 0, 0, slot = i, given = 0 } end
   return list
 end
 
@@ -27,6 +27,14 @@ describe("round robin", function()
     list[2] = { 1, 1, 500 }
     assert.equal(3, schedule.roundRobin(list, 2, loadOf))
     list[1], list[3] = { 1, 1, 500 }, { 2, 2, 900 }
+    assert.equal(2, schedule.roundRobin(list, 2, loadOf))
+  end)
+
+  it("passes over one that takes none of what is on its way, as one that is stopped does", function()
+    local list = idle(3)
+    list[2] = { 1, 1, 0, 500 }
+    assert.equal(3, schedule.roundRobin(list, 2, loadOf))
+    list[1], list[3] = { 1, 1, 0, 500 }, { 2, 2, 0, 900 }
     assert.equal(2, schedule.roundRobin(list, 2, loadOf))
   end)
 
@@ -55,6 +63,13 @@ describe("least connections", function()
     assert.equal(3, schedule.leastConnections(list, 3, loadOf))
     list[2].given = 8
     assert.equal(2, schedule.leastConnections(list, 3, loadOf))
+  end)
+
+  it("passes over one that takes none of what is on its way, unless others are as late", function()
+    local list = { { 1, 1, 0, 500, given = 0 }, { 0, 9, 0, 0, given = 0 } }
+    assert.equal(2, schedule.leastConnections(list, 1, loadOf))
+    list[2] = { 9, 9, 0, 450, given = 0 }
+    assert.equal(1, schedule.leastConnections(list, 1, loadOf))
   end)
 
   it("spreads evenly what stays open", function()
@@ -98,28 +113,42 @@ describe("sticky", function()
     return list
   end
 
-  it("keeps a client with its seat, and spreads clients", function()
+  it("keeps a client with its slot, and spreads clients", function()
     local list, count = idle(4), { 0, 0, 0, 0 }
     for _, client in ipairs(clients()) do
-      local seat = schedule.sticky(list, client, loadOf)
-      assert.equal(seat, schedule.sticky(list, client, loadOf))
-      count[seat] = count[seat] + 1
+      local slot = schedule.sticky(list, client, loadOf)
+      assert.equal(slot, schedule.sticky(list, client, loadOf))
+      count[slot] = count[slot] + 1
     end
     for _, each in ipairs(count) do assert.is_true(each > 180 and each < 320, "uneven: " .. table.concat(count, " ")) end
   end)
 
-  it("moves only the clients of the one that goes, and back when its seat is taken again", function()
+  it("moves only the clients of the one that goes, and back when its slot is taken again", function()
     local all, before = idle(4), {}
     for _, client in ipairs(clients()) do before[client] = schedule.sticky(all, client, loadOf) end
     local left = { all[1], all[2], all[4] }
     for _, client in ipairs(clients()) do
-      local seat = left[schedule.sticky(left, client, loadOf)].seat
-      if before[client] ~= 3 then assert.equal(before[client], seat) end
+      local slot = left[schedule.sticky(left, client, loadOf)].slot
+      if before[client] ~= 3 then assert.equal(before[client], slot) end
     end
-    local again = { all[1], all[2], all[4], { 0, 0, 0, seat = 3 } }
+    local again = { all[1], all[2], all[4], { 0, 0, 0, slot = 3 } }
     for _, client in ipairs(clients()) do
-      assert.equal(before[client], again[schedule.sticky(again, client, loadOf)].seat)
+      assert.equal(before[client], again[schedule.sticky(again, client, loadOf)].slot)
     end
+  end)
+end)
+
+describe("a sticky worker that is stopped", function()
+  it("loses its clients to others as long as that lasts", function()
+    local list, moved = idle(4), 0
+    local before = schedule.sticky(list, "10.0.0.1", loadOf)
+    list[before][4] = 2000
+    assert.are_not.equal(before, schedule.sticky(list, "10.0.0.1", loadOf))
+    list[before][4] = 0
+    assert.equal(before, schedule.sticky(list, "10.0.0.1", loadOf))
+    for i = 1, 4 do list[i][4] = 2000 end
+    if schedule.sticky(list, "10.0.0.1", loadOf) then moved = moved + 1 end
+    assert.equal(1, moved)
   end)
 end)
 

@@ -3,6 +3,7 @@
 local EventEmitter = require("events").EventEmitter
 local calls = require("lrun.check.calls")
 local schedule = require("lrun.cluster.schedule")
+local timers = require("timers")
 
 local common = {}
 
@@ -12,18 +13,21 @@ local common = {}
 --- Event disconnect()
 --- Event exit(code: integer?, signal: string?)
 --- Event error(err: Error)
+--- Event drain(done: fun(), ms: integer?): in the worker, which is to end: it may finish what it does, and then calls `done`
 ---@class Worker: EventEmitter
 ---@field id integer counts from 1
+---@field slot integer the lowest number from 1 that no living worker has; a replacement takes it over
 ---@field process ChildProcess in the primary; in the worker itself, `process`
 ---@field exitedAfterDisconnect boolean? set by disconnect, and for good at the worker's disconnect event
 ---@field state string none, online, listening, disconnecting, disconnected, destroying, dead
 local Worker = EventEmitter:extend("Worker")
 
 --- Makes a worker object and passes its process's messages on.
----@param options { id: integer?, process: ChildProcess?, state: string? }?
+---@param options { id: integer?, slot: integer?, process: ChildProcess?, state: string? }?
 function Worker:initialize(options)
   options = options or {}
   self.id = options.id or 0
+  self.slot = options.slot or 0
   self.state = options.state or "none"
   self.process = options.process
   if not self.process then return end
@@ -63,6 +67,18 @@ function common.newCluster(isPrimary)
     if name:find("^SCHED_") then cluster[name] = policy end
   end
   return cluster
+end
+
+--- SIGTERM now, SIGKILL after `killTimeout` ms if it is still there then.
+---@param worker Worker
+---@param killTimeout integer
+function common.terminate(worker, killTimeout)
+  if worker:isDead() then return end
+  worker:kill("SIGTERM")
+  local timer = timers.setTimeout(function()
+    if not worker:isDead() then worker:kill("SIGKILL") end
+  end, killTimeout)
+  worker:once("exit", function() timers.clearTimeout(timer) end)
 end
 
 local seq = 0

@@ -17,7 +17,8 @@ local listen = {}
 ---@class Place what a listener knows of one worker
 ---@field worker Worker
 ---@field lane userdata
----@field seat integer
+---@field slot integer
+---@field own table<integer, string> servers on the worker's own sockets: number → what they asked for
 ---@field replaces Worker? the one that it is to take over from
 ---@field given integer how many connections it was named for; one that comes later starts level with the others
 ---@field env table? what it was forked with
@@ -27,7 +28,7 @@ local listen = {}
 -- Binding ---------------------------------------------------------------------------------------------------------
 
 local function closeHandle(handle)
-  if handle and not handle:is_closing() then handle:close() end
+  if handle and not handle:is_closing() then bound.close(handle) end
 end
 
 -- The path as the kernel can take it: relative when that is shorter, else by way of its directory's descriptor.
@@ -102,8 +103,14 @@ local function isUdp(request)
   return request.addressType == "udp4" or request.addressType == "udp6"
 end
 
+-- nil: a unix socket.
+local function portOf(handle)
+  local name = handle:getsockname()
+  return type(name) == "table" and name.port or nil
+end
+
 local function kindOf(handle)
-  return uv.handle_get_type(handle)
+  return handle:get_type()
 end
 
 local Listener = {}
@@ -177,7 +184,7 @@ function Listener:assign()
     end
     removePlace(self.places, place.worker)
   end
-  if self.closed or next(self.users) == nil then self.hub:drop() else self.hub:park() end
+  if self.closed or next(self.users) == nil and not self.kept then self.hub:drop() else self.hub:park() end
 end
 
 function Listener:acceptFrom(handle)
@@ -225,19 +232,15 @@ function Listener:serves(worker)
   return self.full[worker] == true
 end
 
---- The worker is gone, or has closed its server. True: nobody is left, the listener is closed.
----@return boolean empty
+--- The worker is gone, or has closed its server.
+---@return boolean empty nobody is left
 function Listener:remove(worker)
   removePlace(self.places, worker)
   self.full[worker] = nil
   self.users[worker] = nil
-  if next(self.users) == nil then
-    self:close()
-    return true
-  end
   self:left(worker)
   self:placesChanged()
-  return false
+  return next(self.users) == nil
 end
 
 --- Whether this is a port that a worker which has it may not have again, though the kernel would let it.
@@ -268,10 +271,12 @@ end
 
 function Lanes:add(place, reply)
   self.users[place.worker] = true
-  local name = self.handle.getsockname and self.handle:getsockname()
+  local name = self.handle:getsockname()
   if type(name) ~= "table" then name = nil end
   reply({ lane = self.id, kind = kindOf(self.handle), sockname = name })
 end
+
+function Lanes:boundPort() return portOf(self.handle) end
 
 function Lanes:placesChanged()
   if #self.places > 0 then self.acceptor:resume() else self.acceptor:pause() end
@@ -286,8 +291,10 @@ end
 
 local Shared = class()
 
+-- A worker may name any number, and gets a copy: nothing but what listens, or is bound to receive datagrams, is given out.
 function Shared:open()
   local code
+  if self.request.fd and not sockets.serves(self.request.fd) then return "EINVAL" end
   self.handle, code, self.directory = listen.bind(self.request)
   return code
 end
@@ -296,6 +303,8 @@ function Shared:add(place, reply)
   self.users[place.worker] = true
   reply({ kind = kindOf(self.handle) }, self.handle)
 end
+
+function Shared:boundPort() return portOf(self.handle) end
 
 function Shared:closeAll() closeHandle(self.handle) end
 
@@ -326,6 +335,8 @@ function Several:open()
   local _, code = self:newSocket()
   return code
 end
+
+function Several:boundPort() return self.port end
 
 function Several:has(address, port)
   return port ~= nil and port ~= 0 and port == self.port and address == self.address
@@ -393,15 +404,16 @@ local function classFor(policy, request)
 end
 
 --- Binds, and for the lanes listens.
----@param options { id: integer, hub: userdata, policy: integer|function, request: table, warn: fun(text: string) }
+---@param options { id: integer, key: string, hub: userdata, policy: integer|function, request: table, warn: fun(text: string) }
 ---@return table? listener
 ---@return string? code
 function listen.open(options)
   local listener = setmetatable({
-    id = options.id, hub = options.hub, policy = options.policy, request = options.request, warn = options.warn,
+    id = options.id, key = options.key, hub = options.hub, policy = options.policy, request = options.request, warn = options.warn,
     places = {},     -- workers that listen, in fork order
     full = {},       -- workers that listen and want no more connections for now
     users = {},      -- workers that asked for it and have not closed it
+    kept = nil,      -- the timer while it is open for workers to come
     turn = 1,
   }, classFor(options.policy, options.request))
   local code = listener:open()

@@ -37,7 +37,7 @@ end
 ---@field messages integer that it sent to the primary
 ---@field rss integer bytes
 ---@field cpu number ms, user and system
----@field lag number ms, the longest turn of its loop since the last call
+---@field lag number ms: the longest turn of its loop since the last call, or for how long it has taken no connection
 
 --- Reads the numbers of one worker.
 ---@param place Place
@@ -55,7 +55,7 @@ function metrics.read(place)
     messages = place.messages,
     rss = residentBytes(pid),
     cpu = cpuMilliseconds(pid),
-    lag = counts.longestTurn,
+    lag = math.max(counts.longestTurn, counts.busy, counts.waited),
   }
 end
 

@@ -1,11 +1,10 @@
---- The primary's side of `cluster`: settings, fork, the life of each worker, and the listeners that workers ask for.
---- Owns: the worker objects and their lanes (`lane` closes when the worker's process has ended), and `listeners`.
+--- The primary's side of `cluster`: settings, fork, and the life of each worker. What workers listen on is
+--- lrun.cluster.listeners'. Owns the worker objects and their lanes (`lane` closes when the worker's process has ended).
 local EventEmitter = require("events").EventEmitter
 local calls = require("lrun.check.calls")
 local common = require("lrun.cluster.common")
 local errors = require("errors")
-local handoff = require("lrun.core.handoff")
-local listen = require("lrun.cluster.listen")
+local listeners = require("lrun.cluster.listeners")
 local process = require("process")
 local schedule = require("lrun.cluster.schedule")
 local timers = require("timers")
@@ -15,6 +14,11 @@ local Worker, send = common.Worker, common.send
 
 -- How long after a worker's end its channel may still bring messages (ms).
 local CHANNEL_GRACE = 500
+
+-- When the `exit` of a worker comes that could not be started (ms): what starts another then does not do nothing else.
+local NOT_STARTED_PAUSE = 100
+
+local KILL_TIMEOUT = 1600     -- ms from SIGTERM to SIGKILL
 
 ---@class ClusterSettings
 ---@field exec string? the worker's script: this one
@@ -26,6 +30,7 @@ local CHANNEL_GRACE = 500
 ---@field stdio any as for child_process.fork
 ---@field uid integer?
 ---@field gid integer?
+---@field keepListening integer? ms for which a port stays open whose last worker has died, 5000
 
 --- Event fork(worker: Worker)
 --- Event online(worker: Worker)
@@ -54,14 +59,10 @@ local cluster = common.newCluster(true)
 cluster.workers = {}
 cluster.settings = {}
 
-local intercom = EventEmitter:new()     -- "disconnect": no worker is left
-local listeners = {}                    -- key → listener
-local listenersById = {}                -- the number that lanes know it by → listener
-local places = {}                       -- worker → { worker, lane, seat }
+local intercom = EventEmitter:new()     -- "disconnect": no worker is left; "serves" (worker): one of its servers listens
+local places = {}                       -- worker → what its listeners know of it (Place)
 local living = {}                       -- worker → true until its end is told; `workers` lacks those asked to disconnect
-local lastId, lastListener = 0, 0
-local policy                            -- fixed by the first setupPrimary or fork
-local hub
+local lastId = 0
 
 local function readPolicy()
   for _, variable in ipairs{ "LRUN_CLUSTER_SCHED_POLICY", "NODE_CLUSTER_SCHED_POLICY" } do
@@ -72,38 +73,6 @@ local function readPolicy()
   return schedule.SCHED_RR
 end
 cluster.schedulingPolicy = readPolicy()
-
--- Warnings -----------------------------------------------------------------------------------------------------------
-
-local WARNING_EVERY = 1000    -- ms; what happens with every connection is told once a second
-local warnedAt = {}
-
-local function warn(text)
-  local now = process.hrtime() / 1e6
-  if warnedAt[text] and now - warnedAt[text] < WARNING_EVERY then return end
-  if next(warnedAt) and not warnedAt[text] then
-    for known, at in pairs(warnedAt) do if now - at >= WARNING_EVERY then warnedAt[known] = nil end end
-  end
-  warnedAt[text] = now
-  process.emitWarning(text)
-end
-
--- The hub ------------------------------------------------------------------------------------------------------------
-
-local function assignWaiting()
-  while true do
-    local id = hub:next()
-    if not id then return end
-    local listener = listenersById[id]
-    if listener then listener:assign() else hub:drop() end
-  end
-end
-
--- After a change that may have set connections free.
-local function redistribute()
-  if not hub then return end
-  repeat assignWaiting() until not hub:flush()
-end
 
 -- Settings -----------------------------------------------------------------------------------------------------------
 
@@ -119,6 +88,7 @@ local function checkSettings(settings)
   validate.optional(validate.table, settings.execArgv, "settings.execArgv")
   validate.optional(validate.string, settings.cwd, "settings.cwd")
   validate.optional(validate.boolean, settings.silent, "settings.silent")
+  validate.optional(validate.integer, settings.keepListening, "settings.keepListening", 0, 2147483647)
   local stdio = settings.stdio
   if stdio ~= nil and type(stdio) ~= "string" and type(stdio) ~= "table" then
     error(errors.argType("settings.stdio", "string or table", stdio), 0)
@@ -132,17 +102,18 @@ function cluster.setupPrimary(settings)
     validate.table(settings, "settings")
     checkSettings(settings)
   end
-  if not policy then
+  if not listeners.policy then
     if not schedule.isPolicy(cluster.schedulingPolicy) then
       error(errors.argValue("cluster.schedulingPolicy", cluster.schedulingPolicy), 0)
     end
-    policy = cluster.schedulingPolicy
+    listeners.policy = cluster.schedulingPolicy
   end
   local exec = process.argv[1] or require("lrun.repl.worker").path
   local merged = { args = scriptArguments(), exec = exec, execArgv = process.execArgv, silent = false }
   for name, value in pairs(cluster.settings) do merged[name] = value end
   for name, value in pairs(settings or {}) do merged[name] = value end
   cluster.settings = merged
+  listeners.keepFor = merged.keepListening or listeners.keepFor
   process.nextTick(function() cluster:emit("setup", merged) end)
 end
 
@@ -151,82 +122,38 @@ cluster.setupMaster = cluster.setupPrimary
 
 -- Listening ----------------------------------------------------------------------------------------------------------
 
-local function dropListener(key, listener)
-  listeners[key] = nil
-  listenersById[listener.id] = nil
-end
-
-local function leaveListeners(worker)
-  for key, listener in pairs(listeners) do
-    if listener.users[worker] and listener:remove(worker) then dropListener(key, listener) end
-  end
-  redistribute()
-end
-
--- Under SCHED_REUSEPORT the kernel would let a worker have a port twice.
-local function listensAlready(worker, message)
-  for _, listener in pairs(listeners) do
-    if listener.users[worker] and listener:has(message.address, message.port) then return true end
-  end
-  return false
-end
-
-local function openListener(key, message)
-  hub = hub or handoff.hub(assignWaiting)
-  lastListener = lastListener + 1
-  local listener, code = listen.open{ id = lastListener, hub = hub, policy = policy, request = message, warn = warn }
-  if not listener then return nil, code end
-  listeners[key] = listener
-  listenersById[listener.id] = listener
-  return listener
-end
-
 local function onQueryServer(worker, message)
   if worker.exitedAfterDisconnect or not places[worker] then return end       -- it is about to close all it has
-  local key = ("%s:%s:%s:%s:%s"):format(tostring(message.address), tostring(message.port), tostring(message.addressType),
-    tostring(message.fd), tostring(message.index))
-  local function reply(fields, handle)
-    fields.key, fields.ack = key, message.seq
+  listeners.query(places[worker], message, function(fields, handle)
+    fields.ack = message.seq
     send(worker.process, fields, handle)
-  end
-  if not listen.isRequest(message) then return reply{ errno = "EINVAL" } end
-  local listener = listeners[key]
-  if not listener and listensAlready(worker, message) then return reply{ errno = "EADDRINUSE" } end
-  if not listener then
-    local code
-    listener, code = openListener(key, message)
-    if not listener then return reply{ errno = code } end
-  end
-  listener:add(places[worker], reply)
-  if next(listener.users) == nil then
-    listener:close()
-    dropListener(key, listener)
-  end
+  end)
 end
 
 local function onListening(worker, message)
-  local listener = listeners[message.key]
-  if listener and places[worker] and not worker.exitedAfterDisconnect then
-    listener:listening(places[worker])
-    redistribute()
-  end
+  if places[worker] and not worker.exitedAfterDisconnect then listeners.listening(places[worker], message.key) end
   local address = { address = message.address, port = message.port, addressType = message.addressType }
   worker.state = "listening"
   worker:emit("listening", address)
   cluster:emit("listening", worker, address)
+  intercom:emit("serves", worker)
 end
 
 local function onRoom(worker, message)
-  local listener = listeners[message.key]
-  if not listener or not places[worker] then return end
-  listener:roomChanged(places[worker], message.room == true)
-  redistribute()
+  if places[worker] then listeners.room(places[worker], message.key, message.room == true) end
 end
 
-local function onClose(worker, message)
-  local listener = listeners[message.key]
-  if listener and listener:remove(worker) then dropListener(message.key, listener) end
-  redistribute()
+-- Servers on sockets of the worker's own: a reload asks whether a replacement has them, too.
+local function onOwnListening(worker, message)
+  local place = places[worker]
+  if not place or type(message.number) ~= "number" or type(message.key) ~= "string" then return end
+  place.own[message.number] = message.key
+  intercom:emit("serves", worker)
+end
+
+local function onOwnClosed(worker, message)
+  local place = places[worker]
+  if place and type(message.number) == "number" then place.own[message.number] = nil end
 end
 
 -- Workers ------------------------------------------------------------------------------------------------------------
@@ -234,8 +161,10 @@ end
 local handlers = {
   queryServer = onQueryServer,
   listening = onListening,
-  close = onClose,
+  close = function(worker, message) listeners.closed(worker, message.key) end,
   room = onRoom,
+  ownListening = onOwnListening,
+  ownClosed = onOwnClosed,
   online = function(worker)
     worker.state = "online"
     worker:emit("online")
@@ -263,12 +192,12 @@ local function closeLane(worker)
   end
   if not place.lane then return end
   place.lane:close()
-  redistribute()
+  listeners.redistribute()
 end
 
 local function onExit(worker, code, signal)
   closeLane(worker)
-  leaveListeners(worker)
+  listeners.leave(worker, not worker.exitedAfterDisconnect)
   removeWorker(worker)
   worker.exitedAfterDisconnect = worker.exitedAfterDisconnect == true
   worker.state = "dead"
@@ -277,7 +206,7 @@ local function onExit(worker, code, signal)
 end
 
 local function onDisconnect(worker)
-  leaveListeners(worker)
+  listeners.leave(worker, not worker.exitedAfterDisconnect)
   worker.exitedAfterDisconnect = worker.exitedAfterDisconnect == true
   if worker.state ~= "dead" then worker.state = "disconnected" end
   worker:emit("disconnect")
@@ -303,7 +232,8 @@ local function followEnd(worker)
 end
 
 -- A process that could not be started (the process limit, no memory), or that sends garbage, is an `error` of its worker;
--- where nobody listens for it the cluster goes on with a warning.
+-- where nobody listens for it the cluster goes on with a warning. One that could not be started has its `exit`, too: what
+-- replaces workers that ended replaces it.
 local function followErrors(worker)
   worker.process:on("error", function(err)
     local neverStarted = worker.process.pid == nil
@@ -311,6 +241,7 @@ local function followErrors(worker)
       closeLane(worker)
       removeWorker(worker)
       worker.state = "dead"
+      timers.setTimeout(onExit, NOT_STARTED_PAUSE, worker, err.errno, nil)
     end
     if (neverStarted or err.code == "EPROTO") and worker:listenerCount("error") == 0 then
       local what = neverStarted and "could not be started" or "failed"
@@ -320,15 +251,15 @@ local function followErrors(worker)
   end)
 end
 
--- The lowest number that no living worker sits on; the replacement of a worker sits on the same.
-local function freeSeat(replaces)
+-- The lowest number that no living worker has; the replacement of a worker has the same.
+local function freeSlot(replaces)
   local place = replaces and places[replaces]
-  if place then return place.seat end
+  if place then return place.slot end
   local taken = {}
-  for _, each in pairs(places) do taken[each.seat] = true end
-  local seat = 1
-  while taken[seat] do seat = seat + 1 end
-  return seat
+  for _, each in pairs(places) do taken[each.slot] = true end
+  local slot = 1
+  while taken[slot] do slot = slot + 1 end
+  return slot
 end
 
 local function stdioWithLane(settings, laneEnd)
@@ -345,20 +276,20 @@ local function stdioWithLane(settings, laneEnd)
   return slots, #slots - 1
 end
 
-local function workerEnvironment(id, laneFd, env)
+local function workerEnvironment(ids, laneFd, env)
   local all = {}
   for name, value in pairs(process.env) do all[name] = value end
   for name, value in pairs(env or {}) do all[name] = value end
-  all.LRUN_CLUSTER_ID = tostring(id)
+  all.LRUN_CLUSTER_ID, all.LRUN_CLUSTER_SLOT = tostring(ids.id), tostring(ids.slot)
   all.LRUN_LANE_FD = tostring(laneFd)
   return all
 end
 
-local function startProcess(id, laneEnd, env)
+local function startProcess(ids, laneEnd, env)
   local settings = cluster.settings
   local stdio, laneFd = stdioWithLane(settings, laneEnd)
   local child = require("child_process").fork(settings.exec, settings.args, {
-    cwd = settings.cwd, env = workerEnvironment(id, laneFd, env), execArgv = settings.execArgv, stdio = stdio,
+    cwd = settings.cwd, env = workerEnvironment(ids, laneFd, env), execArgv = settings.execArgv, stdio = stdio,
     serialization = settings.serialization, silent = settings.silent, uid = settings.uid, gid = settings.gid,
   })
   child.stdio[laneFd + 1] = nil       -- the program did not ask for it
@@ -376,30 +307,31 @@ local function neverStarted(err)
   return child
 end
 
-local function startWithLane(id, env)
-  local lane, laneEnd = hub:lane()
+-- What the system refuses is no fault of the call: the worker fails, later.
+local function startWithLane(ids, env)
+  local lane, laneEnd = listeners.lane()
   if not lane then return neverStarted(laneEnd) end
-  local ok, child = pcall(startProcess, id, laneEnd, env)
+  local ok, child = pcall(startProcess, ids, laneEnd, env)
   if ok then return child, lane end
   lane:close()
+  if errors.isError(child) and child.syscall then return neverStarted(child) end
   error(child, 0)
 end
 
 local function forkWorker(env, replaces)
   if env ~= nil then validate.table(env, "env") end
   cluster.setupPrimary()
-  hub = hub or handoff.hub(assignWaiting)
-  local id = lastId + 1
-  local child, lane = startWithLane(id, env)
-  lastId = id
-  local worker = Worker:new{ id = id, process = child }
+  local ids = { id = lastId + 1, slot = freeSlot(replaces) }
+  local child, lane = startWithLane(ids, env)
+  lastId = ids.id
+  local worker = Worker:new{ id = ids.id, slot = ids.slot, process = child }
   local place = {
-    worker = worker, lane = lane, seat = freeSeat(replaces), env = env, replaces = replaces,
-    startedAt = process.hrtime(), messages = 0, given = 0,
+    worker = worker, lane = lane, slot = ids.slot, env = env, replaces = replaces,
+    startedAt = process.hrtime(), messages = 0, given = 0, own = {},
   }
   places[worker] = place
   living[worker] = true
-  cluster.workers[id] = worker
+  cluster.workers[ids.id] = worker
   worker:on("message", function(message, handle)
     place.messages = place.messages + 1
     cluster:emit("message", worker, message, handle)
@@ -419,28 +351,57 @@ end
 ---@return Worker
 function cluster.fork(env) return forkWorker(env) end
 
---- Disconnects all workers. Source: Node 20.
+-- It leaves `workers` and gets no more connections at once; `limit` is what it is told of the time that it has.
+local function askToDisconnect(worker, fields)
+  worker.exitedAfterDisconnect = true
+  fields.act = "disconnect"
+  send(worker.process, fields)
+  listeners.leave(worker, false)
+end
+
+-- SIGTERM, and later SIGKILL, to whoever is still there after so many milliseconds.
+local function endAfter(workers, timeout, killTimeout)
+  timers.setTimeout(function()
+    for worker in pairs(workers) do
+      if living[worker] then common.terminate(worker, killTimeout) end
+    end
+  end, timeout):unref()
+end
+
+--- Disconnects all workers. With a `timeout` (ms) those that are not gone by then get SIGTERM, and `killTimeout` (1600 ms)
+--- later SIGKILL. Source: Node 20, but for the options.
+---@param options { timeout: integer?, killTimeout: integer? }?
 ---@param callback fun()? called when no worker is left
-function cluster.disconnect(callback)
+---@overload fun(callback: fun())
+function cluster.disconnect(options, callback)
+  if type(options) == "function" and callback == nil then options, callback = nil, options end
+  options = validate.optional(validate.table, options, "options") or {}
+  validate.optional(validate.integer, options.timeout, "options.timeout", 0, 2147483647)
+  validate.optional(validate.integer, options.killTimeout, "options.killTimeout", 0, 2147483647)
   validate.optional(validate.func, callback, "callback")
   if callback then intercom:once("disconnect", callback) end
+  listeners.closeKept()
   if next(living) == nil then
     process.nextTick(function() intercom:emit("disconnect") end)
     return
   end
+  local asked = {}
+  for worker in pairs(living) do asked[worker] = true end
   for _, worker in pairs(cluster.workers) do
-    if worker:isConnected() then worker:disconnect() end
+    if worker:isConnected() then
+      cluster.workers[worker.id] = nil
+      askToDisconnect(worker, { limit = options.timeout })
+    end
   end
+  if options.timeout then endAfter(asked, options.timeout, options.killTimeout or KILL_TIMEOUT) end
 end
 
---- Asks the worker to close its servers, to wait for their connections, and to close its channel; it leaves
---- `cluster.workers` at once. Source: Node 20.
+--- Asks the worker to close its servers, to wait for their connections and for its `drain` listeners, and to close its
+--- channel; it leaves `cluster.workers` at once. Source: Node 20.
 ---@return Worker self
 function Worker:disconnect()
-  self.exitedAfterDisconnect = true
   cluster.workers[self.id] = nil
-  send(self.process, { act = "disconnect" })
-  leaveListeners(self)
+  askToDisconnect(self, {})
   return self
 end
 
@@ -454,32 +415,38 @@ end
 Worker.destroy = Worker.kill
 
 -- What reload.lua may do with workers.
-local forReload = {}
+local forReload = { events = intercom }
 
 function forReload.fork(old) return forkWorker(places[old] and places[old].env, old) end
 
 function forReload.listens(worker)
-  for _, listener in pairs(listeners) do if listener.users[worker] then return true end end
-  return false
+  local place = places[worker]
+  return listeners.uses(worker) or place ~= nil and next(place.own) ~= nil
 end
 
 function forReload.listensOnAllOf(worker, old)
-  for _, listener in pairs(listeners) do
-    if listener.users[old] and not listener:serves(worker) then return false end
-  end
+  if not listeners.servesAllOf(worker, old) then return false end
+  local has = {}
+  for _, key in pairs(places[worker] and places[worker].own or {}) do has[key] = true end
+  for _, key in pairs(places[old] and places[old].own or {}) do if not has[key] then return false end end
   return true
 end
 
-function forReload.retire(worker)
-  worker.exitedAfterDisconnect = true
-  send(worker.process, { act = "disconnect", drain = true })
-  leaveListeners(worker)
-end
+function forReload.retire(worker, limit) askToDisconnect(worker, { drain = true, limit = limit }) end
+
+---@class ReloadOptions
+---@field parallel integer? workers replaced at once, 1
+---@field workers Worker[]? only these
+---@field waitReady boolean? a new worker is ready when it sends "ready", not when it listens
+---@field listenTimeout integer? ms for a new worker to be ready, 8000
+---@field minUptime integer? ms that it must live after that before the old one is drained, 0
+---@field drainTimeout integer? ms for an old one to finish, 30000
+---@field killTimeout integer? ms from SIGTERM to SIGKILL, past the drain limit, 1600
 
 --- Replaces all workers without a refused or dropped request. Event `reload (phase, worker)`: fork, ready (the new
 --- one), drain, exit (the old one) for each, failed (a new one), and at last done or stopped. A call while a reload
---- runs joins it. Source: ours, not Node's.
----@param options { parallel: integer?, waitReady: boolean?, listenTimeout: integer?, drainTimeout: integer?, killTimeout: integer? }?
+--- runs asks for one more round after it. Source: ours, not Node's.
+---@param options ReloadOptions?
 ---@param callback fun(err: Error?)? `ERR_CLUSTER_RELOAD`: a new worker failed, the old one goes on
 function cluster.reload(options, callback)
   return require("lrun.cluster.reload").run(cluster, forReload, options, callback)

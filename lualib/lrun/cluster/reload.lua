@@ -1,33 +1,51 @@
 --- Replaces the workers one after another without a dropped request. Owns the timers of the replacements that run, not
---- the workers. One replacement: fork -> the new one is ready -> the old one gets no more connections and drains ->
---- it ends by itself, by SIGTERM, or by SIGKILL. A new one that fails stops the reload; the old ones that are left go on.
+--- the workers. One replacement: fork -> the new one is ready -> it has lived long enough -> the old one gets no more
+--- connections and drains -> it ends by itself, by SIGTERM, or by SIGKILL. A new one that fails stops the round; the old
+--- ones that are left go on. A call while a round runs asks for one more after it, in which all such calls join: each
+--- callback comes after a round that began after its call.
+local common = require("lrun.cluster.common")
 local errors = require("errors")
 local timers = require("timers")
 local validate = require("lrun.check.validate")
 
 local reload = {}
 
-local DEFAULTS = { parallel = 1, waitReady = false, listenTimeout = 8000, drainTimeout = 30000, killTimeout = 1600 }
+local DEFAULTS = {
+  parallel = 1, waitReady = false, listenTimeout = 8000, minUptime = 0, drainTimeout = 30000, killTimeout = 1600,
+}
 
 -- How long a drained worker may take to end by itself, and how long a new one that listens may take to listen on all
 -- that the old one listens on (ms).
 local END_GRACE = 200
 local ALL_LISTENERS_GRACE = 1000
 
+-- Options --------------------------------------------------------------------------------------------------------------
+
+local function checkWorkers(list)
+  validate.optional(validate.table, list, "options.workers")
+  for i, worker in ipairs(list or {}) do
+    if type(worker) ~= "table" or type(worker.isDead) ~= "function" then
+      error(errors.argType(("options.workers[%d]"):format(i), "an instance of Worker", worker), 0)
+    end
+  end
+end
+
 local function readOptions(options)
-  if options ~= nil then validate.table(options, "options") end
-  options = options or {}
+  options = validate.optional(validate.table, options, "options") or {}
   validate.optional(validate.integer, options.parallel, "options.parallel", 1)
   validate.optional(validate.boolean, options.waitReady, "options.waitReady")
-  for _, name in ipairs{ "listenTimeout", "drainTimeout", "killTimeout" } do
+  for _, name in ipairs{ "listenTimeout", "minUptime", "drainTimeout", "killTimeout" } do
     validate.optional(validate.integer, options[name], "options." .. name, 0, 2147483647)
   end
-  return setmetatable({}, { __index = function(_, name)
+  checkWorkers(options.workers)
+  return setmetatable({ workers = options.workers }, { __index = function(_, name)
     local given = options[name]
     if given == nil then return DEFAULTS[name] end
     return given
   end })
 end
+
+-- The new worker -------------------------------------------------------------------------------------------------------
 
 local function failureOf(worker, reason, old, cause)
   local consequence = old and ("; worker %d goes on"):format(old.id) or ""
@@ -39,13 +57,14 @@ local function endOf(code, signal) return signal or "code " .. tostring(code) en
 -- Calls done() or done(err) once: when the new worker can take over, or will not.
 local function whenReady(primary, worker, old, options, done)
   local timer, grace
-  local onMessage, onListening, onOnline, onExit, onError
+  local ready = false
+  local onMessage, onServes, onOnline, onExit, onError
 
   local function finish(err)
     timers.clearTimeout(timer)
     if grace then timers.clearTimeout(grace) end
     worker:off("message", onMessage)
-    worker:off("listening", onListening)
+    primary.events:off("serves", onServes)
     worker:off("online", onOnline)
     worker:off("exit", onExit)
     worker:off("error", onError)
@@ -57,41 +76,44 @@ local function whenReady(primary, worker, old, options, done)
     finish(failureOf(worker, reason, old, cause))
   end
 
-  function onMessage(message)
-    if options.waitReady and message == "ready" then finish() end
+  local function onReady()
+    if ready then return end
+    ready = true
+    if options.minUptime == 0 then return finish() end
+    timers.clearTimeout(timer)
+    timer = timers.setTimeout(finish, options.minUptime)
   end
-  function onListening()
-    if options.waitReady then return end
-    if primary.listensOnAllOf(worker, old) then return finish() end
-    grace = grace or timers.setTimeout(finish, ALL_LISTENERS_GRACE)
+
+  function onMessage(message)
+    if options.waitReady and message == "ready" then onReady() end
+  end
+  function onServes(which)
+    if which ~= worker or options.waitReady then return end
+    if primary.listensOnAllOf(worker, old) then return onReady() end
+    grace = grace or timers.setTimeout(onReady, ALL_LISTENERS_GRACE)
   end
   function onOnline()
-    if not options.waitReady and not primary.listens(old) then finish() end
+    if not options.waitReady and not primary.listens(old) then onReady() end
   end
   function onExit(code, signal)
-    failure(("ended before it was ready (%s)"):format(endOf(code, signal)))
+    local when = ready and ("within %d ms of being ready"):format(options.minUptime) or "before it was ready"
+    failure(("ended %s (%s)"):format(when, endOf(code, signal)))
   end
-  function onError(err) failure("could not be started: " .. tostring(err), err) end
+  function onError(err)
+    if worker.process.pid == nil then failure("could not be started: " .. tostring(err), err) end
+  end
 
   timer = timers.setTimeout(function()
     failure(("was not ready within %d ms"):format(options.listenTimeout))
   end, options.listenTimeout)
   worker:on("message", onMessage)
-  worker:on("listening", onListening)
+  primary.events:on("serves", onServes)
   worker:on("online", onOnline)
   worker:on("exit", onExit)
   worker:on("error", onError)
 end
 
--- Ends a worker that has drained, or had the time to.
-local function terminate(worker, killTimeout)
-  if worker:isDead() then return end
-  worker:kill("SIGTERM")
-  local timer = timers.setTimeout(function()
-    if not worker:isDead() then worker:kill("SIGKILL") end
-  end, killTimeout)
-  worker:once("exit", function() timers.clearTimeout(timer) end)
-end
+-- The old worker -------------------------------------------------------------------------------------------------------
 
 -- Calls done() when the old worker is gone.
 local function drain(worker, primary, options, done)
@@ -102,11 +124,11 @@ local function drain(worker, primary, options, done)
     if ending then timers.clearTimeout(ending) end
     done()
   end)
-  limit = timers.setTimeout(function() terminate(worker, options.killTimeout) end, options.drainTimeout)
+  limit = timers.setTimeout(function() common.terminate(worker, options.killTimeout) end, options.drainTimeout)
   worker:once("disconnect", function()
-    ending = timers.setTimeout(function() terminate(worker, options.killTimeout) end, END_GRACE)
+    ending = timers.setTimeout(function() common.terminate(worker, options.killTimeout) end, END_GRACE)
   end)
-  primary.retire(worker)
+  primary.retire(worker, options.drainTimeout)
 end
 
 local function replace(cluster, primary, old, options, done)
@@ -128,10 +150,17 @@ local function replace(cluster, primary, old, options, done)
   end)
 end
 
-local function toReplace(cluster)
-  local list = {}
+-- Rounds ---------------------------------------------------------------------------------------------------------------
+
+local function isReplaceable(worker)
+  return worker:isConnected() and not worker:isDead() and not worker.exitedAfterDisconnect
+end
+
+local function toReplace(cluster, wanted)
+  local only, list = wanted and {}, {}
+  for _, worker in ipairs(wanted or {}) do only[worker] = true end
   for _, worker in pairs(cluster.workers) do
-    if worker:isConnected() and not worker.exitedAfterDisconnect then list[#list + 1] = worker end
+    if isReplaceable(worker) and (not only or only[worker]) then list[#list + 1] = worker end
   end
   table.sort(list, function(a, b) return a.id < b.id end)
   return list
@@ -147,48 +176,76 @@ local function lost(replacements)
   end
 end
 
-local callbacks     -- of the reload that runs
+local running           -- the round that runs: { options, callbacks }
+local waiting           -- the one after it
 
-local function finish(cluster, err)
-  local waiting = callbacks
-  callbacks = nil
+local start
+
+local function finish(cluster, primary, err)
+  local callbacks = running.callbacks
+  running, waiting = waiting, nil
+  if running then start(cluster, primary, running) end
   cluster:emit("reload", err and "stopped" or "done")
-  for _, callback in ipairs(waiting) do callback(err) end
+  for _, callback in ipairs(callbacks) do callback(err) end
 end
 
---- Runs a reload, or joins the one that runs.
----@param cluster cluster
----@param primary { fork: function, retire: function, listens: function, listensOnAllOf: function }
----@param options table?
----@param callback fun(err: Error?)?
-function reload.run(cluster, primary, options, callback)
-  if type(options) == "function" and callback == nil then options, callback = nil, options end
-  validate.optional(validate.func, callback, "callback")
-  options = readOptions(options)
-  if callbacks then
-    callbacks[#callbacks + 1] = callback
-    return
-  end
-  callbacks = { callback }
-  local queue = toReplace(cluster)
-  local running, replacements, failed = 0, {}, nil
+local function run(cluster, primary, options)
+  local queue = toReplace(cluster, options.workers)
+  local busy, replacements, failed, ended = 0, {}, nil, false
   local function step()
     failed = failed or lost(replacements)
-    while not failed and running < options.parallel and #queue > 0 do
+    while not failed and busy < options.parallel and #queue > 0 do
       local old = table.remove(queue, 1)
-      if not old:isDead() and old:isConnected() and not old.exitedAfterDisconnect then
-        running = running + 1
+      if isReplaceable(old) then
+        busy = busy + 1
         replace(cluster, primary, old, options, function(err, worker)
-          running = running - 1
+          busy = busy - 1
           failed = failed or err
           replacements[#replacements + 1] = worker
           step()
         end)
       end
     end
-    if running == 0 and callbacks and (failed or #queue == 0) then finish(cluster, failed) end
+    if busy > 0 or ended or not failed and #queue > 0 then return end
+    ended = true
+    finish(cluster, primary, failed)
   end
-  require("process").nextTick(step)
+  step()
+end
+
+function start(cluster, primary, round)
+  require("process").nextTick(run, cluster, primary, round.options)
+end
+
+-- The workers of two calls that share a round; nil: all.
+local function both(one, other)
+  if not one or not other then return nil end
+  local list = {}
+  for _, worker in ipairs(one) do list[#list + 1] = worker end
+  for _, worker in ipairs(other) do list[#list + 1] = worker end
+  return list
+end
+
+--- Whether a reload runs.
+---@return boolean
+function reload.runs() return running ~= nil end
+
+--- Runs a reload, or has one more round after the one that runs.
+---@param cluster cluster
+---@param primary { fork: function, retire: function, listens: function, listensOnAllOf: function, events: EventEmitter }
+---@param options ReloadOptions?
+---@param callback fun(err: Error?)?
+function reload.run(cluster, primary, options, callback)
+  if type(options) == "function" and callback == nil then options, callback = nil, options end
+  validate.optional(validate.func, callback, "callback")
+  options = readOptions(options)
+  if not running then
+    running = { options = options, callbacks = { callback } }
+    return start(cluster, primary, running)
+  end
+  if waiting then options.workers = both(waiting.options.workers, options.workers) end
+  waiting = { options = options, callbacks = waiting and waiting.callbacks or {} }
+  waiting.callbacks[#waiting.callbacks + 1] = callback
 end
 
 return reload

@@ -18,9 +18,10 @@ local names = {
   sticky = schedule.SCHED_STICKY,
 }
 
--- From when on (ms) a worker that does not come back to its loop is passed over. One that merely waits for a processor
--- is not stuck: round robin is patient, and least connections asks whether others are as late.
-local STUCK_RR = 100
+-- From when on (ms) a worker is passed over that does not come back to its loop, or takes none of the connections on
+-- their way to it: it is stopped, or in a debugger. One that merely waits for a processor is not stuck: round robin is
+-- patient, least connections asks whether others are as late, and clients that stick to it wait longest.
+local STUCK_RR, STUCK_STICKY = 100, 1000
 local FULL = 128      -- connections on their way to a worker that takes none: it has no descriptors for them
 local STUCK_LEAST, STUCK_MAX, TIMES_LATER = 40, 200, 3
 
@@ -28,7 +29,7 @@ local STUCK_LEAST, STUCK_MAX, TIMES_LATER = 40, 200, 3
 ---@field [1] integer connections on their way that it has not taken
 ---@field [2] integer open connections, those included
 ---@field [3] number ms for which it has been busy with one turn of its loop
----@field [4] integer ms for which it has taken none of those on their way
+---@field [4] integer ms for which it has taken none of those on their way, 0 when there are none
 
 ---@alias LoadOf fun(candidate: any): integer?, integer?, number?, integer? nothing: the candidate is gone
 
@@ -65,9 +66,9 @@ function schedule.roundRobin(candidates, turn, loadOf)
   local fallback
   for i = 0, count - 1 do
     local index = (turn - 1 + i) % count + 1
-    local untaken, _, busy = loadOf(candidates[index])
+    local untaken, _, busy, waited = loadOf(candidates[index])
     if untaken then
-      if untaken == 0 or busy < STUCK_RR and untaken < FULL then return index end
+      if untaken == 0 or busy < STUCK_RR and waited < STUCK_RR and untaken < FULL then return index end
       fallback = fallback or index
     end
   end
@@ -82,16 +83,17 @@ local LEAD_PER_OPEN, LEAD_MAX = 16, 16
 local QUEUED = 3
 
 -- The loads of all candidates, the fewest that one was given, how many wait for one that is not stuck, and how
--- long (ms) one may be busy and get another: longer when not only one is late.
+-- long (ms) one may be busy, or take none, and still get another: longer when not only one is late.
 local function survey(candidates, loadOf)
   local opens, times, fewest, queue, longest, second = {}, {}, math.huge, 0, 0, 0
   for i = 1, #candidates do
     local untaken, open, busy, waited = loadOf(candidates[i])
-    opens[i], times[i] = untaken and open or false, busy or 0
+    opens[i], times[i] = untaken and open or false, untaken and math.max(busy, waited) or 0
     if untaken then
+      local late = times[i]
       fewest = math.min(fewest, candidates[i].given)
       if waited >= QUEUED and busy < STUCK_LEAST and untaken > queue then queue = untaken end
-      if busy > longest then longest, second = busy, longest elseif busy > second then second = busy end
+      if late > longest then longest, second = late, longest elseif late > second then second = late end
     end
   end
   return opens, times, fewest, queue, math.max(STUCK_LEAST, math.min(STUCK_MAX, second * TIMES_LATER))
@@ -138,29 +140,34 @@ local function multiply(a, b)
     + bit.lshift(bit.tobit(bit.band(a, 0xffff) * high), 16))
 end
 
--- How much a client is drawn to a seat: unrelated numbers for all pairs.
-local function attraction(hash, seat)
-  local h = bit.bxor(hash, multiply(seat, 0x9e3779b1))
+-- How much a client is drawn to a slot: unrelated numbers for all pairs.
+local function attraction(hash, slot)
+  local h = bit.bxor(hash, multiply(slot, 0x9e3779b1))
   h = multiply(bit.bxor(h, bit.rshift(h, 16)), 0x85ebca6b)
   h = multiply(bit.bxor(h, bit.rshift(h, 13)), 0xc2b2ae35)
   return bit.bxor(h, bit.rshift(h, 16))
 end
 
---- The one whose seat attracts this client most (rendezvous hashing): when a candidate goes only its clients move, and
---- when one comes to its seat they move back.
----@param candidates { seat: integer }[]
+--- The one whose slot attracts this client most (rendezvous hashing): when a candidate goes only its clients move, and
+--- when one comes to its slot they move back. One that is stuck does without them as long as that lasts.
+---@param candidates { slot: integer }[]
 ---@param client string the remote address
 ---@param loadOf LoadOf
 ---@return integer? index
 function schedule.sticky(candidates, client, loadOf)
   local hash = hashText(client)
-  local best, bestAttraction
+  local best, bestAttraction, stuck
   for index = 1, #candidates do
     local candidate = candidates[index]
-    local a = attraction(hash, candidate.seat)
-    if (not best or a > bestAttraction) and loadOf(candidate) then best, bestAttraction = index, a end
+    local a = attraction(hash, candidate.slot)
+    local untaken, _, _, waited = loadOf(candidate)
+    if untaken and waited >= STUCK_STICKY then
+      stuck = stuck or index
+    elseif untaken and (not best or a > bestAttraction) then
+      best, bestAttraction = index, a
+    end
   end
-  return best
+  return best or stuck
 end
 
 --- Asks the program's own policy.

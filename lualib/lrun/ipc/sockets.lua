@@ -7,10 +7,11 @@ local process = require("process")
 local sockets = {}
 
 local lastKey = 0
+local keys = setmetatable({}, { __mode = "k" })     -- server → what its connections are known by
 
 -- The sender's side ---------------------------------------------------------------------------------------------------
 
---- What net.Server keeps in `_workers`: asks one process about the connections it was sent.
+--- What net.Server keeps of a process that it sent connections to, until their channel has closed: asks about them.
 ---@class SentSockets
 local SentSockets = {}
 SentSockets.__index = SentSockets
@@ -42,15 +43,17 @@ function SentSockets:getConnections(callback) ask(self, "NODE_SOCKET_COUNT", "NO
 --- Notes that a connection of `server` goes to the other end of the channel.
 ---@return string key
 function sockets.sent(state, server)
-  local key = server._connectionKey
+  local key = keys[server]
   if not key then
     lastKey = lastKey + 1
     key = ("%d:%d"):format(process.pid, lastKey)
-    server._connectionKey = key
+    keys[server] = key
   end
   if not state.sockets.sent[key] then
-    local list = setmetatable({ state = state, key = key, NODE_SOCKET_ALL_CLOSED = {}, NODE_SOCKET_COUNT = {} }, SentSockets)
-    state.sockets.sent[key] = list
+    state.sockets.sent[key] = setmetatable({
+      state = state, key = key, server = setmetatable({ server }, { __mode = "v" }),
+      NODE_SOCKET_ALL_CLOSED = {}, NODE_SOCKET_COUNT = {},
+    }, SentSockets)
   end
   server:_sentTo(state.sockets.sent[key])
   return key
@@ -106,6 +109,8 @@ function sockets.closed(state)
   for _, list in pairs(state.sockets.sent) do
     answer(list, "NODE_SOCKET_ALL_CLOSED", 0)
     answer(list, "NODE_SOCKET_COUNT", 0)
+    local server = list.server[1]
+    if server then server:_sentEnded(list) end
   end
 end
 

@@ -87,7 +87,7 @@ end
 local function closeAttempt(self)
   local handle = self._handle
   self._handle = nil
-  if handle and not uv.is_closing(handle) then uv.close(handle) end
+  if handle and not handle:is_closing() then handle:close() end
 end
 
 local function succeed(self)
@@ -114,9 +114,9 @@ local function newTcp(options, each)
   if options.localAddress or options.localPort then
     local own = options.localAddress or (each.family == 6 and "::" or "0.0.0.0")
     local port = tonumber(options.localPort) or 0
-    local called, ok, _, failed = pcall(uv.tcp_bind, handle, own, port)
+    local called, ok, _, failed = pcall(handle.bind, handle, own, port)
     if not called or not ok then
-      uv.close(handle)
+      handle:close()
       return nil, errors.system(failed or "EINVAL", "bind", { address = own, port = port })
     end
   end
@@ -126,7 +126,7 @@ end
 local function startTcp(options, each)
   local port = tonumber(options.port)
   return function(handle, finished)
-    local called, ok, message, code = pcall(uv.tcp_connect, handle, each.address, port, finished)
+    local called, ok, message, code = pcall(handle.connect, handle, each.address, port, finished)
     if not called then return nil, ok, "EINVAL" end
     return ok, message, code
   end
@@ -144,7 +144,7 @@ local function tryAddresses(self, options, addresses)
   local limit = math.max(10, options.autoSelectFamilyAttemptTimeout or DEFAULT_ATTEMPT_TIMEOUT)
   local timer
   local function stopTimer()
-    if timer and not uv.is_closing(timer) then uv.close(timer) end
+    if timer and not timer:is_closing() then timer:close() end
     timer = nil
   end
   self._attempt = { cancel = stopTimer }
@@ -167,7 +167,7 @@ local function tryAddresses(self, options, addresses)
     end
     if at < #addresses then
       timer = uv.new_timer()
-      uv.timer_start(timer, limit, 0, function() settled(errors.system("ETIMEDOUT", "connect", place)) end)
+      timer:start(limit, 0, function() settled(errors.system("ETIMEDOUT", "connect", place)) end)
     end
     try(self, { handle = handle, place = place, start = startTcp(options, each) }, settled)
   end
@@ -218,7 +218,7 @@ local function lookUp(self, options)
 end
 
 local function connectedPipe(name)
-  local fd, code = sockets.connectAbstract(name)
+  local fd, code = sockets.connectUnix(name, "stream")
   if not fd then return nil, code end
   return handles.take("pipe", fd)
 end
@@ -238,7 +238,7 @@ local function connectPath(self, options)
   end
   if #path > listen.MAX_PATH then return fail("ENAMETOOLONG") end
   try(self, { handle = uv.new_pipe(false), place = { address = path }, start = function(handle, finished)
-    return uv.pipe_connect(handle, path, finished)
+    return handle:connect(path, finished)
   end }, function(err)
     if err then return self:destroy(err) end
     succeed(self)

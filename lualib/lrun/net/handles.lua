@@ -1,8 +1,36 @@
---- luv handles around descriptors that are open already.
+--- Handles: what sockets and servers stand on, and luv handles around descriptors that are open already.
+---
+--- Sockets and servers call a handle's methods and never ask whose it is. A stream has, with luv's meaning and results:
+---   read_start(f), read_stop(), write(data, f), try_write(data), shutdown(f), get_write_queue_size(),
+---   close(f), is_closing(), ref(), unref(), get_type(), fileno(), and where they make sense
+---   getsockname(), getpeername(), nodelay(on), keepalive(on, seconds), close_reset(f).
+--- A listening handle has listen(backlog, f), accept(stream), getsockname(), close(f), is_closing(), ref(), unref(), get_type().
 local uv = require("luv")
 local sockets = require("lrun.core.sockets")
 
 local handles = {}
+
+local function has(value, first, second)
+  local kind = type(value)
+  if kind ~= "userdata" and kind ~= "table" then return false end
+  local ok, known = pcall(function() return value[first] and value[second] and (value:is_closing() or true) end)
+  return ok and known == true
+end
+
+--- Whether a value is an open stream handle.
+---@param value any
+---@return boolean
+function handles.isStream(value) return has(value, "read_start", "try_write") end
+
+--- Whether a value is an open handle that can listen.
+---@param value any
+---@return boolean
+function handles.canListen(value) return has(value, "listen", "accept") end
+
+--- Whether a value is an open handle of a UDP socket.
+---@param value any
+---@return boolean
+function handles.isDatagram(value) return has(value, "recv_start", "try_send") end
 
 local makers = {
   tcp = function() return uv.new_tcp() end,

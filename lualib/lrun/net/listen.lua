@@ -1,5 +1,9 @@
 --- Where bound sockets come from: `open` gives a server or a UDP socket its handle, from this process, or, in a cluster
---- worker, through `listen.provider`, which the cluster sets. `bind` makes one here; the primary binds with it too.
+--- worker, through `listen.cluster`, which the cluster sets. `bind` makes one here; the primary binds with it too.
+---
+--- Hooks: what comes with a handle for whoever keeps account of it, functions that the server calls, each of which may be
+--- missing: `opened()` and `closed()` for each connection that it takes, `refused()` for one that it turns away,
+--- `close()` when it closes the handle, the last call for that.
 ---
 --- A request: `{ address =, port =, addressType = 4|6|"udp4"|"udp6"|-1 (a path), fd =, backlog =, exclusive =,
 --- reusePort =, reuseAddr =, ipv6Only =, readableAll =, writableAll = }`. Without an address, `::` for both families, or
@@ -11,13 +15,15 @@ local sockets = require("lrun.core.sockets")
 
 local listen = {}
 
---- nil, or the cluster worker's `function(server, request, callback)`; callback `(err, handle)`.
-listen.provider = nil
+--- nil, or what a cluster worker does: `provide(server, request, callback)`, callback `(err, handle, hooks)`, for handles
+--- that it gets from the primary; `watch(server, request)` → hooks, for those of this process.
+listen.cluster = nil
 
 listen.MAX_PATH = 107               -- sun_path of Linux, less its final NUL
+listen.BACKLOG = 511
 
 local function fail(handle, code, request, syscall)
-  if handle and not uv.is_closing(handle) then uv.close(handle) end
+  if handle and not handle:is_closing() then listen.close(handle) end
   return nil, listen.failure(code, request, syscall)
 end
 
@@ -34,50 +40,73 @@ function listen.failure(code, request, syscall)
   })
 end
 
--- Unix sockets of this process; libuv removes their files when they are closed, and we when the process ends before.
-local paths
+-- Files of unix sockets -----------------------------------------------------------------------------------------------
 
-local function removePaths()
-  for handle, path in pairs(paths) do
-    local known, closing = pcall(uv.is_closing, handle)    -- one that was closed and collected is no handle any more
-    if known and not closing then uv.fs_unlink(path) end
-  end
+local files = {}                    -- handle → { path, dev, ino } of the file that goes with it
+local watching = false
+
+-- Only our own: another process may have taken the name meanwhile. While the socket is open nobody gets its number.
+local function removeFile(file)
+  local found = uv.fs_lstat(file.path)
+  if found and found.ino == file.ino and found.dev == file.dev then uv.fs_unlink(file.path) end
 end
 
-local function rememberPath(handle, path)
-  if not paths then
-    paths = setmetatable({}, { __mode = "k" })
-    require("process"):on("exit", removePaths)
+--- Has the file of a unix socket removed when its handle is closed, or the process ends.
+---@param handle userdata
+---@param path string
+function listen.ownFile(handle, path)
+  if not watching then
+    watching = true
+    require("process"):on("exit", function() for _, file in pairs(files) do removeFile(file) end end)
   end
   if path:sub(1, 1) ~= "/" then path = (uv.cwd() or ".") .. "/" .. path end
-  paths[handle] = path
+  local found = uv.fs_lstat(path)
+  if found then files[handle] = { path = path, dev = found.dev, ino = found.ino } end
 end
+
+--- Leaves the file of a unix socket to another process that has the socket, too.
+---@param handle userdata
+---@return string? path nil: it has none
+function listen.leaveFile(handle)
+  local file = files[handle]
+  files[handle] = nil
+  return file and file.path
+end
+
+--- Closes what `bind` has made, its file included.
+---@param handle any
+function listen.close(handle)
+  local file = files[handle]
+  if file then
+    files[handle] = nil
+    removeFile(file)
+  end
+  handle:close()
+end
+
+-- Binding -------------------------------------------------------------------------------------------------------------
 
 local function bindPath(request)
   local path = request.address
-  if path:sub(1, 1) == "\0" then
-    local fd, code = sockets.bindAbstract(path)
-    local bound
-    if fd then bound, code = handles.take("pipe", fd) end
-    if not bound then return fail(nil, code, request) end
-    return bound
-  end
-  if #path > listen.MAX_PATH then return fail(nil, "ENAMETOOLONG", request) end
-  local handle = uv.new_pipe(false)
-  local ok, _, code = uv.pipe_bind(handle, path)
-  if not ok then return fail(handle, code, request) end
-  rememberPath(handle, path)
+  local abstract = path:sub(1, 1) == "\0"
+  if not abstract and #path > listen.MAX_PATH then return fail(nil, "ENAMETOOLONG", request) end
+  local handle
+  local fd, code = sockets.bindUnix(path, "stream", request.backlog or listen.BACKLOG)
+  if fd then handle, code = handles.take("pipe", fd) end
+  if not handle then return fail(nil, code, request) end
+  if abstract then return handle end
+  listen.ownFile(handle, path)
   if request.readableAll or request.writableAll then
     local mode = (request.readableAll and "r" or "") .. (request.writableAll and "w" or "")
-    ok, _, code = uv.pipe_chmod(handle, mode)
-    if not ok then return fail(handle, code, request) end
+    local ok, _, failed = handle:chmod(mode)
+    if not ok then return fail(handle, failed, request) end
   end
   return handle
 end
 
 local function bindTcp(handle, request, address)
   if request.reusePort then
-    local ok, code = sockets.reusePort(uv.fileno(handle))
+    local ok, code = sockets.reusePort(handle:fileno())
     if not ok then return nil, code end
   end
   local flags = { ipv6only = request.ipv6Only and address:find(":", 1, true) ~= nil or false }
@@ -94,7 +123,7 @@ local function newTcp(request, address)
   local ok
   ok, code = bindTcp(handle, request, address)
   if ok then return handle end
-  uv.close(handle)
+  handle:close()
   return nil, code
 end
 
@@ -120,7 +149,7 @@ local function bindUdp(request)
   local handle, _, failed = uv.new_udp(v6 and "inet6" or "inet")
   if not handle then return fail(nil, failed, request, "bind") end
   if request.reusePort then
-    local ok, code = sockets.reusePort(uv.fileno(handle))
+    local ok, code = sockets.reusePort(handle:fileno())
     if not ok then return fail(handle, code, request, "bind") end
   end
   local flags = { ipv6only = v6 and request.ipv6Only or false, reuseaddr = request.reuseAddr or false }
@@ -129,18 +158,6 @@ local function bindUdp(request)
   if not called then return fail(handle, "EINVAL", request, "bind") end
   if not ok then return fail(handle, code, request, "bind") end
   return handle
-end
-
---- Whether a value is a luv handle of one of the kinds: "tcp", "pipe", "tty", "udp".
----@param value any
----@return boolean
-function listen.isHandle(value, ...)
-  if type(value) ~= "userdata" then return false end
-  local known, kind = pcall(uv.handle_get_type, value)
-  for i = 1, select("#", ...) do
-    if known and kind == select(i, ...) then return true end
-  end
-  return false
 end
 
 --- Wraps a descriptor, which the handle then owns.
@@ -172,14 +189,22 @@ function listen.bind(request)
   return bindAnyTcp(request)
 end
 
+--- The hooks of a server that got its handle in this process.
+---@param server table
+---@param request table
+---@return table? hooks
+function listen.watched(server, request)
+  return listen.cluster and listen.cluster.watch(server, request)
+end
+
 --- Gets a bound handle for `server`: in a cluster worker from the primary, unless the request is exclusive.
 ---@param server table
 ---@param request table
----@param callback fun(err: Error?, handle: any)
+---@param callback fun(err: Error?, handle: any, hooks: table?)
 function listen.open(server, request, callback)
-  if listen.provider and not request.exclusive then return listen.provider(server, request, callback) end
+  if listen.cluster and not request.exclusive then return listen.cluster.provide(server, request, callback) end
   local handle, err = listen.bind(request)
-  callback(err, handle)
+  callback(err, handle, handle and listen.watched(server, request))
 end
 
 return listen

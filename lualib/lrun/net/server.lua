@@ -2,8 +2,8 @@
 --- tells the server once, by `_connectionClosed`, that its connection is over, and the last one lets a closed server
 --- emit `close`. http.Server overrides `_onconnection`.
 ---
---- `_handle` is a luv handle, or, in a cluster worker, a lane (`lane == true`): connections then come by its
---- `onconnection` and are given back by `release`.
+--- `_handle` is a listening handle by its methods (lrun.net.handles): luv's, or in a cluster worker what stands for the
+--- primary's. Who keeps account of a server's connections, as a cluster does, is told by its `_hooks` (lrun.net.listen).
 local uv = require("luv")
 local process = require("process")
 local events = require("events")
@@ -11,14 +11,13 @@ local errors = require("errors")
 local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
 local dns = require("lrun.net.dns")
+local handles = require("lrun.net.handles")
 local ip = require("lrun.net.ip")
 local listen = require("lrun.net.listen")
 local validate = require("lrun.check.validate")
 local Socket = require("lrun.net.socket")
 
 local nextTick = process.nextTick
-
-local DEFAULT_BACKLOG = 511
 
 --- Event listening()
 --- Event connection(socket: Socket)
@@ -58,20 +57,25 @@ end
 
 -- Connections ---------------------------------------------------------------------------------------------------------
 
-local function addressOf(handle, which)
-  if uv.handle_get_type(handle) ~= "tcp" then return {} end
-  return which(handle) or {}
+local function addressOf(handle, method)
+  local address = handle[method] and handle[method](handle)
+  return type(address) == "table" and address or {}
 end
 
-local function release(self)
-  local handle = self._handle or self._closedLane
-  if handle and type(handle) == "table" and handle.release then handle:release() end
+local function tell(self, what)
+  local hooks = self._hooks
+  local f = hooks and hooks[what]
+  if f then f() end
+end
+
+local function turnAway(self, handle)
+  handle:close()
+  tell(self, "refused")
 end
 
 local function drop(self, handle)
-  local peer, own = addressOf(handle, uv.tcp_getpeername), addressOf(handle, uv.tcp_getsockname)
-  uv.close(handle)
-  release(self)
+  local peer, own = addressOf(handle, "getpeername"), addressOf(handle, "getsockname")
+  turnAway(self, handle)
   self:emit("drop", {
     localAddress = own.ip, localPort = own.port, localFamily = ip.familyName(own.family),
     remoteAddress = peer.ip, remotePort = peer.port, remoteFamily = ip.familyName(peer.family),
@@ -79,7 +83,7 @@ local function drop(self, handle)
 end
 
 local function isBlocked(list, handle)
-  local peer = addressOf(handle, uv.tcp_getpeername)
+  local peer = addressOf(handle, "getpeername")
   return peer.ip ~= nil and list:check(peer.ip, peer.family == "inet6" and "ipv6" or "ipv4")
 end
 
@@ -100,15 +104,15 @@ function Server:_admit(handle)
   end
   local blockList = self._options.blockList
   if blockList and isBlocked(blockList, handle) then
-    uv.close(handle)
-    release(self)
+    turnAway(self, handle)
     return false
   end
   self._connections = self._connections + 1
+  tell(self, "opened")
   return true
 end
 
---- Internal: takes an accepted luv handle.
+--- Internal: takes an accepted stream handle.
 ---@param handle userdata
 function Server:_onconnection(handle)
   if not self:_admit(handle) then return end
@@ -117,7 +121,8 @@ function Server:_onconnection(handle)
     handle = handle, allowHalfOpen = self.allowHalfOpen, pauseOnCreate = self.pauseOnConnect, noDelay = options.noDelay,
     keepAlive = options.keepAlive, keepAliveInitialDelay = options.keepAliveInitialDelay, highWaterMark = options.highWaterMark,
   }
-  socket.server, socket._server = self, self
+  socket.server = self
+  socket:_countedBy(self)
   self:emit("connection", socket)
 end
 
@@ -147,7 +152,7 @@ function closeIfDrained(self)
   for i = 1, #lists do lists[i]:close(answered) end
 end
 
---- Internal: connections of this server go to another process; `list` asks about them (see lrun.ipc_sockets).
+--- Internal: connections of this server go to another process; `list` asks about them (see lrun.ipc.sockets).
 function Server:_sentTo(list)
   local lists = self._sentLists or {}
   for i = 1, #lists do if lists[i] == list then return end end
@@ -155,32 +160,44 @@ function Server:_sentTo(list)
   self._sentLists = lists
 end
 
+--- Internal: the process that `list` asks is out of reach, and its connections with it.
+function Server:_sentEnded(list)
+  local lists = self._sentLists or {}
+  for i = 1, #lists do
+    if lists[i] == list then
+      table.remove(lists, i)
+      break
+    end
+  end
+  if #lists == 0 then self._sentLists = nil end
+end
+
 --- Internal: a connection of this server has ended, here or where it was sent. Once for each.
 function Server:_connectionClosed()
   self._connections = self._connections - 1
-  release(self)
+  tell(self, "closed")
   if not self._handle then closeIfDrained(self) end
 end
 
 -- Listening -----------------------------------------------------------------------------------------------------------
 
 local function accept(self, handle)
-  local client = uv.handle_get_type(handle) == "tcp" and uv.new_tcp() or uv.new_pipe(false)
-  local ok = uv.accept(handle, client)
-  if not ok then return uv.close(client) end
+  local client = handle:get_type() == "tcp" and uv.new_tcp() or uv.new_pipe(false)
+  if not handle:accept(client) then return client:close() end
   self:_onconnection(client)
 end
 
 local function startListening(self, handle, request)
-  if handle.lane then
-    handle.onconnection = function(client) return self:_onconnection(client) end
-    return handle:listen(request.backlog)
-  end
-  return uv.listen(handle, request.backlog, function(err)
+  return handle:listen(request.backlog, function(err)
     -- Out of descriptors and the like: libuv has turned the client away; the next one may find some free.
     if err or self._handle ~= handle then return end
     accept(self, handle)
   end)
+end
+
+local function closeHandle(handle, hooks)
+  if hooks and hooks.close then hooks.close() end
+  if not handle:is_closing() then listen.close(handle) end
 end
 
 local function emitLater(self, name, value)
@@ -192,21 +209,21 @@ local function emitListening(self, id)
   if self._handle and self._listenId == id then self:emit("listening") end
 end
 
-local function onHandle(self, id, request, err, handle)
+local function onHandle(self, id, request, err, handle, hooks)
   if id ~= self._listenId then
-    if handle and (handle.lane or not uv.is_closing(handle)) then handle:close() end
+    if handle then closeHandle(handle, hooks) end
     return
   end
   self._opening = false
   if err then return emitLater(self, "error", err) end
   local ok, _, code = startListening(self, handle, request)
   if not ok then
-    if handle.lane or not uv.is_closing(handle) then handle:close() end
+    closeHandle(handle, hooks)
     return emitLater(self, "error", listen.failure(code, request))
   end
-  self._handle = handle
+  self._handle, self._hooks = handle, hooks
   self._path = request.addressType == -1 and request.address or nil     -- as it was asked for, wherever it was bound
-  self._closeQueued, self._closedLane = false, nil
+  self._closeQueued = false
   if self._unref then handle:unref() end
   nextTick(emitListening, self, id)
 end
@@ -214,7 +231,7 @@ end
 local function open(self, request)
   local id = self._listenId
   self._opening = true
-  listen.open(self, request, function(err, handle) onHandle(self, id, request, err, handle) end)
+  listen.open(self, request, function(err, handle, hooks) onHandle(self, id, request, err, handle, hooks) end)
 end
 
 local function openHost(self, request, host)
@@ -242,7 +259,7 @@ local function listenOptions(...)
   local kind = type(first)
   if kind == "userdata" then return { handle = first } end
   if kind == "table" then
-    if first._handle ~= nil or first.lane then return { handle = first } end
+    if first._handle ~= nil or handles.canListen(first) then return { handle = first } end
     return first
   end
   if kind == "nil" or kind == "function" then return { port = 0 } end
@@ -271,7 +288,7 @@ local function requestFor(options)
   validate.optional(validate.integer, options.backlog, "options.backlog", 0, 2147483647)
   validate.flags(options, { "exclusive", "reusePort", "ipv6Only", "readableAll", "writableAll" })
   local backlog = options.backlog
-  if backlog == nil or backlog == 0 then backlog = DEFAULT_BACKLOG end
+  if backlog == nil or backlog == 0 then backlog = listen.BACKLOG end
   return {
     backlog = backlog, exclusive = options.exclusive or options.reusePort, reusePort = options.reusePort,
     ipv6Only = options.ipv6Only, readableAll = options.readableAll, writableAll = options.writableAll,
@@ -280,12 +297,12 @@ end
 
 local function listenHandle(self, request, given)
   local handle = given
-  if type(given) == "table" and not given.lane then handle = given._handle end
-  if not listen.isHandle(handle, "tcp", "pipe") and not (type(handle) == "table" and handle.lane) then
+  if type(given) == "table" and given._handle ~= nil then handle = given._handle end
+  if not handles.canListen(handle) then
     error(errors.argType("handle", "an instance of a luv stream handle", given), 0)
   end
   self._opening = true
-  onHandle(self, self._listenId, request, nil, handle)
+  onHandle(self, self._listenId, request, nil, handle, listen.watched(self, request))
 end
 
 local function listenWith(self, options)
@@ -347,12 +364,15 @@ function Server:close(callback)
   self._opening = false
   if handle then
     self._handle = nil
-    if handle.lane then self._closedLane = handle end
-    if handle.lane or not uv.is_closing(handle) then handle:close() end
+    closeHandle(handle, self._hooks)
   end
   closeIfDrained(self)
   return self
 end
+
+--- Internal: closes a server that another process goes on for: http.Server answers what is on its way, too.
+---@param callback fun()
+function Server:_drain(callback) self:close(callback) end
 
 -- Facts ---------------------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,14 @@
---- net.Socket: a duplex stream over one luv stream handle: TCP, unix socket, pipe, terminal.
---- The socket owns `_handle` and closes it in `_destroy`, or gives it away in `_detach`. Bytes go kernel → luv's read
---- callback → `push` → `data` without a copy, and `write` → `uv.try_write` → what is left by `uv.write`.
---- Internal fields that other runtime modules use: `_handle`; `_server`, the server that accepted it.
+--- net.Socket: a duplex stream over one stream handle: luv's (TCP, unix socket, pipe, terminal), or anything with the
+--- same methods, such as a TLS stream (lrun.net.handles has the list).
+--- The socket owns `_handle` and closes it in `_destroy`, or gives it away in `_detach`. Bytes go kernel → the handle's read
+--- callback → `push` → `data` without a copy, and `write` → `handle:try_write` → what is left by `handle:write`.
 local uv = require("luv")
 local process = require("process")
 local errors = require("errors")
 local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
 local stream = require("stream")
+local handles = require("lrun.net.handles")
 local ip = require("lrun.net.ip")
 local listen = require("lrun.net.listen")
 local validate = require("lrun.check.validate")
@@ -47,7 +48,7 @@ local function touch(self)
   self._lastActive = uv.now()
   if not self._idleFired then return end
   self._idleFired = false
-  uv.timer_start(self._idleTimer, self._idleLimit, 0, function() onIdle(self) end)
+  self._idleTimer:start(self._idleLimit, 0, function() onIdle(self) end)
 end
 
 local function makeReader(self)
@@ -67,13 +68,13 @@ end
 
 local function startReading(self)
   local handle = self._handle
-  if not handle or self._kernelReads or uv.is_closing(handle) then return end
+  if not handle or self._kernelReads or handle:is_closing() then return end
   local reader = self._reader
   if not reader then
     reader = makeReader(self)
     self._reader = reader
   end
-  local ok, _, code = uv.read_start(handle, reader)
+  local ok, _, code = handle:read_start(reader)
   if not ok then return self:destroy(errors.system(code, "read")) end
   self._kernelReads = true
 end
@@ -83,7 +84,7 @@ function Socket:_stopReading()
   if not self._kernelReads then return end
   self._kernelReads = false
   self._rs.reading = false
-  if handle and not uv.is_closing(handle) then uv.read_stop(handle) end
+  if handle and not handle:is_closing() then handle:read_stop() end
 end
 
 function Socket:_read()
@@ -111,7 +112,7 @@ end
 local function closedError() return errors.coded("ERR_SOCKET_CLOSED", "Socket is closed") end
 
 local function writeRest(self, handle, data, size, callback)
-  local ok, _, code = uv.write(handle, data, function(err)
+  local ok, _, code = handle:write(data, function(err)
     if self._idleLimit then touch(self) end
     if err then return callback(errors.system(err, "write")) end
     self._written = self._written + size
@@ -126,10 +127,10 @@ function Socket:_write(data, callback)
     return
   end
   local handle = self._handle
-  if not handle or uv.is_closing(handle) then return callback(closedError()) end
+  if not handle or handle:is_closing() then return callback(closedError()) end
   if self._idleLimit then touch(self) end
   local size = #data
-  local count, _, code = uv.try_write(handle, data)
+  local count, _, code = handle:try_write(data)
   if count == size then
     self._written = self._written + size
     return callback()
@@ -171,7 +172,7 @@ function Socket:_final(callback)
     self._heldFinal = callback
     return
   end
-  if not handle or uv.is_closing(handle) then return callback() end
+  if not handle or handle:is_closing() then return callback() end
   local function done(err)
     -- A peer that is gone, and pipes that have no other direction, need no shutdown.
     if err and err ~= "ENOTCONN" and err ~= "ENOTSOCK" and err ~= "ECANCELED" then
@@ -179,7 +180,7 @@ function Socket:_final(callback)
     end
     callback()
   end
-  local ok, _, code = uv.shutdown(handle, done)
+  local ok, _, code = handle:shutdown(done)
   if not ok then done(code) end
 end
 
@@ -188,7 +189,7 @@ end
 local function stopTimer(self)
   local timer = self._idleTimer
   self._idleTimer, self._idleLimit, self._idleFired = nil, false, false
-  if timer and not uv.is_closing(timer) then uv.close(timer) end
+  if timer and not timer:is_closing() then timer:close() end
 end
 
 local function emitClose(self, hadError)
@@ -203,9 +204,9 @@ local function closeHandle(self, handle, hadError)
     if self._rs ~= rs then return self:emit("close", hadError) end     -- it connects again meanwhile
     emitClose(self, hadError)
   end
-  if uv.is_closing(handle) then return nextTick(closed) end
-  if self._resetOnClose and uv.tcp_close_reset(handle, closed) then return end
-  uv.close(handle, closed)
+  if handle:is_closing() then return nextTick(closed) end
+  if self._resetOnClose and handle.close_reset and handle:close_reset(closed) then return end
+  handle:close(closed)
 end
 
 function Socket:_destroy(err, callback)
@@ -229,7 +230,7 @@ function Socket:_destroy(err, callback)
   local server = self._server
   if server and handle then
     self._server = nil
-    server:_connectionClosed(handle)
+    server:_connectionClosed()
   end
   callback(err)
 end
@@ -240,9 +241,13 @@ function Socket:_unread()
   return table.concat(rs.chunks, "", rs.first, rs.last)
 end
 
---- Internal: the server that counts this connection.
+--- Internal: the server that counts this connection; `_countedBy` sets it.
 ---@return Server?
 function Socket:_acceptedBy() return self._server end
+
+--- Internal: says which server counts this connection, from its acceptance to its end; nil for none.
+---@param server Server?
+function Socket:_countedBy(server) self._server = server end
 
 --- Internal: stops reading and takes the handle out of the socket, which stays open without one, until `_attach`.
 ---@return userdata? handle
@@ -260,20 +265,20 @@ end
 --- Internal: the counterpart of `_release`.
 function Socket:_attach(handle)
   self._handle = handle
-  if self._refed == false then uv.unref(handle) end
+  if self._refed == false then handle:unref() end
 end
 
 -- What the script has written before it gave the handle away still goes out.
 local function writePending(self, handle)
   local data, callbacks = self:_takePending()
   if data == "" then return end
-  uv.write(handle, data, function(err)
+  handle:write(data, function(err)
     for i = 1, #callbacks do callbacks[i](err and errors.system(err, "write") or nil) end
   end)
 end
 
 --- Internal: gives the handle away. The socket object closes; the handle stays open, and whoever takes it tells
---- `socket._server` by `_connectionClosed(handle)` when the connection has ended where it went.
+--- the server of `_acceptedBy` by `_connectionClosed` when the connection has ended where it went.
 function Socket:_detach()
   local handle = self:_release()
   if not handle then return end
@@ -303,7 +308,7 @@ function Socket:resetAndDestroy()
     self:destroy(closedError())
     return self
   end
-  if uv.handle_get_type(handle) ~= "tcp" then
+  if not handle.close_reset then
     error(errors.coded("ERR_INVALID_HANDLE_TYPE", "This handle type cannot be sent"), 0)
   end
   if self.connecting then
@@ -321,12 +326,12 @@ function onIdle(self)
   local limit, timer = self._idleLimit, self._idleTimer
   if not limit or not timer then return end
   local handle = self._handle
-  local queued = handle and not uv.is_closing(handle) and uv.stream_get_write_queue_size(handle) or 0
+  local queued = handle and not handle:is_closing() and handle:get_write_queue_size() or 0
   if queued > 0 and queued ~= self._queuedBefore then touch(self) end
   self._queuedBefore = queued
   local left = self._lastActive + limit - uv.now()
   if left > 0 then
-    uv.timer_start(timer, left, 0, function() onIdle(self) end)
+    timer:start(left, 0, function() onIdle(self) end)
   else
     self._idleFired = true
     self:emit("timeout")
@@ -352,13 +357,13 @@ function Socket:setTimeout(ms, callback)
   local timer = self._idleTimer
   if not timer then
     timer = uv.new_timer()
-    uv.unref(timer)
+    timer:unref()
     self._idleTimer = timer
   end
   self._idleLimit, self._idleFired = ms, false
   uv.update_time()
   touch(self)
-  uv.timer_start(timer, ms, 0, function() onIdle(self) end)
+  timer:start(ms, 0, function() onIdle(self) end)
   if callback then self:once("timeout", callback) end
   return self
 end
@@ -375,14 +380,14 @@ local function setting(self, name, apply)
   return self
 end
 
-local function isTcp(handle) return not uv.is_closing(handle) and uv.handle_get_type(handle) == "tcp" end
-
 --- Sends small writes at once (the default when called) instead of gathering them.
 ---@param on boolean? default true
 ---@return self
 function Socket:setNoDelay(on)
   on = on == nil or not not on
-  return setting(self, "noDelay", function(handle) if isTcp(handle) then uv.tcp_nodelay(handle, on) end end)
+  return setting(self, "noDelay", function(handle)
+    if not handle:is_closing() and handle.nodelay then handle:nodelay(on) end
+  end)
 end
 
 --- Has the kernel probe an idle connection.
@@ -393,9 +398,9 @@ function Socket:setKeepAlive(on, delay)
   if delay ~= nil then validate.number(delay, "initialDelay", 0) end
   local seconds = math.floor((delay or 0) / 1000)
   return setting(self, "keepAlive", function(handle)
-    if not isTcp(handle) then return end
+    if handle:is_closing() or not handle.keepalive then return end
     if on and seconds == 0 then seconds = 7200 end
-    if on then uv.tcp_keepalive(handle, true, seconds) else uv.tcp_keepalive(handle, false) end
+    if on then handle:keepalive(true, seconds) else handle:keepalive(false) end
   end)
 end
 
@@ -403,7 +408,7 @@ end
 ---@return self
 function Socket:ref()
   self._refed = true
-  if self._handle and not uv.is_closing(self._handle) then uv.ref(self._handle) end
+  if self._handle and not self._handle:is_closing() then self._handle:ref() end
   return self
 end
 
@@ -411,23 +416,23 @@ end
 ---@return self
 function Socket:unref()
   self._refed = false
-  if self._handle and not uv.is_closing(self._handle) then uv.unref(self._handle) end
+  if self._handle and not self._handle:is_closing() then self._handle:unref() end
   return self
 end
 
 -- Facts ---------------------------------------------------------------------------------------------------------------
 
-local function nameOf(handle, which)
-  if not handle or uv.is_closing(handle) then return nil end
-  if uv.handle_get_type(handle) ~= "tcp" then return nil end
-  local name = which(handle)
-  return name and { address = name.ip, port = name.port, family = ip.familyName(name.family) } or nil
+-- A unix socket's name is a string, a terminal has none.
+local function nameOf(handle, method)
+  if not handle or handle:is_closing() or not handle[method] then return nil end
+  local name = handle[method](handle)
+  return type(name) == "table" and { address = name.ip, port = name.port, family = ip.familyName(name.family) } or nil
 end
 
 local function peer(self)
   local found = self._peer
   if not found and not self.connecting then
-    found = nameOf(self._handle, uv.tcp_getpeername)
+    found = nameOf(self._handle, "getpeername")
     self._peer = found
   end
   return found
@@ -436,7 +441,7 @@ end
 local function own(self)
   local found = self._own
   if not found then
-    found = nameOf(self._handle, uv.tcp_getsockname)
+    found = nameOf(self._handle, "getsockname")
     if not self.connecting then self._own = found end
   end
   return found
@@ -484,7 +489,7 @@ local function handleOf(options)
   local handle = options.handle
   if handle ~= nil then
     if type(handle) == "table" then handle = rawget(handle, "_handle") end
-    if not listen.isHandle(handle, "tcp", "pipe", "tty") then
+    if not handles.isStream(handle) then
       error(errors.argType("options.handle", "an instance of a luv stream handle", options.handle), 0)
     end
     return handle
@@ -499,7 +504,7 @@ end
 --- Internal: the handle is there and connected.
 function Socket:_onHandle()
   local handle = self._handle
-  if self._refed == false then uv.unref(handle) end
+  if self._refed == false then handle:unref() end
   local settings = self._settings
   if settings then
     self._settings = nil

@@ -7,8 +7,7 @@ local fresh = {}
 
 --- Loads `cluster` with the policy given, its workers to run spec/support/cluster/worker.lua.
 function fresh.cluster(policy)
-  loaded["lrun.cluster.primary"] = nil
-  loaded["lrun.cluster.reload"] = nil
+  for _, name in ipairs{ "primary", "listeners", "reload" } do loaded["lrun.cluster." .. name] = nil end
   local cluster = require("lrun.cluster.primary")
   cluster.schedulingPolicy = policy
   cluster.setupPrimary{ exec = uv.cwd() .. "/spec/support/cluster/worker.lua", args = {} }

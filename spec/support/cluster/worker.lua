@@ -148,6 +148,31 @@ end
 
 function roles.crash() os.exit(7) end
 
+-- An HTTP server on a port of this process alone.
+function roles.exclusive()
+  require("http").createServer(function(_, res) res:finish(tostring(cluster.worker.id)) end)
+    :listen({ port = port, host = "127.0.0.1", exclusive = true }, function() process.send("listens") end)
+end
+
+-- An HTTP server, and what is to be done before the worker ends, by SPEC_DRAIN: "done" tells the primary and waits for
+-- its word, "never" does not end it, "throws" fails.
+function roles.drain()
+  roles.http()
+  cluster.worker:on("drain", function(done, ms)
+    local how = process.env.SPEC_DRAIN
+    process.send{ drain = how, ms = ms }
+    if how == "throws" then error("oops") end
+    if how == "done" then process:once("message", done) end
+  end)
+end
+
+-- Tells its slot, and does not end when it is asked to.
+function roles.slot()
+  process.send{ slot = cluster.worker.slot, left = process.env.LRUN_CLUSTER_SLOT }
+  process:on("SIGTERM", function() end)
+  roles.timer()
+end
+
 -- A primary of its own: tells that its worker sees the environment of a first start.
 function roles.nested()
   local child = require("child_process").fork(process.argv[1], {}, { env = setmetatable({ SPEC_ROLE = "inner" },
