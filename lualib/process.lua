@@ -6,6 +6,7 @@
 local uv = require("luv")
 local vm = require("lrun.core.vm")
 local host = require("lrun.core.system")
+local output = require("lrun.core.output")
 local errors = require("errors")
 local events = require("events")
 local EventEmitter = events.EventEmitter
@@ -85,6 +86,7 @@ end
 
 vm.hook("exit", function() finish(exitCode or 0) end)
 vm.hook("beforeExit", function() if not exiting then process:emit("beforeExit", exitCode or 0) end end)
+vm.hook("output", function(code) require("lrun.host.stdio").failed(code) end)
 vm.hook("uncaught", function(coroutine, err) require("lrun.host.uncaught").handle(coroutine, err, exiting) end)
 
 -- nextTick ------------------------------------------------------------------------------------------------------------
@@ -160,6 +162,7 @@ local function unwatchSignal(name)
   signals[name] = nil
   handle:close()
   if name == "SIGPIPE" then host.ignorePipe() end
+  output.guard()
 end
 
 host.ignorePipe()
@@ -188,6 +191,7 @@ end
 function api.kill(pid, signal)
   if type(pid) ~= "number" or pid ~= math.floor(pid) then error(errors.argType("pid", "integer", pid), 0) end
   local number = require("lrun.host.signals").number(signal == nil and "SIGTERM" or signal, "signal", true)
+  output.flush()
   flushBefore(pid, number)
   local ok, _, code = uv.kill(pid, number)
   if not ok then error(errors.system(code, "kill"), 0) end

@@ -11,6 +11,7 @@ typedef enum {
   HOOK_TICK,        /* (): run process.nextTick's queue */
   HOOK_BEFORE_EXIT, /* (): the loop has drained */
   HOOK_EXIT,        /* (): the process is about to end; sets the exit code through lrun.vm.exit */
+  HOOK_OUTPUT,      /* (code): standard output takes no more, a negative number of libuv's */
   HOOK_COUNT
 } hook_t;
 

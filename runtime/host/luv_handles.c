@@ -1,10 +1,12 @@
 /* host/luv_handles.c: opens luv on our loop and tells its handles from the host's own.
  * luv's `walk` takes every handle of the loop for one of its own; ours passes the others over. Its `run`
- * knows nothing of process.nextTick; ours lets the ticks run as they do in the host's own loop. libuv's loop
+ * knows nothing of process.nextTick; ours lets the ticks run as they do in the host's own loop. Its `spawn` and
+ * `kill` know nothing of what was printed; ours give it to the kernel first. libuv's loop
  * cannot run inside itself, and what it calls could not bear it: there `run` throws. */
 #include "host/callback.h"
 #include "host/modules.h"
 #include "host/vm.h"
+#include "io/output.h"
 
 #include <lauxlib.h>
 #include <luv/lhandle.h>
@@ -49,11 +51,25 @@ static int l_run(lua_State *L) {
   return rc == 0 ? lua_gettop(L) : lua_error(L);
 }
 
+/* The upvalue is luv's; what was printed before comes before what the child prints. */
+static int l_flushed(lua_State *L) {
+  output_flush();
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
 int luaopen_lrun_luv(lua_State *L) {
   luaopen_luv(L);
   lua_getfield(L, -1, "run");
   lua_pushcclosure(L, l_run, 1);
   lua_setfield(L, -2, "run");
+  for (const char *const *name = (const char *const[]){"spawn", "kill", NULL}; *name; name++) {
+    lua_getfield(L, -1, *name);
+    lua_pushcclosure(L, l_flushed, 1);
+    lua_setfield(L, -2, *name);
+  }
   lua_pushcfunction(L, l_walk);
   lua_setfield(L, -2, "walk");
   return 1;

@@ -9,7 +9,6 @@
 #include <luajit.h>
 #include <pwd.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -156,27 +155,6 @@ static int l_versions(lua_State *L) {
   return 1;
 }
 
-/* Lua's `print`, then what became of it: an error unless the output only could not take more now. */
-static int print(lua_State *L) {
-  lua_pushvalue(L, lua_upvalueindex(1));
-  lua_insert(L, 1);
-  clearerr(stdout);
-  lua_call(L, lua_gettop(L) - 1, 0);
-  if (!ferror(stdout)) return 0;
-  int code = uv_translate_sys_error(errno);
-  if (code == UV_EAGAIN) return 0;
-  errors_push(L, code, "write");
-  return lua_error(L);
-}
-
-/* printer(print) → a `print` that throws when it fails. */
-static int l_printer(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TFUNCTION);
-  lua_settop(L, 1);
-  lua_pushcclosure(L, print, 1);
-  return 1;
-}
-
 int luaopen_lrun_system(lua_State *L) {
   static const luaL_Reg functions[] = {{"abort", l_abort},         {"umask", l_umask},
                                        {"getuid", l_getuid},       {"getgid", l_getgid},
@@ -186,7 +164,7 @@ int luaopen_lrun_system(lua_State *L) {
                                        {"setgroups", l_setgroups}, {"initgroups", l_initgroups},
                                        {"signals", l_signals},     {"ignorePipe", l_ignore_pipe},
                                        {"tzset", l_tzset},         {"versions", l_versions},
-                                       {"printer", l_printer},     {NULL, NULL}};
+                                       {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

@@ -10,6 +10,7 @@
 #include "host/collector.h"
 #include "host/hooks.h"
 #include "host/modules.h"
+#include "io/output.h"
 #include <lauxlib.h>
 #include <luajit.h>
 #include <lualib.h>
@@ -143,9 +144,11 @@ vm_t *vm_new(void) {
   lua_pushlightuserdata(L, vm);
   lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_VM);
   callback_init(L);
+  output_open();
   luaL_openlibs(L);
   luv_set_loop(L, &vm->loop);
   luv_set_callback(L, callback_luv);
+  output_attach(vm);
   bundle_init(L);
   return vm;
 }
@@ -157,9 +160,11 @@ static void run_hook(vm_t *vm, hook_t hook) {
 void vm_run(vm_t *vm, int nargs) {
   callback_enter(vm->L, nargs);
   do {
+    output_report(vm); /* a loop without work does not turn */
     vm_set_running(vm, true);
     uv_run(&vm->loop, UV_RUN_DEFAULT);
     vm_set_running(vm, false);
+    output_report(vm);
     run_hook(vm, HOOK_BEFORE_EXIT);
   } while (uv_loop_alive(&vm->loop));
   run_hook(vm, HOOK_EXIT);
@@ -206,9 +211,9 @@ static int l_collect(lua_State *L) {
   return 0;
 }
 
-/* hook(name, f): name is "uncaught", "tick", "beforeExit" or "exit". */
+/* hook(name, f): name is "uncaught", "tick", "beforeExit", "exit" or "output". */
 static int l_hook(lua_State *L) {
-  static const char *const names[] = {"uncaught", "tick", "beforeExit", "exit", NULL};
+  static const char *const names[] = {"uncaught", "tick", "beforeExit", "exit", "output", NULL};
   int hook = luaL_checkoption(L, 1, NULL, names);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);

@@ -2,6 +2,7 @@
  * does not give: SO_REUSEPORT, unix sockets by any name, who is at their other end, writes that wait, the size of a terminal.
  * Owns nothing: a descriptor that it makes belongs to the caller. */
 #include "host/modules.h"
+#include "io/output.h"
 #include "io/write_all.h"
 
 #include <errno.h>
@@ -158,13 +159,13 @@ static int l_peer_credentials(lua_State *L) {
   return 3;
 }
 
-/* writeAll(fd, data): writes all of it, waiting where the descriptor does not; what C's stdout and stderr
- * hold goes first. True, or nil and the code. */
+/* writeAll(fd, data): writes all of it, waiting where the descriptor does not; what was printed goes first.
+ * True, or nil and the code. */
 static int l_write_all(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1);
   size_t length;
   const char *data = luaL_checklstring(L, 2, &length);
-  fflush(fd == STDERR_FILENO ? stderr : stdout);
+  output_flush();
   int rc = write_all(fd, data, length);
   if (rc < 0) return failure(L, rc);
   lua_pushboolean(L, 1);

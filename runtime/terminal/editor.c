@@ -41,20 +41,19 @@ typedef struct {
   History *history;
   tty_output_t *output;
   FILE *in, *out;
-  /* Four handles that last as long as the process, unless `open` fails: then give_up closes them. */
+  /* Three handles that last as long as the process, unless `open` fails: then give_up closes them. */
   uv_poll_t poll;  /* active while a line is edited */
   uv_async_t wake; /* the prompt was erased, SIGINT came, or input is left over */
   uv_signal_t resized;
-  uv_prepare_t flush; /* what was printed without a newline is shown before the loop waits */
-  int open_handles;   /* that are being closed */
-  int handler;        /* registry ref of the Lua function */
-  bool editing;       /* a prompt waits for its line */
-  wchar_t first;      /* character of the command that libedit reads; 0 before it */
-  const char *wish;   /* what a key of ours asked for: an event of the handler, or SUSPEND */
-  bool searching;     /* keys go to the handler, not to libedit */
-  bool feeding;       /* feed is on the stack */
-  bool closed;        /* close_tty was here */
-  bool ended;         /* the terminal is gone */
+  int open_handles; /* that are being closed */
+  int handler;      /* registry ref of the Lua function */
+  bool editing;     /* a prompt waits for its line */
+  wchar_t first;    /* character of the command that libedit reads; 0 before it */
+  const char *wish; /* what a key of ours asked for: an event of the handler, or SUSPEND */
+  bool searching;   /* keys go to the handler, not to libedit */
+  bool feeding;     /* feed is on the stack */
+  bool closed;      /* close_tty was here */
+  bool ended;       /* the terminal is gone */
   wchar_t prompt[PROMPT_SIZE];
   int prompt_width;
   tty_input_t input;
@@ -372,24 +371,16 @@ static void close_tty(void *data) {
   tty_output_close(tty->output);
 }
 
-static void on_flush(uv_prepare_t *handle) {
-  (void)handle;
-  fflush(stdout);
-}
-
 /* A handle is open as soon as its init has succeeded. */
 static int open_handles(tty_t *tty) {
   uv_loop_t *loop = vm_loop(tty->vm);
-  tty->poll.data = tty->wake.data = tty->resized.data = tty->flush.data = tty;
+  tty->poll.data = tty->wake.data = tty->resized.data = tty;
   int rc = uv_poll_init(loop, &tty->poll, STDIN_FILENO);
   if (rc == 0) rc = uv_async_init(loop, &tty->wake, on_wake);
   if (rc == 0) rc = uv_signal_init(loop, &tty->resized);
   if (rc == 0) rc = uv_signal_start(&tty->resized, on_resized, SIGWINCH);
-  if (rc == 0) rc = uv_prepare_init(loop, &tty->flush);
   if (rc < 0) return rc;
-  uv_prepare_start(&tty->flush, on_flush);
   uv_unref((uv_handle_t *)&tty->resized);
-  uv_unref((uv_handle_t *)&tty->flush);
   return 0;
 }
 
@@ -409,7 +400,7 @@ static void on_handle_closed(uv_handle_t *handle) {
 /* After a failed open: takes back what was opened. */
 static void give_up(tty_t *tty) {
   uv_handle_t *const handles[] = {(uv_handle_t *)&tty->poll, (uv_handle_t *)&tty->wake,
-                                  (uv_handle_t *)&tty->resized, (uv_handle_t *)&tty->flush};
+                                  (uv_handle_t *)&tty->resized};
   free_editor(tty);
   for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) {
     if (handles[i]->type == UV_UNKNOWN_HANDLE) continue;

@@ -6,6 +6,8 @@
  * not return, so that is made to throw too; a fourth, some seconds later, ends the process. */
 #include "terminal/interrupt.h"
 
+#include "io/output.h"
+
 #include "host/callback.h"
 #include "host/modules.h"
 #include "host/vm.h"
@@ -81,7 +83,8 @@ void interrupt_open(lua_State *L, uv_async_t *wake) {
 
 void interrupt_renew(void) {
   struct sigaction now;
-  if (state.wake && sigaction(SIGINT, NULL, &now) == 0 && now.sa_handler == SIG_DFL) install(NULL);
+  if (!state.wake || sigaction(SIGINT, NULL, &now) != 0) return;
+  if (now.sa_handler == SIG_DFL || output_guards(SIGINT)) install(NULL);
 }
 
 /* While a chunk runs, SIGINT makes it throw "interrupted!" again and again until the guard is taken off. Code

@@ -10,6 +10,7 @@
  * fails is no news: the terminal is gone, which the loop sees when it reads. */
 #include "terminal/output.h"
 
+#include "io/output.h"
 #include "io/write_all.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -181,7 +182,7 @@ int tty_output_open(tty_output_erased on_erased, void *data, tty_output_t **out)
   if (!output) return -ENOMEM;
   *output = (tty_output_t){
       .terminal = -1, .saved_error = -1, .master = -1, .slave = -1, .on_erased = on_erased, .data = data};
-  fflush(stdout);
+  output_flush();
   output->terminal = fcntl(1, F_DUPFD_CLOEXEC, 10);
   int rc = output->terminal < 0 ? -errno : open_pair(output);
   if (rc == 0) rc = start_thread(output);
@@ -201,7 +202,7 @@ int tty_output_open(tty_output_erased on_erased, void *data, tty_output_t **out)
 
 void tty_output_drain(tty_output_t *output) {
   struct timespec until;
-  fflush(stdout);
+  output_flush();
   clock_gettime(CLOCK_REALTIME, &until);
   until.tv_sec += DRAIN_SECONDS;
   pthread_mutex_lock(&output->mutex);
@@ -215,7 +216,7 @@ void tty_output_drain(tty_output_t *output) {
 }
 
 void tty_output_close(tty_output_t *output) {
-  fflush(stdout);
+  output_flush();
   dup2(output->terminal, 1);
   if (output->saved_error >= 0) dup2(output->saved_error, 2);
   pthread_mutex_lock(&output->mutex);

@@ -11,7 +11,6 @@ local boot = {}
 ---@param code integer
 ---@param ... string
 function boot.die(code, ...)
-  io.stdout:flush()
   io.stderr:write("lrun: ", ...)
   io.stderr:write("\n")
   process.exit(code)
@@ -80,7 +79,6 @@ local function prepare(options)
   if options.title then process.title = options.title end
   require("lrun.host.globals").install(process)
   programs.install(options.script)
-  io.stdout:setvbuf("line")
   if process.env.LRUN_CHANNEL_FD or process.env.NODE_CHANNEL_FD then require("lrun.ipc.channel").start() end
   if process.env.LRUN_CLUSTER_ID then require("cluster") end
   require("lrun.core.vm").collect()

@@ -1,5 +1,5 @@
 --- Lua's own globals where they do otherwise here: `process` is added, `os` has what Node adds, `pairs` knows `__pairs`,
---- `print` fails when nobody can read what it prints, and what blocks or ends the process flushes first.
+--- `print` knows the one owner of the output (runtime/io/output.c), and what blocks or ends the process flushes first.
 local vm = require("lrun.core.vm")
 
 local globals = {}
@@ -36,8 +36,7 @@ end
 function globals.install(process)
   rawset(_G, "process", process)
   rawset(_G, "pairs", pairs)
-  -- SIGPIPE does not end lrun, so a loop that prints into `| head` must see that its reader is gone.
-  rawset(_G, "print", require("lrun.core.system").printer(print))
+  require("lrun.core.output").install(io)
   flushing(os, "exit", true)
   flushing(os, "execute", false)
   flushing(io, "popen", false)

@@ -1,12 +1,13 @@
 --- The streams behind process.stdin, process.stdout and process.stderr, made when first asked for.
---- Output is written at once and completely, whatever the descriptor is (a file, a terminal, a pipe, a socket), after what
---- C's stdio holds, so that `print` and `process.stdout:write` keep their order and an exit loses nothing. Descriptors
---- that other processes share stay as they were: nothing here makes an output non-blocking.
+--- process.stdout hands its bytes to the one owner of the output (runtime/io/output.c), as `print` and io.stdout do;
+--- process.stderr writes at once, after what was printed. Both write completely, whatever the descriptor is. Descriptors that
+--- other processes share stay as they were: nothing here makes an output non-blocking.
 local uv = require("luv")
 local process = require("process")
 local errors = require("errors")
 local calls = require("lrun.check.calls")
 local handles = require("lrun.net.handles")
+local output = require("lrun.core.output")
 local sockets = require("lrun.core.sockets")
 local stream = require("stream")
 
@@ -29,15 +30,46 @@ function StandardOutput:initialize(fd)
   if uv.guess_handle(fd) == "tty" then self.isTTY = true end
 end
 
+--- Writes a string. With a callback it is given to the kernel now, and the callback learns how that went.
+---@param chunk string
+---@param encoding (string|fun(err: any?))?
+---@param callback fun(err: any?)?
+---@return boolean more
+function StandardOutput:write(chunk, encoding, callback)
+  self._asked = type(encoding) == "function" or callback ~= nil
+  local more = stream.Writable.write(self, chunk, encoding, callback)
+  self._asked = false
+  return more
+end
+
 function StandardOutput:_write(data, callback)
-  local ok, code = sockets.writeAll(self.fd, data)
+  local ok, code
+  if self.fd == 1 then ok, code = output.write(data, self._asked) else ok, code = sockets.writeAll(self.fd, data) end
   if ok then callback() else callback(errors.system(code, "write")) end
 end
 
 function StandardOutput:_writev(chunks, callback) return self:_write(table.concat(chunks), callback) end
 
+local warned = false
+
+-- Once, for listeners, and for who sees the terminal: where standard error goes the disk may be as full.
+local function warn(err)
+  if warned then return end
+  warned = true
+  local warning = errors.Error:new("standard output: " .. err.message, { name = "OutputWarning", code = err.code })
+  if uv.guess_handle(2) == "tty" then return process.emitWarning(warning) end
+  process.nextTick(function() process:emit("warning", warning) end)
+end
+
+-- A reader that is gone ends the program, a disk that is full does not.
+local function isFatal(err) return err.code == "EPIPE" end
+
 -- The descriptor is not ours to close, and others print there, too: as in Node the stream goes on.
 function StandardOutput:_destroy(err, callback)
+  if errors.isError(err) and err.syscall == "write" and not isFatal(err) and self:listenerCount("error") == 0 then
+    warn(err)
+    err = nil
+  end
   callback(err)
   self.destroyed, self.closed, self._failed, self.errored = false, false, false, nil
   process.nextTick(function() self._errorEmitted, self._closeEmitted = false, false end)
@@ -139,6 +171,19 @@ function stdio.stdin()
   local input = source()
   input.fd = 0
   return input
+end
+
+--- The host's hook: the output that was accepted could not be written.
+---@param number integer libuv's, negative
+function stdio.failed(number)
+  local err, out = errors.system(number, "write"), rawget(process, "stdout")
+  if out and out:listenerCount("error") > 0 then
+    out:emit("error", err)
+  elseif isFatal(err) then
+    error(err, 0)
+  else
+    warn(err)
+  end
 end
 
 --- The stream for descriptor 1.
