@@ -3,6 +3,7 @@ local core = require("lrun.core.http")
 local message = require("lrun.http.incoming")
 local server = require("lrun.http.server")
 local outgoing = require("lrun.http.outgoing")
+local responses = require("lrun.http.server_response")
 
 ---@class HttpServerOptions: ServerOptions
 ---@field headersTimeout integer? ms for a head, 60000
@@ -46,7 +47,7 @@ local outgoing = require("lrun.http.outgoing")
 ---@field STATUS_CODES table<integer, string>
 local http = {
   Server = server.Server,
-  ServerResponse = server.ServerResponse,
+  ServerResponse = responses.ServerResponse,
   IncomingMessage = message.IncomingMessage,
   OutgoingMessage = outgoing.OutgoingMessage,
   maxHeaderSize = 16 * 1024,

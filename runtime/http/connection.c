@@ -75,6 +75,10 @@ void http_conn_close(lua_State *L, http_conn_t *conn, int error) {
   lua_pushboolean(L, 1);
   lua_setfield(L, -2, "closed");
   lua_pop(L, 1);
+  if (error == 0) { /* stream_close tries the same, and does not tell whether it was all */
+    stream_cork(&conn->stream, false);
+    if (stream_flush(&conn->stream) == 0 && http_conn_pending(conn) == 0) conn->sent_id = conn->done_id;
+  }
   stream_close(L, &conn->stream);
   detach(L, conn);
   if (!conn->parsing) buffer_free(&conn->in);
@@ -82,6 +86,7 @@ void http_conn_close(lua_State *L, http_conn_t *conn, int error) {
 
 void http_conn_release(lua_State *L, http_conn_t *conn) {
   stream_release(&conn->stream);
+  conn->sent_id = conn->done_id;
   detach(L, conn);
 }
 
@@ -101,7 +106,8 @@ void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *d
 static int head_flags(const http_parser_t *p) {
   return (http_parser_body_follows(p) ? HTTP_FLAG_BODY : 0) | (p->keep_alive ? HTTP_FLAG_KEEP_ALIVE : 0) |
          (p->minor ? HTTP_FLAG_MINOR : 0) | (p->upgrade ? HTTP_FLAG_UPGRADE : 0) |
-         (p->minor && p->expect ? HTTP_FLAG_EXPECT : 0) | (p->minor && p->expect_100 ? HTTP_FLAG_EXPECT_100 : 0);
+         (p->minor && p->expect ? HTTP_FLAG_EXPECT : 0) |
+         (p->minor && p->expect_100 ? HTTP_FLAG_EXPECT_100 : 0);
 }
 
 static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t len) {

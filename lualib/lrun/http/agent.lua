@@ -6,9 +6,12 @@ local errors = require("errors")
 local events = require("events")
 local net = require("net")
 local process = require("process")
+local replies = require("lrun.http.replies")
 local validate = require("lrun.check.validate")
 
 local nextTick = process.nextTick
+
+local places = setmetatable({}, { __mode = "k" })     -- socket → the place that it goes to, while it is an agent's
 
 --- Event free(socket: Socket): a connection is idle
 ---@class Agent: EventEmitter
@@ -115,7 +118,8 @@ local function takeFree(self, name)
   while list and #list > 0 do
     local socket = table.remove(list, self.scheduling == "lifo" and #list or 1)
     if #list == 0 then self.freeSockets[name] = nil end
-    if not socket.destroyed and socket._handle then return socket end
+    if not socket.destroyed and replies.isClean(socket) then return socket end
+    socket:destroy()
   end
 end
 
@@ -130,7 +134,7 @@ end
 
 -- `createConnection` returns a socket, or calls back with an error or a socket.
 local function open(self, request, name)
-  local options = request._options
+  local options = request:_getOptions()
   local answered = false
   local function created(err, socket)
     if answered then return end
@@ -145,7 +149,7 @@ local function open(self, request, name)
       nextTick(function() request:destroy(err) end)
       return serveWaiting(self, name)
     end
-    socket._agentName = name
+    places[socket] = name
     push(self.sockets, name, socket)
     socket:once("close", function() self:_removeSocket(socket) end)
     request:_onSocket(socket)
@@ -161,8 +165,7 @@ end
 --- Internal: finds or opens a connection for the request, or lets it wait.
 ---@param request ClientRequest
 function Agent:addRequest(request)
-  local name = self:getName(request._options)
-  request._agentName = name
+  local name = self:getName(request:_getOptions())
   local socket = takeFree(self, name)
   if socket then
     push(self.sockets, name, socket)
@@ -194,7 +197,7 @@ end
 --- Internal: the connection has done its request and may be used again.
 ---@param socket Socket
 function Agent:_free(socket)
-  local name = socket._agentName
+  local name = places[socket]
   local list = self.requests[name]
   local waiting = list and list[1]
   if waiting then
@@ -217,9 +220,9 @@ end
 --- Internal: the connection is gone.
 ---@param socket Socket
 function Agent:_removeSocket(socket)
-  local name = socket._agentName
+  local name = places[socket]
   if not name then return end
-  socket._agentName = nil
+  places[socket] = nil
   take(self.sockets, name, socket)
   take(self.freeSockets, name, socket)
   self.totalSocketCount = self.totalSocketCount - 1
@@ -228,7 +231,7 @@ end
 
 --- Internal: the request does not want a connection any more.
 ---@param request ClientRequest
-function Agent:_forget(request) take(self.requests, request._agentName, request) end
+function Agent:_forget(request) take(self.requests, self:getName(request:_getOptions()), request) end
 
 --- Closes all connections.
 function Agent:destroy()

@@ -8,62 +8,20 @@ local process = require("process")
 local validate = require("lrun.check.validate")
 local aborting = require("lrun.check.aborting")
 local agents = require("lrun.http.agent")
-local message = require("lrun.http.incoming")
-local dispatch = require("lrun.http.dispatch")
+local Connection = require("lrun.http.connection")
 local requestOptions = require("lrun.http.options")
 local outgoing = require("lrun.http.outgoing")
-local sockets = require("lrun.http.socket")
+local replies = require("lrun.http.replies")
 
 local band = require("bit").band
 local nextTick = process.nextTick
-local flags = message.flags
-local IncomingMessage, OutgoingMessage = message.IncomingMessage, outgoing.OutgoingMessage
+local OutgoingMessage = outgoing.OutgoingMessage
 
 local BEGUN, ENDED, FINISHED = 2, 3, 4 -- outgoing.states
-local MAX_HEADER_SIZE = 16 * 1024
 local MAX_HEADERS_COUNT = 2000
 local MAX_REPLAY = 256 * 1024 -- bytes of a request that are kept for sending it again
 
 local globalAgent = agents.Agent:new { keepAlive = true, scheduling = "lifo", timeout = 5000 }
-
--- Client connections belong to an owner, one for each maxHeaderSize, whose sweep looks at their timeouts.
-local owners = {}
-
-local function limitOf(owner, ms)
-  if ms > 0 and ms < (owner._shortest or math.huge) then owner._shortest = ms end
-  if ms > 0 then dispatch.sweep(owner, dispatch.interval(owner._shortest)) end
-end
-
-local function ownerFor(maxHeaderSize)
-  local owner = owners[maxHeaderSize]
-  if not owner then
-    owner = { _http = core.server(maxHeaderSize, MAX_HEADERS_COUNT), _limit = limitOf }
-    owners[maxHeaderSize] = owner
-  end
-  return owner
-end
-
-local role = {}
-
--- Connections ---------------------------------------------------------------------------------------------------------
-
--- A connected socket becomes C's; `received` is what a hasty server has sent already.
-local function connect(socket, maxHeaderSize)
-  local handle, received = socket:_release()
-  if not handle then return nil end
-  socket:_attach(handle)
-  local owner = ownerFor(maxHeaderSize or MAX_HEADER_SIZE)
-  local connection = { role = role, server = owner, handle = handle, c = false, request = false }
-  connection.c = core.attach(owner._http, handle, connection, true)
-  if not connection.c then return nil end
-  sockets.adopt(connection, socket)
-  core.start(connection.c, received)
-  return connection
-end
-
-local function setTimeout(connection, ms)
-  if connection.c and not connection.closed then message.setTimeout(connection, ms) end
-end
 
 local function hangUp() return errors.coded("ECONNRESET", "socket hang up") end
 
@@ -89,6 +47,7 @@ end
 ---@field protocol string
 ---@field agent Agent|false
 ---@field socket Socket?
+---@field connection Socket? the same
 ---@field reusedSocket boolean
 ---@field aborted boolean
 ---@field maxHeadersCount integer headers of the response, 2000; 0 for no limit
@@ -153,6 +112,10 @@ function ClientRequest:initialize(url, options, listener)
   nextTick(function() if not self.destroyed then self.agent:addRequest(self) end end)
 end
 
+--- Internal: what it was made with.
+---@return RequestOptions
+function ClientRequest:_getOptions() return self._options end
+
 -- Sending -------------------------------------------------------------------------------------------------------------
 
 -- The head's text; `length` is the body's when it is known.
@@ -162,6 +125,7 @@ local function headText(self, length)
   local has = self._places or {}
   for i = 1, self._fields and #self._fields or 0, 2 do
     local name, value = self._fields[i], self._fields[i + 1]
+    if type(value) == "table" and #value > 0 and name:lower() == "cookie" then value = table.concat(value, "; ") end
     for _, each in ipairs(type(value) == "table" and value or { value }) do
       lines[#lines + 1] = name .. ": " .. each .. "\r\n"
     end
@@ -254,7 +218,7 @@ function ClientRequest:finish(chunk, encoding, callback)
   form(self, not self._trailerLines and (chunk and #chunk or 0) or nil)
   if chunk then keep(self, chunk) end
   self._state = ENDED
-  if callback then self:once("finish", callback) end
+  if callback then outgoing.whenFinished(self, callback) end
   if self._connection then
     core.finish(self._connection.c, self._id, chunk, self._trailerLines)
     self:_finished()
@@ -262,18 +226,23 @@ function ClientRequest:finish(chunk, encoding, callback)
   return self
 end
 
-function ClientRequest:_sent()
-  if self._state == FINISHED or self.destroyed then return end
-  self._state = FINISHED
-  outgoing.callBack(self)
-  nextTick(function() if not self.destroyed or self.res then self:emit("finish") end end)
+local function emitFinish(self)
+  self._finishCallbacks = nil
+  self:emit("finish")
 end
 
--- All was written, or role.onDrain will tell.
-function ClientRequest:_finished()
-  local c = self._connection.c
-  if core.sent(c) >= self._id then self:_sent() else core.tell(c) end
+local function sent(self, err)
+  if self._state == FINISHED then return end
+  if err ~= nil then return outgoing.failFinish(self, err) end
+  self._state = FINISHED
+  outgoing.callBack(self)
+  nextTick(emitFinish, self)
+  local connection = self._connection
+  if connection and self.res and not connection.incoming then replies.release(connection) end
 end
+
+-- All was given to the connection.
+function ClientRequest:_finished() self._connection:whenSent(self._id, sent, self) end
 
 --- Internal: the agent's answer: a socket, connected or about to be.
 ---@param socket Socket
@@ -285,11 +254,11 @@ function ClientRequest:_onSocket(socket)
   self.socket, self._assigned = socket, socket
   local function ready()
     if self._assigned ~= socket then return end
-    local connection = socket._connection or connect(socket, self._options.maxHeaderSize)
-    if not connection or connection.closed then return self:_lost(nil) end
+    local connection = replies.connectionOf(socket, self._options.maxHeaderSize)
+    if not connection then return self:_lost(nil) end
     self:_onConnection(connection)
   end
-  if not socket._connection and socket.connecting then
+  if socket.connecting then
     self._onConnectError = function(err) if self._assigned == socket then self:_failed(err) end end
     socket:once("error", self._onConnectError)
     if self.timeout and self.timeout > 0 then
@@ -314,8 +283,8 @@ function ClientRequest:_onConnection(connection)
     self._onConnectError = nil
   end
   self._connection = connection
-  connection.request, connection.received = self, false
-  setTimeout(connection, self.timeout or 0)
+  connection.request = self
+  connection:limit(self, self.timeout or 0)
   if self._state < BEGUN then return end
   beginOn(self, connection)
   local queue = self._queue or {}
@@ -338,11 +307,41 @@ local function emitClose(self)
   if self.closed then return end
   self.closed = true
   outgoing.callBack(self, hangUp())
+  outgoing.failFinish(self, hangUp())
   self:emit("close")
 end
 
---- Internal: the response has ended, or was given up: the request is over.
-function ClientRequest:_responseOver() nextTick(emitClose, self) end
+--- Internal: the response was read to its end, or given up: the request is over when it was sent, too.
+function ClientRequest:_responseOver()
+  self._responseRead = true
+  if self._state == FINISHED or self.destroyed then nextTick(emitClose, self) end
+end
+
+--- Internal: the response has come, and the request was sent.
+function ClientRequest:_isOver()
+  self._assigned, self._connection = nil, nil
+  self.destroyed = true
+  if self._responseRead then nextTick(emitClose, self) end
+end
+
+--- Internal: something of the response came.
+function ClientRequest:_onBytes() self._received = true end
+
+--- Internal: whether the connection may be used again for another.
+---@return boolean
+function ClientRequest:_keepsAlive()
+  return self.agent.keepAlive and not tostring(self:getHeader("connection") or ""):lower():find("close", 1, true)
+end
+
+--- Internal: the protocol changes: the socket goes to the listener of `upgrade` or `connect`.
+function ClientRequest:_handOver(response, socket, rest, name)
+  self._assigned, self._connection = nil, nil
+  self.res = response
+  self.agent:_removeSocket(socket)
+  self.destroyed = true
+  if not self:emit(name, response, socket, rest) then socket:destroy() end
+  nextTick(emitClose, self)
+end
 
 -- Takes the request off its connection.
 local function part(self)
@@ -376,11 +375,9 @@ function ClientRequest:_lost(err)
     return self.agent:addRequest(self)
   end
   if response then
-    if not response.complete and not response.destroyed then
-      response:destroy(message.lost())
-    end
     part(self)
     self.destroyed = true
+    if not response.complete and not response.destroyed then response:destroy(Connection.lost()) end
     return nextTick(emitClose, self)
   end
   self:_failed(err or hangUp())
@@ -398,9 +395,9 @@ function ClientRequest:destroy(err)
     local connection = part(self)
     if err ~= nil then nextTick(function() self:emit("error", err) end) end
     if not response.complete and not response.destroyed then
-      response:destroy(err or message.lost())
+      response:destroy(err or Connection.lost())
     end
-    if connection then core.close(connection.c) end
+    if connection then connection:drop() end
     nextTick(emitClose, self)
     return self
   end
@@ -430,7 +427,7 @@ function ClientRequest:setTimeout(ms, listener)
   validate.number(ms, "msecs", 0)
   if listener then self:once("timeout", listener) end
   self.timeout = ms
-  if self._connection then setTimeout(self._connection, ms)
+  if self._connection then self._connection:limit(self, ms)
   elseif self.socket and self.socket.connecting then self.socket:setTimeout(ms) end
   return self
 end
@@ -463,121 +460,5 @@ function ClientRequest:uncork() return self end
 
 calls.methods(ClientRequest, "request")
 outgoing.define(ClientRequest, { connection = function(self) return self.socket end })
-
--- What the connection says --------------------------------------------------------------------------------------------
-
-local function interim(request, response)
-  if response.statusCode == 100 then request:emit("continue") end
-  request:emit("information", {
-    statusCode = response.statusCode, statusMessage = response.statusMessage, httpVersion = response.httpVersion,
-    httpVersionMajor = response.httpVersionMajor, httpVersionMinor = response.httpVersionMinor,
-    headers = response.headers, rawHeaders = response.rawHeaders,
-  })
-end
-
--- The protocol changes: the socket goes to the listener.
-local function handOver(connection, request, response, name)
-  part(request)
-  request.res = response
-  local socket, rest = sockets.takeOver(connection)
-  if request.agent then request.agent:_removeSocket(socket) end
-  request.destroyed = true
-  if not request:emit(name, response, socket, rest) then socket:destroy() end
-  nextTick(emitClose, request)
-end
-
-local function onResponse(connection, status, head, bits)
-  local request = connection.request
-  if not request then return core.close(connection.c) end -- nobody asked
-  local response = { _connection = false, _head = false, _flags = 0, statusCode = 0, req = false, _autoDestroy = true }
-  response._connection, response._head, response._flags, response.statusCode, response.req = connection, head, bits, status, request
-  setmetatable(response, IncomingMessage)
-  request._received = true
-  if status == 101 then return handOver(connection, request, response, "upgrade") end
-  if status < 200 then
-    connection.interim = true
-    return interim(request, response)
-  end
-  if request.method == "CONNECT" and status < 300 then return handOver(connection, request, response, "connect") end
-  connection.incoming, connection.last = response, response
-  connection.keepAlive = band(bits, flags.keepAlive) ~= 0
-  request.res = response
-  if request:listenerCount("response") == 0 then
-    response:resume()
-    return
-  end
-  request:emit("response", response)
-end
-
--- How long the server says that it keeps idle connections; a second less is safe.
-local function idleLimit(connection, agent)
-  local hint = connection.last and connection.last.headers["keep-alive"]
-  local seconds = hint and tonumber(hint:match("timeout=(%d+)"))
-  local limit = agent.options.timeout or 0
-  if seconds then
-    local ms = math.max(seconds * 1000 - 1000, 500)
-    if limit == 0 or ms < limit then limit = ms end
-  end
-  return limit
-end
-
-function role.onEnd(connection, section, surplus)
-  if connection.interim then
-    connection.interim = nil
-    return
-  end
-  local request, response = connection.request, connection.incoming
-  if not request or not response then return end
-  local agent = request.agent
-  local reusable = not surplus and connection.keepAlive and request._state >= ENDED and agent.keepAlive
-    and not tostring(request:getHeader("connection") or ""):lower():find("close", 1, true)
-  connection.request = false
-  connection.answered = surplus and request
-  request._assigned, request._connection = nil, nil
-  request.destroyed = true
-  if reusable then
-    setTimeout(connection, idleLimit(connection, agent))
-    nextTick(function()
-      if not connection.closed then agent:_free(connection.socket) end
-    end)
-  end
-  message.onEnd(connection, section)
-  if not reusable and not surplus then core.close(connection.c) end -- what follows unasked is looked at yet
-end
-
-function role.onDrain(connection, id)
-  local request = connection.request
-  if not request then return end
-  if id == 0 then request:_sent() else outgoing.drained(request) end
-end
-
-function role.onFault(connection, _, code, reason, packet, parsed)
-  local request, answered = connection.request, connection.answered
-  local err = message.fault(code, reason, packet, parsed)
-  if answered then nextTick(function() answered:emit("error", err) end) end
-  if not request then return core.close(connection.c) end
-  if request.res then request:destroy(err) else request:_failed(err) end
-  core.close(connection.c)
-end
-
-function role.onTimeout(connection)
-  local request = connection.request
-  if not request then return core.close(connection.c) end -- idle long enough
-  if connection.socket then connection.socket:emit("timeout") end
-  request:emit("timeout")
-end
-
-function role.onClosed(connection, code)
-  connection.closed = true
-  local request, incoming = connection.request, connection.incoming
-  connection.request, connection.incoming = false, nil
-  if incoming and not incoming.complete and not incoming.destroyed then
-    incoming:destroy(message.lost())
-  end
-  sockets.closed(connection)
-  if request then request:_lost(code < 0 and errors.system(code, "read") or nil) end
-end
-
-dispatch.take { onresponse = onResponse }
 
 return { ClientRequest = ClientRequest, globalAgent = globalAgent }

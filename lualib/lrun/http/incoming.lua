@@ -5,6 +5,7 @@ local calls = require("lrun.check.calls")
 local core = require("lrun.core.http")
 local errors = require("errors")
 local process = require("process")
+local Connection = require("lrun.http.connection")
 local readable = require("lrun.stream.readable")
 
 local bit = require("bit")
@@ -14,15 +15,9 @@ local Readable = readable.Readable
 
 local message = {}
 
---- Emits `timeout` after `ms` without traffic on the connection.
-function message.setTimeout(connection, ms)
-  if type(ms) ~= "number" or ms < 0 then error(errors.argType("msecs", "number", ms), 0) end
-  core.setTimeout(connection.c, ms)
-  connection.server:_limit(ms)
-end
-
 -- What C says of a head.
 local flags = core.flags
+local BODY = flags.body
 message.flags = flags
 
 --- The error of bytes that are no HTTP: `rawPacket` is what was read last, `bytesParsed` how much of it belongs to good
@@ -32,9 +27,6 @@ function message.fault(code, reason, packet, parsed)
   if code:find("^HPE_") and reason ~= "Parse Error" then text = "Parse Error: " .. reason end
   return errors.coded(code, text, { reason = reason, rawPacket = packet, bytesParsed = parsed })
 end
-
---- The error of a message whose connection ended before it did.
-function message.lost() return errors.coded("ECONNRESET", "aborted") end
 
 -- IncomingMessage -----------------------------------------------------------------------------------------------------
 
@@ -65,8 +57,10 @@ IncomingMessage.aborted = false
 IncomingMessage._errorEmitted = false
 IncomingMessage._closeEmitted = false
 IncomingMessage._emitClose = true
-IncomingMessage._autoDestroy = false
+IncomingMessage._autoDestroy = true
 IncomingMessage._ws = false
+IncomingMessage._consumed = false
+IncomingMessage._response = false
 message.IncomingMessage = IncomingMessage
 
 local function cached(name, compute)
@@ -106,10 +100,10 @@ IncomingMessage:getter("httpVersionMajor", function() return 1 end)
 IncomingMessage:getter("httpVersionMinor", function(self) return band(self._flags, flags.minor) ~= 0 and 1 or 0 end)
 IncomingMessage:getter("httpVersion", function(self) return band(self._flags, flags.minor) ~= 0 and "1.1" or "1.0" end)
 IncomingMessage:getter("complete", function(self)
-  return rawget(self, "_complete") or band(self._flags, flags.body) == 0
+  return rawget(self, "_isComplete") or band(self._flags, BODY) == 0
 end)
-IncomingMessage:getter("socket", function(self) return message.socketOf(self._connection) end)
-IncomingMessage:getter("connection", function(self) return message.socketOf(self._connection) end)
+IncomingMessage:getter("socket", function(self) return self._connection:getSocket() end)
+IncomingMessage:getter("connection", function(self) return self._connection:getSocket() end)
 IncomingMessage:getter("statusMessage", function(self)
   return self.statusCode and (self._head:match("^HTTP/1%.%d %d%d%d ?([^\r]*)") or "") or nil
 end)
@@ -119,27 +113,52 @@ IncomingMessage:getter("_rs", function(self)
   readable.initialize(self, {})
   local rs = rawget(self, "_rs")
   rs.continuous = true
-  rs.reading = true
-  if self.complete then rs.ended, rs.reading = true, false end
+  if self.complete then rs.ended = true end
   return rs
 end)
 
 function IncomingMessage:_read()
+  self._consumed = true
   if rawget(self, "_paused") then
     self._paused = nil
     core.resume(self._connection.c)
   end
 end
 
--- Whether the connection still has to do with the message.
-local function isCurrent(connection, incoming)
-  if connection.incoming == incoming then return true end
-  local response = connection.response
-  if response and response.req == incoming then return true end
-  for _, each in pairs(connection.later or {}) do
-    if each.req == incoming then return true end
+-- Who listens to a request after its response was finished is told, too.
+for _, name in ipairs { "on", "addListener", "once", "prependListener", "prependOnceListener" } do
+  IncomingMessage[name] = function(self, event, listener)
+    Readable[name](self, event, listener)
+    local response = self._response
+    if response then response:_onListener() end
+    return self
   end
-  return false
+end
+
+--- Whether its end is still to be told to somebody, or the rest of it to be thrown away, once the response is sent.
+---@param self IncomingMessage
+---@return boolean
+function message.isOpen(self)
+  if rawget(self, "_listeners") == nil and rawget(self, "_rs") == nil and (rawget(self, "_isComplete") or band(self._flags, BODY) == 0) then
+    return false
+  end
+  return not self.readableEnded
+end
+local isOpen = message.isOpen
+
+--- Internal: the response was sent. A body that somebody reads is delivered to its end; what nobody reads is thrown away,
+--- and `end` and `close` come when all of it has come.
+---@param id integer the response's
+function IncomingMessage:_over(id)
+  if self.destroyed or not isOpen(self) then return end
+  local rs, listeners = rawget(self, "_rs"), rawget(self, "_listeners")
+  if rs and (rs.flowing or rs.readableListening or self._consumed) then return end
+  if listeners then
+    self:removeAllListeners("data")
+    self:resume()
+  elseif not self.complete then
+    self._connection:ignore(self, id)
+  end
 end
 
 -- A message that is given up: its connection ends.
@@ -147,22 +166,30 @@ function IncomingMessage:_destroy(err, callback)
   if not self.readableEnded or not self.complete then
     self.aborted = true
     self:emit("aborted")
+    local connection, response = self._connection, self._response
+    if response then
+      response:_onRequestDestroyed(connection.incoming == self)
+    elseif connection.incoming == self then
+      connection:drop()
+    end
   end
-  local connection = self._connection
-  if self.aborted and not connection.closed and isCurrent(connection, self) then core.close(connection.c) end
   if err ~= nil and self:listenerCount("error") == 0 then err = nil end
   local request = rawget(self, "req")
   if request then request:_responseOver() end
   callback(err)
 end
 
---- Calls the listener after `ms` without traffic on the connection. Source: Node 20.
+--- Calls the listener after `ms` without traffic on the connection; the limit ends with the message's response.
+--- Source: Node 20.
 ---@param ms integer
 ---@param listener function?
 ---@return self
 function IncomingMessage:setTimeout(ms, listener)
+  local response = self._response
+  Connection.checkLimit(ms)
   if listener then self:on("timeout", listener) end
-  message.setTimeout(self._connection, ms)
+  if response then response:setTimeout(ms)
+  elseif self.req then self._connection:limit(self.req, ms) end
   return self
 end
 
@@ -189,7 +216,7 @@ local function collect(self, limit, callback)
   end
   function onEnd() finish(nil, table.concat(parts)) end
   function onError(err) finish(err) end
-  function onClose() finish(message.lost()) end
+  function onClose() finish(Connection.lost()) end
   self:on("data", onData):on("end", onEnd):on("error", onError):on("close", onClose)
 end
 
@@ -200,30 +227,30 @@ end
 function IncomingMessage:body(limit)
   if limit ~= nil and (type(limit) ~= "number" or limit < 0) then error(errors.argType("limit", "number", limit), 0) end
   if self.readableEnded or self.complete and not rawget(self, "_rs") then return "" end
-  if self.destroyed then error(message.lost(), 0) end
+  if self.destroyed then error(Connection.lost(), 0) end
   local err, text = require("await")(collect, self, limit or DEFAULT_BODY_LIMIT)
   if err ~= nil then error(err, 0) end
   return text
 end
 
--- What the connection calls.
-
-function message.onData(connection, chunk)
-  local incoming = connection.incoming
-  if not incoming or incoming.destroyed then return end
-  if not incoming:push(chunk) and not incoming._rs.ended then
-    incoming._paused = true
-    core.pause(connection.c)
+--- Internal: a piece of the body came.
+---@param chunk string
+function IncomingMessage:_receive(chunk)
+  if self.destroyed then return end
+  if not self:push(chunk) and not self._rs.ended then
+    self._paused = true
+    core.pause(self._connection.c)
   end
 end
 
-function message.onEnd(connection, section)
-  local incoming = connection.incoming
-  if not incoming then return end
-  connection.incoming = nil
-  incoming._complete = true
-  incoming._trailers = section
-  if not incoming.destroyed then incoming:push(nil) end
+--- Internal: all of it came.
+---@param section string? the trailers
+function IncomingMessage:_complete(section)
+  self._isComplete = true
+  self._trailers = section
+  if self._consumed or rawget(self, "_rs") or rawget(self, "_listeners") then
+    if not self.destroyed then self:push(nil) end
+  end
 end
 
 calls.methods(IncomingMessage, "req", { push = true, new = true })

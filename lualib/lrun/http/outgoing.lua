@@ -21,7 +21,11 @@ local outgoing = {}
 ---@field sendDate boolean false leaves the Date header out
 ---@field writableEnded boolean finish was called
 ---@field writableFinished boolean all was given to the system
+---@field finished boolean the old name of `writableEnded`
 ---@field writable boolean
+---@field writableNeedDrain boolean
+---@field writableLength integer bytes that the kernel has not
+---@field writableCorked integer 0: output is gathered anyway
 ---@field destroyed boolean
 local OutgoingMessage = events.EventEmitter:extend("OutgoingMessage")
 OutgoingMessage.sendDate = true
@@ -43,34 +47,29 @@ outgoing.getters = {
   headersSent = function(self) return self._state >= states.head end,
   writableEnded = function(self) return self._state >= states.ended end,
   finished = function(self) return self._state >= states.ended end,
-  writableFinished = function(self) return self._state >= states.finished end,
+  writableFinished = function(self) return self:_isSent() end,
   writable = function(self) return self._state < states.ended and not self.destroyed end,
   -- What stream.finished and stream.pipeline look at.
-  _ws = function(self) return { finished = self._state >= states.finished } end,
+  _ws = function(self) return { finished = self:_isSent() } end,
   writableLength = function(self)
     local connection = self._connection
-    return connection and core.pending(connection.c, self._id) or 0
+    return connection and not connection.closed and core.pending(connection.c, self._id) or 0
   end,
   writableCorked = function() return 0 end,
 }
 
---- Gives a class of outgoing messages its `__index`: methods first, most lookups are theirs.
+--- Gives a class of outgoing messages its `__index`: methods first, most lookups are theirs. Classes are looked at each
+--- time, so that what a program adds to one is seen by the messages that there are.
 ---@param class table
 ---@param getters table<string, fun(self: any): any>
 function outgoing.define(class, getters)
-  local methods = {}
-  local each = class
-  while each do
-    for key, value in pairs(each) do if methods[key] == nil then methods[key] = value end end
-    each = rawget(each, "super")
-  end
-  for key, getter in pairs(outgoing.getters) do
-    if not getters[key] then getters[key] = getter end
-  end
+  local computed = class.__getters
+  for key, getter in pairs(outgoing.getters) do computed[key] = getter end
+  for key, getter in pairs(getters) do computed[key] = getter end
   class.__index = function(self, key)
-    local value = methods[key]
+    local value = class[key]
     if value ~= nil then return value end
-    local getter = getters[key]
+    local getter = computed[key]
     if getter then return getter(self) end
   end
 end
@@ -105,12 +104,12 @@ local function checkText(name, value)
   error(errors.coded("ERR_INVALID_CHAR", ('Invalid character in header content ["%s"]'):format(name)), 0)
 end
 
--- A value or a list of them, checked.
+-- A value or a list of them, checked. An empty list is a header without a line.
 local function checkValue(name, value)
   if type(value) ~= "table" then return checkText(name, value) end
   local list = {}
   for i = 1, #value do list[i] = checkText(name, value[i]) end
-  if #list == 0 then checkText(name, nil) end
+  if #list == 0 and next(value) ~= nil then checkText(name, value) end
   return list
 end
 
@@ -332,20 +331,44 @@ end
 --- A write that comes too late.
 ---@return boolean false
 function outgoing.writeAfterEnd(self, callback)
-  local err = self.destroyed and destroy.refusal("write")
-    or errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")
+  local err = self._state >= states.ended and errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")
+    or destroy.refusal("write")
   if callback then nextTick(callback, err) end
   if not self.destroyed then nextTick(function() self:emit("error", err) end) end
   return false
 end
 
+--- Has `callback` called at `finish`, or, with an error, when that never comes.
+---@param callback fun(err: any?)
+function outgoing.whenFinished(self, callback)
+  local list = rawget(self, "_finishCallbacks") or {}
+  list[#list + 1] = callback
+  self._finishCallbacks = list
+  self:once("finish", callback)
+end
+
+--- `finish` will not come: who waits for it hears so.
+function outgoing.failFinish(self, err)
+  for _, callback in ipairs(rawget(self, "_finishCallbacks") or {}) do
+    self:off("finish", callback)
+    nextTick(callback, err)
+  end
+  self._finishCallbacks = nil
+end
+
 --- A finish that comes too late: without a chunk it harms nobody.
 function outgoing.finishAgain(self, chunk, callback)
-  if chunk ~= nil and not self.destroyed then return outgoing.writeAfterEnd(self, callback) end
+  local ended = self._state >= states.ended
+  if chunk ~= nil and (ended or not self.destroyed) then return outgoing.writeAfterEnd(self, callback) end
   if not callback then return end
-  nextTick(callback, self.destroyed and destroy.refusal("finish")
-    or errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
+  if not ended then return nextTick(callback, destroy.refusal("finish")) end
+  if not self.destroyed and not self:_isSent() then return outgoing.whenFinished(self, callback) end
+  nextTick(callback, errors.coded("ERR_STREAM_ALREADY_FINISHED", "Cannot call finish after a stream was finished"))
 end
+
+--- Internal: whether the kernel has all of it.
+---@return boolean
+function OutgoingMessage:_isSent() return self._state >= states.finished end
 
 calls.methods(OutgoingMessage, "res", { setHeader = true, new = true })
 

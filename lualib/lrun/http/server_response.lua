@@ -4,95 +4,156 @@ local calls = require("lrun.check.calls")
 local core = require("lrun.core.http")
 local errors = require("errors")
 local process = require("process")
-local message = require("lrun.http.incoming")
+local Connection = require("lrun.http.connection")
+local isOpen = require("lrun.http.incoming").isOpen
 local outgoing = require("lrun.http.outgoing")
-local sockets = require("lrun.http.socket")
 
-local band = require("bit").band
+local bor = require("bit").bor
 local nextTick = process.nextTick
-local flags = message.flags
 local OutgoingMessage = outgoing.OutgoingMessage
 
 ---@class ServerResponse: OutgoingMessage
 ---@field statusCode integer
 ---@field statusMessage string?
 ---@field req IncomingMessage
----@field socket Socket
+---@field socket Socket? nil once the socket was given away
+---@field connection Socket? the same
 local ServerResponse = OutgoingMessage:extend("ServerResponse")
 ServerResponse.statusCode = 200
+ServerResponse._fields = false
+ServerResponse._trailerLines = false
+ServerResponse._expected = false     -- `sent` was asked for
+ServerResponse._refuses = false      -- the client waits for a word before it sends its body
+ServerResponse._timeLimit = false    -- ms, for when its turn comes
 
 -- runtime/http/module.c: compiled code calls it without leaving its trace.
 local respondPlain = ffi.cast("int (*)(void *, uint32_t, const char *, size_t)", core.respondPlain)
 
 local FRESH, HEAD, BEGUN, ENDED, FINISHED = 0, 1, 2, 3, 4 -- outgoing.states
-local NO_DATE = outgoing.headFlags.noDate
-local BODY = flags.body
+local NO_DATE, CLOSE = outgoing.headFlags.noDate, outgoing.headFlags.close
 
+-- A client that was refused and did not send its body can send nothing else: the connection ends.
 local function headFlags(self)
   local bits = self._headFlags
+  if self._refuses and not self.req.complete then bits = bor(bits, CLOSE) end
   return self.sendDate and bits or bits + NO_DATE
 end
 
-local function emitFinished(self)
-  self._state = FINISHED
-  self:emit("finish")
-end
+-- The end -------------------------------------------------------------------------------------------------------------
 
 local function emitClosed(self)
   if self.closed then return end
-  self.closed = true
+  self.destroyed, self.closed = true, true
   self:emit("close")
 end
 
--- The response is complete, or its connection is gone.
-local function settle(self)
-  local connection = self._connection
-  if connection.response == self then
-    connection.response = false
-  elseif connection.later then
-    connection.later[self._id] = nil
-  end
+-- In Node's order: `finish`, `close`, then the request's `end` and `close`.
+local function emitFinished(self)
+  self._state = FINISHED
+  self._connection:endLimit(self)
+  self.req:_over(self._id)
+  nextTick(emitClosed, self)
+  self:emit("finish")
 end
 
--- The last bytes were given to the system.
-local function sent(self)
+local function emitError(self)
+  if self.errored ~= nil and self:listenerCount("error") > 0 then self:emit("error", self.errored) end
+end
+
+-- The connection ended before the response did, or before the kernel had all of it.
+local function gone(self, err)
+  if self.closed or self._state >= FINISHED then return end
+  self.destroyed = true
+  outgoing.callBack(self, err)
+  outgoing.failFinish(self, err)
+  nextTick(emitClosed, self)
+  nextTick(emitError, self)          -- whoever listens; nobody else is harmed
+  if not self.req.destroyed then self.req:destroy(Connection.lost()) end
+end
+
+local function sent(self, err)
+  if err ~= nil then return gone(self, err) end
   outgoing.callBack(self)
-  if rawget(self, "_listeners") then
-    nextTick(emitFinished, self)
-    nextTick(emitClosed, self)
-  else
-    self._state = FINISHED
-  end
+  nextTick(emitFinished, self)
 end
 
-local function closeRequest(req)
-  if req._closeEmitted then return end
-  req._closeEmitted, req.closed = true, true
-  req:emit("close")
+-- Has `sent` called.
+local function expect(self)
+  if self._expected then return end
+  self._expected = true
+  self._connection:whenSent(self._id, sent, self)
 end
 
 -- Every request comes through here. No closure is made of its variables: the compiler would leave the function alone.
+-- What follows is told by `sent`, where there is somebody to hear it.
 local function ended(self, callback)
   self._state = ENDED
-  settle(self)
-  local req = self.req
-  if band(req._flags, BODY) ~= 0 and not req.complete and not rawget(req, "_rs") then
-    core.dump(self._connection.c, self._id)
-  end
-  if callback then self:once("finish", callback) end
-  if rawget(self, "_listeners") or rawget(self, "_waiting") then
-    local connection = self._connection
-    if core.sent(connection.c) >= self._id then
-      sent(self)
-    else
-      local unsent = connection.unsent or {}
-      unsent[#unsent + 1] = self
-      connection.unsent = unsent
-      core.tell(connection.c)
-    end
-  end
-  if rawget(req, "_listeners") and not req._closeEmitted then nextTick(closeRequest, req) end
+  local connection = self._connection
+  if connection.later or connection.turn ~= self._id then connection:settle(self._id) else connection.response = false end
+  if callback then outgoing.whenFinished(self, callback) end
+  if rawget(self, "_listeners") or rawget(self, "_waiting") or connection.limited == self or isOpen(self.req) then expect(self) end
 end
+
+-- Who listens after `finish` was called is told, too.
+for _, name in ipairs { "on", "addListener", "once", "prependListener", "prependOnceListener" } do
+  ServerResponse[name] = function(self, event, listener)
+    OutgoingMessage[name](self, event, listener)
+    self:_onListener()
+    return self
+  end
+end
+
+--- Internal: somebody listens to the response or to its request.
+function ServerResponse:_onListener()
+  if self._state == ENDED then expect(self) end
+end
+
+--- Internal: whether the kernel has all of it.
+---@return boolean
+function ServerResponse:_isSent()
+  return self._state >= FINISHED or self._state == ENDED and core.sent(self._connection.c) >= self._id
+end
+
+--- Internal: the connection is gone, and the response was not sent.
+---@param err any? why, when it failed
+function ServerResponse:_onLost(err)
+  if self.errored == nil then self.errored = err end
+  gone(self, Connection.lost())
+end
+
+--- Internal: another protocol takes the connection; nobody saw the response.
+function ServerResponse:_dismiss()
+  self.destroyed = true
+  self._connection:settle(self._id)
+end
+
+--- Internal: the request was destroyed before its end.
+---@param bodyComes boolean its body is being received
+function ServerResponse:_onRequestDestroyed(bodyComes)
+  local connection = self._connection
+  if not connection.closed and (bodyComes or not self:_isSent()) then connection:giveUp(self._id) end
+end
+
+--- Gives the response up: the connection is closed, once the responses before this one are written. The error goes to
+--- listeners of `error`, if there are any.
+---@param err any?
+---@return self
+function ServerResponse:destroy(err)
+  if self.destroyed then return self end
+  self.destroyed = true
+  if self.errored == nil then self.errored = err end
+  local connection = self._connection
+  if self._state >= FINISHED or connection.closed then
+    nextTick(emitClosed, self)
+    nextTick(emitError, self)
+  elseif not (connection.response and self:_isSent()) then
+    if self._state == ENDED then expect(self) end
+    connection:giveUp(self._id)
+  end
+  return self
+end
+
+-- The head ------------------------------------------------------------------------------------------------------------
 
 -- The status as an integer: Node takes what converts to one, such as a string from somewhere else, and cuts fractions.
 local function checkStatus(status)
@@ -132,7 +193,7 @@ local function sendHead(self, flush)
   local status = checkStatus(self.statusCode)
   checkStatusMessage(self.statusMessage)
   self._state = BEGUN
-  core.head(self._connection.c, self._id, status, self.statusMessage, self._fields, headFlags(self), flush)
+  core.head(self._connection.c, self._id, status, self.statusMessage, self._fields or nil, headFlags(self), flush)
 end
 
 --- Sends the head now.
@@ -174,34 +235,21 @@ function ServerResponse:finish(chunk, encoding, callback)
     return self
   end
   if state == BEGUN then
-    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
+    core.finish(self._connection.c, self._id, chunk, self._trailerLines or nil)
   elseif self._trailerLines then
     sendHead(self, false)
     core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   else
-    local c, id, status, text, fields, bits = self._connection.c, self._id, self.statusCode, self.statusMessage, self._fields,
-      headFlags(self)
+    local c, id, status, text, fields, bits = self._connection.c, self._id, self.statusCode, rawget(self, "statusMessage"),
+      self._fields, headFlags(self)
     if status ~= 200 then status = checkStatus(status) end
     if text then checkStatusMessage(text) end
     local isPlain = status == 200 and bits == 0 and chunk and not text and not fields
     if not (isPlain and respondPlain(c, id, chunk, #chunk) == 1) then
-      core.respond(c, id, status, text, fields, chunk, bits)
+      core.respond(c, id, status, text, fields or nil, chunk, bits)
     end
   end
   ended(self, callback)
-  return self
-end
-
---- Gives the response up and closes the connection.
----@param err any?
----@return self
-function ServerResponse:destroy(err)
-  if self.destroyed then return self end
-  self.destroyed = true
-  settle(self)
-  core.close(self._connection.c)
-  if err ~= nil then nextTick(function() self:emit("error", err) end) end
-  nextTick(emitClosed, self)
   return self
 end
 
@@ -210,7 +258,27 @@ local function interim(self, text)
 end
 
 --- Tells a client that waits before it sends its body to go on.
-function ServerResponse:writeContinue() interim(self, "HTTP/1.1 100 Continue\r\n\r\n") end
+function ServerResponse:writeContinue()
+  self._refuses = false
+  interim(self, "HTTP/1.1 100 Continue\r\n\r\n")
+end
+
+--- Internal: the client waits for a word before it sends its body; without one the connection ends with the response.
+function ServerResponse:_expectsWord() self._refuses = true end
+
+--- Internal: the connection ends with this response.
+function ServerResponse:_isLast() self._headFlags = CLOSE end
+
+--- Internal: whether something of it was written.
+---@return boolean
+function ServerResponse:_hasBegun() return self._state >= BEGUN end
+
+--- Internal: nothing of it was written yet, and what was set is void.
+---@param status integer
+function ServerResponse:_startOver(status)
+  self._fields, self._places, self._trailerLines, self._state = false, nil, false, FRESH
+  self.statusMessage, self.statusCode, self._headFlags = nil, status, CLOSE
+end
 
 --- Tells the client that the answer takes time.
 function ServerResponse:writeProcessing() interim(self, "HTTP/1.1 102 Processing\r\n\r\n") end
@@ -239,20 +307,32 @@ function ServerResponse:cork() return self end
 ---@return self
 function ServerResponse:uncork() return self end
 
---- Calls the listener after `ms` without traffic on the connection.
+--- Calls the listener after `ms` without traffic on the connection, or closes it where nobody listens; the limit ends with
+--- the response.
 ---@param ms integer
 ---@param listener function?
 ---@return self
 function ServerResponse:setTimeout(ms, listener)
+  Connection.checkLimit(ms)
   if listener then self:on("timeout", listener) end
-  message.setTimeout(self._connection, ms)
+  if self._state >= ENDED then return self end
+  local connection = self._connection
+  if connection.response == self then connection:limit(self, ms) else self._timeLimit = ms end
   return self
 end
 
-calls.methods(ServerResponse, "res", { writeHead = true, write = true, finish = true })
-outgoing.define(ServerResponse, {
-  socket = function(self) return sockets.of(self._connection) end,
-  connection = function(self) return sockets.of(self._connection) end,
-})
+--- Internal: the responses before it are complete.
+function ServerResponse:_onTurn()
+  if self._timeLimit then self._connection:limit(self, self._timeLimit) end
+end
 
-return { ServerResponse = ServerResponse, settle = settle, emitClosed = emitClosed, sent = sent }
+-- Its connection's, until that was given away.
+local function socket(self)
+  local connection = self._connection
+  return not connection.detached and connection:getSocket() or nil
+end
+
+calls.methods(ServerResponse, "res", { writeHead = true, write = true, finish = true })
+outgoing.define(ServerResponse, { socket = socket, connection = socket })
+
+return { ServerResponse = ServerResponse }

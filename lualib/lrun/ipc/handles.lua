@@ -54,10 +54,8 @@ senders["net.Socket"] = function(state, envelope, socket, options)
   local unread = socket:_unread()
   if unread ~= "" then envelope.rest = unread end
   return handle, function()
-    if socket._surrender then socket:_surrender() end
-    socket:_detach()
-    closeWhenWritten(handle)
-    if server then server:_connectionClosed(handle) end
+    closeWhenWritten(socket:_detach())
+    if server then server:_connectionClosed() end
   end
 end
 
@@ -89,7 +87,7 @@ end
 function handles.send(state, message, handle, options, callback)
   local envelope = { cmd = "NODE_HANDLE", type = typeOf(handle), msg = message }
   local native, letGo = senders[envelope.type](state, envelope, handle, options)
-  local fd = native and not uv.is_closing(native) and uv.fileno(native)
+  local fd = native and not native:is_closing() and native:fileno()
   if not fd then return ipc.append(state, message, nil, callback) end
   local room, err = ipc.append(state, envelope, fd, callback)
   if letGo and not err then letGo() end

@@ -256,7 +256,7 @@ local function renew(self)
   rs.readableListening, rs.needReadable = before.readableListening, before.readableListening
   self._emitClose = false
   self.errored, self._peer, self._own, self.readableEnded = nil, nil, nil, false
-  self.bytesRead, self._written = 0, 0
+  self._received, self._written = 0, 0
 end
 
 --- Socket:connect.

@@ -4,6 +4,9 @@
 ---   read_start(f), read_stop(), write(data, f), try_write(data), shutdown(f), get_write_queue_size(),
 ---   close(f), is_closing(), ref(), unref(), get_type(), fileno(), and where they make sense
 ---   getsockname(), getpeername(), nodelay(on), keepalive(on, seconds), close_reset(f).
+--- One that belongs to another protocol, such as HTTP's, has besides: detach() → the handle below, when the protocol is
+--- left; rest(), what was received and not used; traffic() → bytes received and sent; set_timeout(ms), which keeps the time
+--- without traffic and has the socket emit `timeout`.
 --- A listening handle has listen(backlog, f), accept(stream), getsockname(), close(f), is_closing(), ref(), unref(), get_type().
 local uv = require("luv")
 local sockets = require("lrun.core.sockets")

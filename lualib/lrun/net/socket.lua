@@ -54,7 +54,7 @@ end
 local function makeReader(self)
   return function(err, chunk)
     if chunk then
-      self.bytesRead = self.bytesRead + #chunk
+      self._received = self._received + #chunk
       if self._idleLimit then touch(self) end
       if not push(self, chunk) and not self._rs.reading then self:_stopReading() end
       return
@@ -209,6 +209,15 @@ local function closeHandle(self, handle, hadError)
   handle:close(closed)
 end
 
+-- Bytes received and written. A handle that counts for itself, another protocol's, has begun at what was before.
+local function traffic(self)
+  local handle = self._handle
+  if not handle or not handle.traffic then return self._received, self._written end
+  local received, written = handle:traffic()
+  local before = self._before
+  return received + (before and before.received or 0), written + (before and before.written or 0)
+end
+
 function Socket:_destroy(err, callback)
   self.connecting = false
   stopTimer(self)
@@ -218,6 +227,7 @@ function Socket:_destroy(err, callback)
   local handle = self._handle
   if handle then
     if self._listeners and self._listeners.close then self:_rememberAddresses() end
+    self._received, self._written = traffic(self)
     self._handle, self._kernelReads = nil, false
     closeHandle(self, handle, err ~= nil)
   else
@@ -237,8 +247,8 @@ end
 
 --- Internal: what was received and not yet read.
 function Socket:_unread()
-  local rs = self._rs
-  return table.concat(rs.chunks, "", rs.first, rs.last)
+  local rs, handle = self._rs, self._handle
+  return table.concat(rs.chunks, "", rs.first, rs.last) .. (handle and handle.rest and handle:rest() or "")
 end
 
 --- Internal: the server that counts this connection; `_countedBy` sets it.
@@ -249,7 +259,8 @@ function Socket:_acceptedBy() return self._server end
 ---@param server Server?
 function Socket:_countedBy(server) self._server = server end
 
---- Internal: stops reading and takes the handle out of the socket, which stays open without one, until `_attach`.
+--- Internal: stops reading and takes the handle out of the socket, which stays open without one, until `_attach`. Of a
+--- handle that stands on another one (`detach`), such as HTTP's, the one below.
 ---@return userdata? handle
 ---@return string data received and not yet read
 function Socket:_release()
@@ -258,13 +269,21 @@ function Socket:_release()
   self:_stopReading()
   local rs, data = self._rs, self:_unread()
   rs.chunks, rs.first, rs.last, rs.length = {}, 1, 0, 0
+  self._received, self._written = traffic(self)
   self._handle = nil
+  if handle.detach then handle = handle:detach() end
   return handle, data
 end
 
 --- Internal: the counterpart of `_release`.
 function Socket:_attach(handle)
   self._handle = handle
+  self._before = handle.traffic and { received = self._received, written = self._written }
+  local limit = self._idleLimit
+  if limit and handle.set_timeout then
+    stopTimer(self)
+    handle:set_timeout(limit)
+  end
   if self._refed == false then handle:unref() end
 end
 
@@ -277,17 +296,30 @@ local function writePending(self, handle)
   end)
 end
 
+--- Internal: leaves the protocol that its handle belongs to, such as HTTP, for the stream below.
+---@return string data received and not yet read
+function Socket:_standAlone()
+  local handle, data = self:_release()
+  if not handle then return "" end
+  self:_attach(handle)
+  if self.timeout and self.timeout > 0 then self:setTimeout(self.timeout) end
+  if not self._rs.paused then self:read(0) end   -- also to notice the peer's end
+  return data
+end
+
 --- Internal: gives the handle away. The socket object closes; the handle stays open, and whoever takes it tells
 --- the server of `_acceptedBy` by `_connectionClosed` when the connection has ended where it went.
+---@return userdata? handle
 function Socket:_detach()
   local handle = self:_release()
-  if not handle then return end
+  if not handle then return nil end
   stopTimer(self)
   self.destroyed, self.closed = true, true
   self._rs.ended = true
   writePending(self, handle)
   self:_failPending()
   nextTick(emitClose, self, false)
+  return handle
 end
 
 --- Destroys the socket once everything was written.
@@ -348,11 +380,15 @@ function Socket:setTimeout(ms, callback)
   if callback ~= nil then validate.func(callback, "callback") end
   if self.destroyed then return self end
   self.timeout = ms
+  local handle = self._handle
+  if handle and handle.set_timeout then handle:set_timeout(ms) end      -- it keeps the time itself
   if ms == 0 then
     stopTimer(self)
     if callback then self:off("timeout", callback) end
     return self
   end
+  if callback then self:once("timeout", callback) end
+  if handle and handle.set_timeout then return self end
   ms = math.min(math.max(1, math.floor(ms)), 2147483647)
   local timer = self._idleTimer
   if not timer then
@@ -364,7 +400,6 @@ function Socket:setTimeout(ms, callback)
   uv.update_time()
   touch(self)
   timer:start(ms, 0, function() onIdle(self) end)
-  if callback then self:once("timeout", callback) end
   return self
 end
 
@@ -473,7 +508,11 @@ field("localAddress", own, "address")
 field("localPort", own, "port")
 field("localFamily", own, "family")
 
-Socket:getter("bytesWritten", function(self) return self._written + self._ws.length end)
+Socket:getter("bytesRead", function(self) return (traffic(self)) end)
+Socket:getter("bytesWritten", function(self)
+  local _, written = traffic(self)
+  return written + self._ws.length
+end)
 Socket:getter("bufferSize", function(self) return self._ws.length end)
 Socket:getter("pending", function(self) return not self._handle or self.connecting end)
 Socket:getter("readyState", function(self)
@@ -488,7 +527,7 @@ end)
 local function handleOf(options)
   local handle = options.handle
   if handle ~= nil then
-    if type(handle) == "table" then handle = rawget(handle, "_handle") end
+    if type(handle) == "table" then handle = rawget(handle, "_handle") or handle end
     if not handles.isStream(handle) then
       error(errors.argType("options.handle", "an instance of a luv stream handle", options.handle), 0)
     end
@@ -557,7 +596,7 @@ function Socket:initialize(options)
   local rs = self._rs
   rs.continuous = true
   self.connecting = false
-  self.bytesRead, self._written = 0, 0
+  self._received, self._written = 0, 0
   self._kernelReads, self._idleLimit, self._idleFired = false, false, false
   if options.noDelay then self:setNoDelay(true) end
   if options.keepAlive then self:setKeepAlive(true, options.keepAliveInitialDelay) end

@@ -1,0 +1,191 @@
+--- What becomes of the requests of a server's connection (lrun.http.connection), the role that it plays: makes req and res
+--- for each, calls the handler, and decides about faults, timeouts, upgrades and ends.
+local core = require("lrun.core.http")
+local errors = require("errors")
+local Connection = require("lrun.http.connection")
+local message = require("lrun.http.incoming")
+local responses = require("lrun.http.server_response")
+local outgoing = require("lrun.http.outgoing")
+
+local band = require("bit").band
+local flags = message.flags
+local IncomingMessage, ServerResponse = message.IncomingMessage, responses.ServerResponse
+local BODY = flags.body
+
+local requests = {}
+
+-- Handlers ------------------------------------------------------------------------------------------------------------
+
+-- For xpcall: the error, and the report on it while the stack still stands. Where that is full there is room for little.
+local function describeFailure(err)
+  local status = type(err) == "table" and rawget(err, "statusCode")
+  if type(status) == "number" and status >= 400 and status <= 499 then return { status = status } end
+  local gone = errors.isError(err) and err.code == "ECONNRESET" -- a body that the client did not finish
+  local ok, text = pcall(require("lrun.host.uncaught").describe, coroutine.running(), err)
+  return { status = 500, gone = gone, text = ok and text or debug.traceback(tostring(err)) }
+end
+
+-- A handler that threw: 500 when nothing was sent yet, or the status that the error names; the connection ends.
+local function failed(res, failure)
+  -- No report: the stack or the memory did not suffice for one.
+  if type(failure) ~= "table" or not failure.status then failure = { status = 500, text = "lrun: " .. tostring(failure) } end
+  if failure.gone and (res.destroyed or res.closed) then return end
+  if failure.text then
+    io.stdout:flush()
+    io.stderr:write(failure.text, "\n")
+  end
+  if res:_hasBegun() then
+    if not res.writableEnded then res:destroy() end
+    return
+  end
+  res:_startOver(failure.status)
+  res:setHeader("Content-Type", "text/plain")
+  res:finish(core.statusText(failure.status) .. "\n")
+end
+
+local function emitRequest(server, req, res) server:emit("request", req, res) end
+
+local function handle(server, req, res)
+  local listeners = server._listeners
+  local listener = listeners and listeners.request
+  local ok, failure
+  if type(listener) == "function" then
+    ok, failure = xpcall(listener, describeFailure, req, res)
+  else
+    ok, failure = xpcall(emitRequest, describeFailure, server, req, res)
+  end
+  if not ok then failed(res, failure) end
+end
+
+-- Emits an event whose listener answers in the handler's place; false when there is none.
+local function answeredBy(server, name, req, res)
+  if server:listenerCount(name) == 0 then return false end
+  local ok, failure = xpcall(server.emit, describeFailure, server, name, req, res)
+  if not ok then failed(res, failure) end
+  return true
+end
+
+-- Requests ------------------------------------------------------------------------------------------------------------
+
+-- The protocol changes: the socket goes to the listener with the bytes that came behind the head.
+local function handOver(server, connection, req, res, name)
+  local socket = connection:getSocket()
+  res:_dismiss()
+  local rest = socket:_standAlone()
+  server:emit(name, req, socket, rest)
+end
+
+local function special(server, connection, req, res, bits)
+  if band(bits, flags.last) ~= 0 then
+    res:_isLast()
+    server:emit("dropRequest", req, connection:getSocket())
+    res:writeHead(503)
+    return res:finish()
+  end
+  if band(bits, flags.upgrade) ~= 0 then
+    local name = req.method == "CONNECT" and "connect" or "upgrade"
+    if server:listenerCount(name) > 0 then return handOver(server, connection, req, res, name) end
+    if name == "connect" then return connection:drop() end
+  end
+  local expects = band(bits, flags.minor) ~= 0             -- a client of HTTP/1.0 knows no expectations
+  if expects and band(bits, flags.expect100) ~= 0 then
+    res:_expectsWord()
+    if answeredBy(server, "checkContinue", req, res) then return end
+    res:writeContinue()
+  elseif expects and band(bits, flags.expect) ~= 0 then
+    res:_expectsWord()
+    if answeredBy(server, "checkExpectation", req, res) then return end
+    res:writeHead(417)
+    return res:finish()
+  end
+  handle(server, req, res)
+end
+
+local SPECIAL = flags.upgrade + flags.expect + flags.expect100 + flags.last
+
+local function onRequest(connection, id, head, bits)
+  -- Constants first: a constructor with only constants is one copy of a table of the right size. A body's request has
+  -- room for what a stream adds: to grow by steps costs more than the rest.
+  local req
+  if band(bits, BODY) == 0 then
+    req = { _connection = false, _head = false, _flags = 0, _response = false }
+  else
+    req = {
+      _connection = false, _head = false, _flags = 0, _response = false, _isComplete = false, readableEnded = false,
+      destroyed = false, closed = false, _closeEmitted = false, _failed = false,
+    }
+  end
+  req._connection, req._head, req._flags = connection, head, bits
+  setmetatable(req, IncomingMessage)
+  local res = { _connection = false, _id = 0, req = false, _state = 0, statusCode = 200 }
+  res._connection, res._id, res.req = connection, id, req
+  setmetatable(res, ServerResponse)
+  req._response = res
+  if band(bits, BODY) ~= 0 then connection.incoming = req end
+  if connection.response then
+    connection:begin(id, res)
+  else
+    connection.response, connection.turn = res, id
+  end
+  if band(bits, SPECIAL) ~= 0 then return special(connection.owner, connection, req, res, bits) end
+  return handle(connection.owner, req, res)
+end
+
+-- What else C says ----------------------------------------------------------------------------------------------------
+
+function requests.onEnd(connection, section)
+  local incoming = connection.incoming
+  if not incoming then return end
+  connection.incoming = false
+  incoming:_complete(section)
+end
+
+function requests.onDrain(connection, id)
+  local res = connection:find(id)
+  if res then outgoing.drained(res) end
+end
+
+function requests.onFault(connection, status, code, reason, packet, parsed)
+  local server = connection.owner
+  if server:listenerCount("clientError") == 0 then return core.refuse(connection.c, status) end
+  server:emit("clientError", message.fault(code, reason, packet, parsed), connection:getSocket())
+end
+
+function requests.onTimeout(connection)
+  local server, response, socket = connection.owner, connection.response, connection:getSocket()
+  local req = response and response.req
+  local heard = req and not req.complete and req:emit("timeout", socket)
+  heard = response and response:emit("timeout", socket) or heard
+  heard = socket:emit("timeout") or heard
+  heard = server:emit("timeout", socket) or heard
+  if not heard then connection:drop() end
+end
+
+-- Nobody can be answered any more.
+local function abandon(connection, err)
+  for _, response in ipairs(connection:takeResponses()) do response:_onLost(err) end
+  local incoming = connection.incoming
+  connection.incoming = false
+  if incoming and not incoming.destroyed then incoming:destroy(Connection.lost()) end
+end
+
+function requests.onClosed(connection, code)
+  local server = connection.owner
+  local err = code < 0 and errors.system(code, "read") or nil
+  abandon(connection, err)
+  if not connection.socket then server:_connectionClosed() end
+  if err and server:listenerCount("clientError") > 0 then server:emit("clientError", err, connection:getSocket()) end
+end
+
+--- The connection goes to another process, or to another protocol: its requests get no answer from here.
+function requests.onDetach(connection) abandon(connection, nil) end
+
+--- The socket of an accepted connection was made: it tells the server when it has ended.
+function requests.onSocket(connection, socket)
+  socket.server = connection.owner
+  if not connection.closed then socket:_countedBy(connection.owner) end
+end
+
+Connection.take { onrequest = onRequest }
+
+return requests
