@@ -1,65 +1,17 @@
-/* http/body.c: message bodies: of known length, chunked, or up to the connection's end; and the character
- * classes.
+/* http/body.c: see http/body.h.
  *
- * Chunk framing is ours and not llhttp's: one size line is hex digits, perhaps extensions after a semicolon
- * (ignored, limited), CR, LF. Nothing else may stand there. */
+ * Chunk framing is ours and not llhttp's: one size line is hex digits, perhaps extensions (well formed, limited,
+ * ignored), CR, LF. Nothing else may stand there. */
+#include "http/body.h"
 #include "http/grammar.h"
+#include "http/lines.h"
 
 #include <string.h>
 
-enum { LARGEST_CHUNK_DIGITS = 13 };  /* 2^52 - 1: exact in a Lua number */
-enum { MAX_EXTENSIONS = 16 * 1024 }; /* bytes of extensions in one message */
+enum { LARGEST_CHUNK_DIGITS = 13 }; /* 2^52 - 1: exact in a Lua number */
 
-enum { TOKEN = HTTP_TOKEN, TEXT = HTTP_TEXT, HOST = HTTP_HOST, PLAIN = HTTP_PLAIN };
-
-/* 0: refused everywhere. Bytes above 127 are text only. */
-const unsigned char http_classes[256] = {
-    ['\t'] = TEXT,
-    [' '] = TEXT,
-    ['!'] = TOKEN | TEXT | HOST | PLAIN,
-    ['"'] = TEXT,
-    ['#'] = TOKEN | TEXT,
-    ['$'] = TOKEN | TEXT | HOST | PLAIN,
-    ['%'] = TOKEN | TEXT | HOST | PLAIN,
-    ['&'] = TOKEN | TEXT | HOST | PLAIN,
-    ['\''] = TOKEN | TEXT | HOST | PLAIN,
-    ['('] = TEXT | HOST | PLAIN,
-    [')'] = TEXT | HOST | PLAIN,
-    ['*'] = TOKEN | TEXT | HOST | PLAIN,
-    ['+'] = TOKEN | TEXT | HOST | PLAIN,
-    [','] = TEXT | PLAIN,
-    ['-'] = TOKEN | TEXT | HOST | PLAIN,
-    ['.'] = TOKEN | TEXT | HOST | PLAIN,
-    ['/'] = TEXT | PLAIN,
-    ['0' ... '9'] = TOKEN | TEXT | HOST | PLAIN,
-    [':'] = TEXT | HOST | PLAIN,
-    [';'] = TEXT | HOST | PLAIN,
-    ['<'] = TEXT,
-    ['='] = TEXT | PLAIN,
-    ['>'] = TEXT,
-    ['?'] = TEXT | PLAIN,
-    ['@'] = TEXT | PLAIN,
-    ['A' ... 'Z'] = TOKEN | TEXT | HOST | PLAIN,
-    ['['] = TEXT | HOST,
-    ['\\'] = TEXT,
-    [']'] = TEXT | HOST,
-    ['^'] = TOKEN | TEXT,
-    ['_'] = TOKEN | TEXT | HOST | PLAIN,
-    ['`'] = TOKEN | TEXT,
-    ['a' ... 'z'] = TOKEN | TEXT | HOST | PLAIN,
-    ['{'] = TEXT,
-    ['|'] = TOKEN | TEXT,
-    ['}'] = TEXT,
-    ['~'] = TOKEN | TEXT | HOST | PLAIN,
-    [128 ... 255] = TEXT,
-};
-
-static int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
+/* Where in a chunk extension: *( ";" name [ "=" ( token / quoted string ) ] ), without spaces. */
+enum { AT_NAME, IN_NAME, AT_VALUE, IN_VALUE, IN_QUOTES, BEHIND_BACKSLASH, BEHIND_QUOTES };
 
 void http_body_begin_chunk(http_parser_t *p) {
   p->state = HTTP_STATE_CHUNK_SIZE;
@@ -72,7 +24,7 @@ static http_event_kind_t bad_size(http_parser_t *p) {
 }
 
 static http_event_kind_t size_byte(http_parser_t *p, char c) {
-  int digit = hex_digit(c);
+  int digit = http_hex_digit(c);
   if (digit >= 0) {
     if (++p->digits > LARGEST_CHUNK_DIGITS)
       return http_fail(p, 400, "HPE_INVALID_CHUNK_SIZE", "Chunk size overflow");
@@ -81,18 +33,35 @@ static http_event_kind_t size_byte(http_parser_t *p, char c) {
   }
   if (p->digits == 0) return bad_size(p);
   if (c == '\r') p->state = HTTP_STATE_CHUNK_SIZE_LF;
-  else if (c == ';') p->state = HTTP_STATE_CHUNK_EXTENSION;
+  else if (c == ';') p->state = HTTP_STATE_CHUNK_EXTENSION, p->within = AT_NAME;
   else return bad_size(p);
   return HTTP_EV_MORE;
 }
 
+/* Where in an extension the byte leads, -1 for nowhere. */
+static int extension_step(uint8_t within, unsigned char c) {
+  bool complete = within == IN_NAME || within == IN_VALUE || within == BEHIND_QUOTES;
+  if (complete && c == ';') return AT_NAME;
+  switch (within) {
+  case AT_NAME: return http_is_token(c) ? IN_NAME : -1;
+  case IN_NAME: return c == '=' ? AT_VALUE : http_is_token(c) ? IN_NAME : -1;
+  case AT_VALUE: return c == '"' ? IN_QUOTES : http_is_token(c) ? IN_VALUE : -1;
+  case IN_VALUE: return http_is_token(c) ? IN_VALUE : -1;
+  case IN_QUOTES: return c == '"' ? BEHIND_QUOTES : c == '\\' ? BEHIND_BACKSLASH : http_is_text(c) ? IN_QUOTES : -1;
+  case BEHIND_BACKSLASH: return http_is_text(c) ? IN_QUOTES : -1;
+  default: return -1;
+  }
+}
+
 static http_event_kind_t extension_byte(http_parser_t *p, char c) {
-  if (c == '\r') {
+  if (c == '\r' && (p->within == IN_NAME || p->within == IN_VALUE || p->within == BEHIND_QUOTES)) {
     p->state = HTTP_STATE_CHUNK_SIZE_LF;
     return HTTP_EV_MORE;
   }
-  if (!http_is_text((unsigned char)c)) return bad_size(p);
-  if (++p->extension > MAX_EXTENSIONS) {
+  int next = extension_step(p->within, (unsigned char)c);
+  if (next < 0) return http_fail(p, 400, "HPE_INVALID_CHUNK_SIZE", "Invalid character in chunk extensions");
+  p->within = (uint8_t)next;
+  if (++p->extension > p->max_head) {
     return http_fail(p, 413, "HPE_CHUNK_EXTENSIONS_OVERFLOW", "Chunk extensions overflow");
   }
   return HTTP_EV_MORE;

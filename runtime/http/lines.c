@@ -1,5 +1,6 @@
 /* http/lines.c: the lines of a head or a trailer section, one by one: CRLF only, no control bytes, no fold, a
  * token before the colon, framing fields once and well-formed. */
+#include "http/lines.h"
 #include "http/grammar.h"
 
 #include <llhttp.h>
@@ -51,12 +52,12 @@ static http_event_kind_t request_line(http_parser_t *p, const char *line, size_t
   return HTTP_EV_MORE;
 }
 
-/* HTTP/1.x SP three digits, perhaps SP and a reason. */
+/* HTTP/1.x SP three digits from 100 on, perhaps SP and a reason. */
 static http_event_kind_t status_line(http_parser_t *p, const char *line, size_t len) {
   bool good =
       len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && (line[7] == '0' || line[7] == '1') && line[8] == ' ';
   for (size_t i = 9; good && i < 12; i++) good = http_is_digit(line[i]);
-  if (good && len > 12) good = line[12] == ' ';
+  if (good) good = line[9] != '0' && (len == 12 || line[12] == ' ');
   for (size_t i = 12; good && i < len; i++) good = http_is_text((unsigned char)line[i]);
   return good ? HTTP_EV_MORE : http_fail_line(p, "HPE_INVALID_STATUS", "Invalid status line");
 }
@@ -78,17 +79,35 @@ static http_event_kind_t content_length(http_parser_t *p, const char *value, siz
   return HTTP_EV_MORE;
 }
 
-/* A request may be chunked and nothing else; a response may have other codings before that. */
+static bool is_chunked(const char *coding, size_t len) {
+  return len == 7 && strncasecmp(coding, "chunked", 7) == 0;
+}
+
+/* A list of codings, tokens all, of which `chunked` is the last and no other one. */
+static bool ends_in_chunked(const char *value, size_t len) {
+  const char *end = value + len;
+  for (;;) {
+    const char *coding = value;
+    while (value < end && http_is_token((unsigned char)*value)) value++;
+    bool chunked = is_chunked(coding, (size_t)(value - coding));
+    if (value == coding || value == end) return value == end && chunked;
+    while (value < end && *value == ' ') value++;
+    if (chunked || value == end || *value++ != ',') return false;
+    while (value < end && *value == ' ') value++;
+  }
+}
+
+/* A request's body ends with its last chunk or there is no telling where; a response's may end with the connection. */
 static http_event_kind_t transfer_coding(http_parser_t *p, const char *value, size_t len) {
   if (p->role == HTTP_PARSE_REQUESTS) {
     if (p->seen & SEEN_CODING)
       return http_fail_line(p, "HPE_INVALID_TRANSFER_ENCODING", "Transfer-Encoding already present");
-    if (len != 7 || strncasecmp(value, "chunked", 7) != 0) {
+    if (!ends_in_chunked(value, len)) {
       return http_fail_line(p, "HPE_INVALID_TRANSFER_ENCODING", "Request has invalid `Transfer-Encoding`");
     }
     p->seen |= SEEN_FINAL_CHUNKED;
   } else {
-    bool final = len >= 7 && strncasecmp(value + len - 7, "chunked", 7) == 0 &&
+    bool final = len >= 7 && is_chunked(value + len - 7, 7) &&
                  (len == 7 || value[len - 8] == ' ' || value[len - 8] == ',' || value[len - 8] == '\t');
     p->seen = (uint8_t)(final ? p->seen | SEEN_FINAL_CHUNKED : p->seen & ~SEEN_FINAL_CHUNKED);
   }
@@ -168,14 +187,14 @@ static http_event_kind_t field_line(http_parser_t *p, const char *line, size_t l
     }
   }
   while (value < end && (*value == ' ' || *value == '\t')) value++;
-  while (end > value && (end[-1] == ' ' || end[-1] == '\t')) end--;
+  while (end > value && (end[-1] == ' ' || end[-1] == '\t')) {
+    if (*--end == '\t') p->seen |= SEEN_TAB;
+  }
   if (++p->fields > p->max_fields) return http_fail(p, 431, "HPE_HEADER_OVERFLOW", "Too many header fields");
   if (p->state == HTTP_STATE_TRAILER) return trailer_field(p, line, n);
   return framing_field(p, line, n, value, (size_t)(end - value));
 }
 
-/* Goes over the lines of `text` that are complete from p->line on. HTTP_EV_HEAD: the empty line was found,
- * *size is the length with it. */
 http_event_kind_t http_scan_lines(http_parser_t *p, const char *text, size_t len, size_t *size) {
   for (;;) {
     const char *from = text + p->scanned;

@@ -4,7 +4,9 @@
  * llhttp, which knows methods, targets and Connection. Both must agree that it is good. A head inside one
  * read is not copied; one in pieces is held. */
 #include "http/parser.h"
+#include "http/body.h"
 #include "http/grammar.h"
+#include "http/lines.h"
 
 #include <llhttp.h>
 #include <string.h>
@@ -34,15 +36,6 @@ void http_parser_init(http_parser_t *p, http_role_t role, uint32_t max_head, uin
 }
 
 void http_parser_free(http_parser_t *p) { buffer_free(&p->held); }
-
-http_event_kind_t http_fail(http_parser_t *p, int status, const char *code, const char *reason) {
-  p->state = HTTP_STATE_DEAD;
-  p->fault.status = status;
-  p->fault.code = code;
-  p->fault.reason = reason;
-  buffer_free(&p->held);
-  return HTTP_EV_FAULT;
-}
 
 /* The start of a first line that has not ended yet: enough to tell TLS and other strangers at once. */
 static http_event_kind_t peek_first_line(http_parser_t *p, const char *text, size_t len) {
@@ -131,13 +124,29 @@ static http_event_kind_t check_target(http_parser_t *p, const char *head, size_t
   return good ? HTTP_EV_MORE : http_fail_line(p, "HPE_INVALID_URL", "Invalid request target");
 }
 
+/* Shows llhttp a head without the white space behind its values. */
+static llhttp_errno_t show_trimmed(llhttp_t *ll, const char *head, size_t len) {
+  const char *end = head + len;
+  llhttp_errno_t err = HPE_OK;
+  for (const char *line = head; line < end && err == HPE_OK;) {
+    const char *cr = (const char *)memchr(line, '\n', (size_t)(end - line)) - 1;
+    const char *stop = cr;
+    while (stop > line && (stop[-1] == ' ' || stop[-1] == '\t')) stop--;
+    err = llhttp_execute(ll, line, (size_t)(stop - line));
+    if (err == HPE_OK) err = llhttp_execute(ll, cr, 2);
+    line = cr + 2;
+  }
+  return err;
+}
+
 /* llhttp's verdict on the whole head. */
 static http_event_kind_t ask_llhttp(http_parser_t *p, const char *head, size_t len) {
   llhttp_t ll;
   verdict_t verdict = {0};
   llhttp_init(&ll, p->role == HTTP_PARSE_REQUESTS ? HTTP_REQUEST : HTTP_RESPONSE, &judge_settings);
   ll.data = &verdict;
-  llhttp_errno_t err = llhttp_execute(&ll, head, len);
+  llhttp_errno_t err =
+      p->seen & SEEN_TAB ? show_trimmed(&ll, head, len) : llhttp_execute(&ll, head, len);
   if (err != HPE_OK && err != HPE_PAUSED_UPGRADE) {
     const char *reason = llhttp_get_error_reason(&ll);
     return http_fail_line(p, llhttp_errno_name(err), reason != NULL ? reason : "Parse Error");

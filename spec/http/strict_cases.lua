@@ -201,6 +201,14 @@ case("a length of many digits", length(("9"):rep(300)), "400!")
 case("two different lengths", post("Content-Length: 5\r\nContent-Length: 6\r\n", "hello"), "400!")
 case("two equal lengths", post("Content-Length: 5\r\nContent-Length: 5\r\n", "hello"), "400!")
 case("two lengths in different case", post("Content-Length: 5\r\nCONTENT-LENGTH: 5\r\n", "hello"), "400!")
+for _, method in ipairs { "POST", "PATCH", "PROPFIND" } do
+  local start = method .. " / HTTP/1.1\r\n" .. H
+  case("a tab behind a length, " .. method, start .. "Content-Length: 2\t\r\n\r\nab", "200", { method .. " / ab" })
+  case("tabs and spaces behind a length, " .. method, start .. "Content-Length:\t2 \t \r\n\r\nab", "200", { method .. " / ab" })
+  case("a tab behind a coding, " .. method, start .. "Transfer-Encoding: chunked\t\r\n\r\n1\r\na\r\n0\r\n\r\n", "200",
+    { method .. " / a" })
+  case("a tab behind close, " .. method, start .. "Connection: close \t\r\n\r\n", "200!")
+end
 case("a length with NUL", length("5\0"), "400!")
 case("a length with CR", length("5\r6"), "400!")
 case("a length in other digits", length("\217\165"), "400!")
@@ -219,7 +227,14 @@ case("xchunked", coding("xchunked"), "400!")
 case("chunkedx", coding("chunkedx"), "400!")
 case("chunked, chunked", coding("chunked, chunked"), "400!")
 case("chunked, identity", coding("chunked, identity"), "400!")
-case("gzip, chunked", coding("gzip, chunked"), "400!")
+case("gzip, chunked", coding("gzip, chunked"), "200 200", { "POST / ", "GET /next " })
+case("codings in capitals without spaces", coding("GZIP,Deflate,Chunked"), "200 200")
+case("a tab behind a coding", coding("chunked\t"), "200 200")
+case("chunked, gzip", coding("chunked, gzip"), "400!")
+case("gzip chunked", coding("gzip chunked"), "400!")
+case("gzip, , chunked", coding("gzip, , chunked"), "400!")
+case("gzip, xchunked", coding("gzip, xchunked"), "400!")
+case("a tab between codings", coding("gzip,\tchunked"), "400!")
 case("gzip", coding("gzip"), "400!")
 case("identity", coding("identity"), "400!")
 case("an empty coding", coding(""), "400!")
@@ -251,6 +266,16 @@ case("a size of many zeros", chunked(("0"):rep(40) .. "3\r\nabc\r\n" .. END), "4
 case("a size that ends with LF", chunked("3\nabc\r\n" .. END), "400!")
 case("a size that ends with CR", chunked("3\rabc\r\n" .. END), "400!")
 case("a size that ends with CR CR LF", chunked("3\r\r\nabc\r\n" .. END), "400!")
+for name, extension in pairs {
+  ["no name"] = ";", ["no name behind a good one"] = ";a;", ["no value"] = ";a=", ["a name that is no token"] = ";:=b",
+  ["a space behind the semicolon"] = "; a", ["a space in a name"] = ";a b", ["a space before a value"] = ";a= b",
+  ["an open quote"] = ';a="b', ["more behind a quote"] = ';a="b"c', ["a quote in a value"] = ';a=b"c"', ["two equals"] = ";a=b=c",
+  ["a backslash in front of the end"] = ';a="b\\', ["a byte above 127 in a name"] = ";\200",
+} do
+  case("a chunk extension: " .. name, chunked("3" .. extension .. "\r\nabc\r\n" .. END), "400!")
+end
+case("several chunk extensions", chunked('3;a;b=c;d="e \\" ;";f\r\nabc\r\n' .. END), "200", { "POST / abc" })
+case("chunk extensions over the limit, a little in each chunk", chunked(("1;" .. ("a"):rep(500) .. "\r\nx\r\n"):rep(40) .. END), "413!")
 case("LF in an extension", chunked("3;a\nabc\r\n" .. END), "400!")
 case("a bare CR in an extension", chunked("3;a\rb\r\nabc\r\n" .. END), "400!")
 case("NUL in an extension", chunked("3;a\0\r\nabc\r\n" .. END), "400!")
