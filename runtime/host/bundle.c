@@ -30,6 +30,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.json", luaopen_lrun_json},
     {"lrun.core.orphan", luaopen_lrun_orphan},
     {"lrun.core.output", luaopen_lrun_output},
+    {"lrun.core.shared", luaopen_lrun_shared},
     {"lrun.core.sockets", luaopen_lrun_sockets},
     {"lrun.core.spawn", luaopen_lrun_spawn},
     {"lrun.core.terminal", luaopen_lrun_terminal},

@@ -99,10 +99,17 @@ function common.send(target, fields, handle, callback)
   return true
 end
 
---- Calls `onMessage(message, handle)` for control messages, and the callbacks of `send` for answers.
+-- Modules that use the channels between primary and workers, by the `cmd` of their messages. They are loaded when one comes.
+local SERVICES = { NODE_LRUN_SHARED = "lrun.shared.changes" }
+
+--- Calls `onMessage(message, handle)` for control messages, and the callbacks of `send` for answers; passes other modules'
+--- messages on to them.
 function common.receive(target, onMessage)
   target:on("internalMessage", function(message, handle)
-    if type(message) ~= "table" or message.cmd ~= "NODE_CLUSTER" then return end
+    if type(message) ~= "table" then return end
+    local service = SERVICES[message.cmd]
+    if service then return require(service).receive(target, message) end
+    if message.cmd ~= "NODE_CLUSTER" then return end
     local callback = message.ack ~= nil and waiting[message.ack]
     if callback then
       waiting[message.ack] = nil
