@@ -58,6 +58,7 @@ local function told(self, key, heard) if heard then changes.tell(self._file, key
 ---@param key string|number
 ---@return any value a copy
 function Dict:get(key)
+  if getmetatable(self) ~= Dict then calls.needsColon("dict", "get") end
   checkKey(key)
   local value, more = self._core:get(key)
   if more == nil then return value end
@@ -124,6 +125,7 @@ end
 ---@param ttl number? ms, for a key that is made by this
 ---@return number sum
 function Dict:incr(key, by, init, ttl)
+  if getmetatable(self) ~= Dict then calls.needsColon("dict", "incr") end
   checkKey(key)
   if type(by) ~= "number" then error(errors.argType("by", "number", by), 0) end
   if init ~= nil and type(init) ~= "number" then error(errors.argType("init", "number", init), 0) end
@@ -354,7 +356,7 @@ function Dict:off(event, f)
   return self
 end
 
-calls.methods(Dict, "dict")
+calls.methods(Dict, "dict", { get = true, incr = true })  -- these look for themselves
 
 --- `opened` is C's side of it.
 local function of(name, file, opened)
