@@ -1,50 +1,100 @@
 --- Sequential code over callbacks. A coroutine that awaits is suspended and resumed through the host's door, so an error
 --- in it ends where one in a callback does. Nothing but the callback holds a waiting coroutine: dropping the callback
 --- frees it.
+---
+--- An await → its callback comes while the function runs: the results wait in `results`, nothing is suspended. Or it comes
+--- later: then the state is the cell of the wait, which holds the coroutine. In an iterator (lrun/host/iterators.lua) the loop waits.
 local vm = require("lrun.core.vm")
 local errors = require("errors")
 local calls = require("lrun.check.calls")
+local iterators = require("lrun.host.iterators")
 local traceback = require("lrun.host.traceback")
-local waiting = require("lrun.core.wait")
 
-local newCallback, wait = waiting.callback, waiting.wait
+local isyieldable, select, type = coroutine.isyieldable, select, type
+local suspend, wake = iterators.suspend, iterators.wake
 
--- Suspends until the callback that `begin` gets is called, and returns what that was given.
-local function suspend(begin)
-  local callback = newCallback()
-  begin(callback)
-  return wait(callback)
+-- Results of a callback that came at once, until its await has taken them: they are its own for as long as no other await
+-- does the same. `owner` is the number of that await.
+local serial, owner, count = 0, nil, 0
+local first, second, third          -- up to three; more are a table in `first`
+local displaced = {}                -- owner → results, when another one came in between
+
+local function keep(...)
+  if owner then displaced[owner] = { count, first, second, third } end
+  serial = serial + 1
+  owner, count = serial, select("#", ...)
+  if count <= 3 then first, second, third = ... else first = { ... } end
+  return serial
 end
+
+local function takeDisplaced(number)
+  local kept = displaced[number]
+  displaced[number] = nil
+  if kept[1] > 3 then return unpack(kept[2], 1, kept[1]) end
+  return unpack(kept, 2, kept[1] + 1)
+end
+
+local function take(number)
+  if owner ~= number then return takeDisplaced(number) end
+  local a, b, c = first, second, third
+  owner, first, second, third = nil, nil, nil, nil
+  if count == 2 then return a, b end
+  if count == 1 then return a end
+  if count == 0 then return end
+  if count == 3 then return a, b, c end
+  return unpack(a, 1, count)
+end
+
+local function refuse()
+  if coroutine.running() == nil then
+    error(errors.coded("ERR_INVALID_STATE",
+      "await must be called inside a coroutine: a request handler, a listener, the main script, or await.spawn"), 0)
+  end
+  error(errors.coded("ERR_INVALID_STATE", "await cannot wait inside a function that was called from C, such as table.sort's "
+    .. "or string.gsub's, or a file that dofile runs"), 0)
+end
+
+local function begin(callback, f, ...)
+  local arguments = { ... }
+  local last = select("#", ...) + 1
+  arguments[last] = callback
+  f(unpack(arguments, 1, last))
+end
+
+--- Calls `f(..., callback)` and returns what the callback gets. Only the callback's first call counts.
+---@param f function whose last parameter is a callback
+local function call(_, f, ...)
+  if type(f) ~= "function" and not (getmetatable(f) or {}).__call then error(errors.argType("f", "function", f), 0) end
+  if not isyieldable() then refuse() end
+  local state                       -- nil; the number of results that came at once; the cell of a wait
+  local function callback(...)
+    if state == nil then state = keep(...) else wake(state, ...) end
+  end
+  local given = select("#", ...)
+  if given == 0 then
+    f(callback)
+  elseif given == 1 then
+    f((...), callback)
+  else
+    begin(callback, f, ...)
+  end
+  if state then return take(state) end
+  local cell = {}
+  state = cell
+  return suspend(cell)
+end
+jit.off(call, true)                 -- closures are made here: nothing that the compiler can do
 
 ---@class await
 ---@overload fun(f: function, ...: any): ...any
 local await = {}
 
---- Calls `f(..., callback)` and returns what the callback gets.
----@param f function whose last parameter is a callback
-local function call(_, f, ...)
-  if type(f) ~= "function" and not (getmetatable(f) or {}).__call then error(errors.argType("f", "function", f), 0) end
-  local callback = newCallback()
-  local count = select("#", ...)
-  if count == 0 then
-    f(callback)
-  elseif count == 1 then
-    f((...), callback)
-  else
-    local arguments = { ... }
-    arguments[count + 1] = callback
-    f(unpack(arguments, 1, count + 1))
-  end
-  return wait(callback)
-end
-
 --- Waits.
 ---@param ms number milliseconds
 function await.sleep(ms)
   if type(ms) ~= "number" then error(errors.argType("ms", "number", ms), 0) end
-  suspend(function(resume) require("timers").setTimeout(resume, ms) end)
+  call(await, function(resume) require("timers").setTimeout(resume, ms) end)
 end
-
 --- Runs `f(...)` in a coroutine of its own, which starts at once.
 ---@param f function
 function await.spawn(f, ...)
@@ -75,7 +125,7 @@ function await.all(functions)
     traceback.keep(err)
     return err
   end
-  local failed, err = suspend(function(resume)
+  local failed, err = call(await, function(resume)
     for i = 1, count do
       vm.enter(function()
         local co = coroutine.running()

@@ -84,7 +84,7 @@ function api.abort()
   host.abort()
 end
 
-vm.hook("exit", function() finish(exitCode or 0) end)
+vm.hook("exit", function() finish(exitCode or require("lrun.host.main").unsettled() or 0) end)
 vm.hook("beforeExit", function() if not exiting then process:emit("beforeExit", exitCode or 0) end end)
 vm.hook("output", function(code) require("lrun.host.stdio").failed(code) end)
 vm.hook("uncaught", function(coroutine, err) require("lrun.host.uncaught").handle(coroutine, err, exiting) end)

@@ -96,6 +96,96 @@ await.sleep(1000)]])
     assert.truthy(err:find("^stdin:2: stack overflow"), err)
   end)
 
+  it("returns any number of results that come at once, also when another await comes in between", function()
+    local function gives(...)
+      local values, count = { ... }, select("#", ...)
+      local got, n = {}, nil
+      local function take(...) got, n = { ... }, select("#", ...) end
+      take(await(function(done)
+        done(unpack(values, 1, count))
+        done("again")
+        assert.equal("inner", await(function(inner) inner("inner") end))
+        await.sleep(1)
+        done("late")
+      end))
+      assert.same({ count, values }, { n, got })
+    end
+    gives()
+    gives(nil)
+    gives(1)
+    gives(nil, nil)
+    gives(1, 2, 3)
+    gives(1, nil, 3, nil, 5)
+  end)
+
+  it("waits inside an iterator: its loop gets every value", function()
+    local function values(count)
+      return coroutine.wrap(function()
+        for i = 1, count do
+          await.sleep(1)
+          coroutine.yield(i)
+        end
+      end)
+    end
+    local function doubled(count)
+      return coroutine.wrap(function()
+        for value in values(count) do
+          coroutine.yield(2 * value, await(function(done) timers.setImmediate(done, "later") end))
+        end
+      end)
+    end
+    local got = {}
+    for value in values(3) do got[#got + 1] = value end
+    for value, when in doubled(2) do got[#got + 1] = value .. when end
+    assert.same({ 1, 2, 3, "2later", "4later" }, got)
+  end)
+
+  it("lets the error of an iterator that waited end its loop", function()
+    local ok, err = pcall(function()
+      for _ in coroutine.wrap(function()
+        await.sleep(1)
+        error({ "thrown" })
+      end) do end -- luacheck: ignore 542
+    end)
+    assert.same({ false, { "thrown" } }, { ok, err })
+  end)
+
+  it("starts a task where a coroutine is called and not iterated over, and warns of what it yields", function()
+    local out, err, code = lrun.run({ "-" }, [[
+local await = require("await")
+for i = 1, 2 do
+  coroutine.wrap(function()
+    await.sleep(1)
+    await.sleep(1)
+    print("task", i)
+  end)()
+end
+local step = coroutine.wrap(function()
+  await.sleep(1)
+  coroutine.yield(1)
+end)
+print("started", step())
+await.sleep(20)]])
+    assert.same({ "started\ntask\t1\ntask\t2\n", 0 }, { out, code })
+    assert.matches("Warning: stdin:11: a coroutine that waited in await yields to nobody", err)
+    assert.equal(1, select(2, err:gsub("\n", "")))
+  end)
+
+  it("ends the program with 13 and the place, where the main script waits for what nobody will do", function()
+    local function ends(script, ...)
+      local _, err, code = lrun.run({ "-" }, script)
+      assert.equal(..., code, err)
+      return err
+    end
+    assert.matches("^stdin:2: the script waits here", ends("process:on('exit', print)\nrequire('await')(function() end)", 13))
+    assert.matches("^stdin:2: the script waits here", ends([[
+local await = require("await")
+for _ in coroutine.wrap(function() await(function() end) end) do end]], 13))
+    assert.equal("", ends("process.exitCode = 5\nrequire('await')(function() end)", 5))
+    assert.equal("", ends("require('await').spawn(function() require('await')(function() end) end)", 0))
+    assert.equal("", ends("process:on('exit', function() process.exit(0) end) process.exitCode = 0 coroutine.yield()", 0))
+  end)
+
   it("wants a dot", function()
     local ok, err = pcall(function() await:sleep(1) end)
     assert.is_false(ok)

@@ -33,6 +33,8 @@ struct callbacks {
   callback_end_t *ends;    /* callback_at_end */
   volatile uint64_t *turn; /* when the loop's turn began, 0 before its first callback; NULL: nobody asks */
   entry_t begun;           /* between callback_begin and callback_run */
+  lua_State *running;      /* the coroutine of the innermost call */
+  lua_State *parked;       /* see callback_parks */
   int hooks[HOOK_COUNT];   /* registry refs of Lua functions */
   int pooled;              /* entries in pool */
   entry_t pool[POOL_SIZE]; /* coroutines at rest */
@@ -123,9 +125,11 @@ static int settle(callbacks_t *callbacks, entry_t entry, int status) {
     return CALLBACK_DONE;
   }
   if (status == LUA_YIELD) {
+    bool lost = lua_gettop(entry.co) > 0 && callbacks->parked != entry.co;
+    callbacks->parked = NULL;
     lua_settop(entry.co, 0);
     entry_drop(callbacks, entry);
-    return CALLBACK_SUSPENDED;
+    return lost ? CALLBACK_YIELDED : CALLBACK_SUSPENDED;
   }
   report(callbacks, entry.co);
   entry_drop(callbacks, entry);
@@ -138,8 +142,11 @@ static void run_ticks(callbacks_t *callbacks) {
     if (!callback_push_hook(callbacks->L, HOOK_TICK)) return;
     entry_t entry = entry_take(callbacks);
     lua_xmove(callbacks->L, entry.co, 1);
+    lua_State *outer = callbacks->running;
     callbacks->depth++;
+    callbacks->running = entry.co;
     settle(callbacks, entry, lua_resume(entry.co, 0));
+    callbacks->running = outer;
     callbacks->depth--;
   }
 }
@@ -161,8 +168,11 @@ static void end_turn(callbacks_t *callbacks) {
 
 static int run(callbacks_t *callbacks, entry_t entry, int nargs) {
   if (callbacks->turn && *callbacks->turn == 0) *callbacks->turn = uv_hrtime();
+  lua_State *outer = callbacks->running;
   callbacks->depth++;
+  callbacks->running = entry.co;
   int outcome = settle(callbacks, entry, lua_resume(entry.co, nargs));
+  callbacks->running = outer;
   callbacks->depth--;
   if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) end_turn(callbacks);
   return outcome;
@@ -198,6 +208,9 @@ int callback_resume(lua_State *co, int nargs) {
   entry.ref = luaL_ref(co, LUA_REGISTRYINDEX);
   return run(callbacks, entry, nargs);
 }
+
+void callback_parks(lua_State *L) { callbacks_of(L)->parked = L; }
+bool callback_runs(lua_State *L) { return callbacks_of(L)->running == L; }
 
 int callback_leave(lua_State *L) {
   callbacks_t *callbacks = callbacks_of(L);

@@ -9,6 +9,7 @@
 enum {
   CALLBACK_DONE = 0,      /* the function returned; its results are dropped */
   CALLBACK_SUSPENDED = 1, /* it waits (`await`); whoever resumes it goes on through callback_resume */
+  CALLBACK_YIELDED = 2,   /* it yielded values, but there is nobody to take them */
   CALLBACK_FAILED = -1    /* it threw; the error was reported and the process goes on */
 };
 
@@ -25,6 +26,12 @@ int callback_run(lua_State *co, int nargs);
 
 /* Continues a suspended coroutine; the `nargs` values on top of `co` are what its yield returns. */
 int callback_resume(lua_State *co, int nargs);
+
+/* The coroutine that runs is about to yield because it waits: what it yields, if anything, is not lost. */
+void callback_parks(lua_State *L);
+
+/* Whether L is the coroutine that the host called last, and not one that the program made and resumed. */
+bool callback_runs(lua_State *L);
 
 /* For calls that Lua makes: throws where so many run one inside the other that C's stack would end. */
 void callback_check_depth(lua_State *L);

@@ -1,105 +1,52 @@
-/* host/wait.c: the module `lrun.core.wait`, on which `await` stands: a callback that continues the coroutine that waits
- * for it.
+/* host/wait.c: the module `lrun.core.wait`: what `await` needs of the host, a coroutine that is suspended until its callback
+ * comes, and then goes on by the host's door.
  *
- * `callback()` makes one for the coroutine that runs: a C closure whose upvalues are the coroutine, what has
- * happened, and, when it was called before anybody waited, what it was given. `wait(callback)` returns that,
- * or suspends until the callback is called. Only the closure holds the coroutine: dropping it frees both. */
+ * `park()` suspends the coroutine that runs; `resume(co, ...)` continues one that is parked, as a callback of the
+ * host's own. Nothing here holds the coroutine: whoever drops the callback frees both. */
 #include "host/callback.h"
 #include "host/errors.h"
 #include "host/modules.h"
 
 #include <lauxlib.h>
 
-enum { PENDING, WAITING, DONE };
-
-/* Upvalues. COUNT values are in FIRST … or, when there are more than fit, in a table in FIRST. */
-enum { CO = 1, STATE, COUNT, FIRST, LAST = FIRST + 2 };
-
-static void set_number(lua_State *L, int upvalue, int value) {
-  lua_pushinteger(L, value);
-  lua_replace(L, lua_upvalueindex(upvalue));
+/* park(...): returns what `resume` is given; the arguments go to whoever resumed this coroutine. */
+static int l_park(lua_State *L) {
+  callback_parks(L);
+  return lua_yield(L, lua_gettop(L));
 }
 
-/* Called before anybody waits: keeps the arguments. */
-static void keep(lua_State *L, int count) {
-  set_number(L, COUNT, count);
-  if (count <= LAST - FIRST + 1) {
-    for (int i = count; i > 0; i--) lua_replace(L, lua_upvalueindex(FIRST + i - 1));
-    return;
-  }
-  lua_createtable(L, count, 0);
-  for (int i = 1; i <= count; i++) {
-    lua_pushvalue(L, i);
-    lua_rawseti(L, -2, i);
-  }
-  lua_replace(L, lua_upvalueindex(FIRST));
-}
-
-/* The callback. Only its first call counts. */
-static int on_called(lua_State *L) {
-  int state = (int)lua_tointeger(L, lua_upvalueindex(STATE));
-  if (state == DONE) return 0;
-  int count = lua_gettop(L);
-  if (state == PENDING) {
-    set_number(L, STATE, DONE);
-    keep(L, count);
-    return 0;
-  }
-  lua_State *co = lua_tothread(L, lua_upvalueindex(CO));
-  callback_check_depth(L);
+/* room(co, count): throws unless so many results go to the coroutine. */
+static int l_room(lua_State *L) {
   /* Asked of `co`, told to the caller: an error may not be thrown on a coroutine that does not run. */
-  if (!lua_checkstack(co, count)) return luaL_error(L, "too many results for await");
-  set_number(L, STATE, DONE);
-  if (lua_status(co) != LUA_YIELD) {
+  if (!lua_checkstack(lua_tothread(L, 1), (int)lua_tointeger(L, 2)))
+    return luaL_error(L, "too many results for await");
+  return 0;
+}
+
+/* resume(co, ...): true when it went on to a yield of its own, whose values nobody gets. The caller has seen to it that
+ * the stack of `co` has room. */
+static int l_resume(lua_State *L) {
+  lua_State *co = lua_tothread(L, 1);
+  int count = lua_gettop(L) - 1;
+  callback_check_depth(L);
+  if (lua_status(co) != LUA_YIELD || !lua_checkstack(co, count)) {
     return errors_throw(L, "ERR_INVALID_STATE",
                         "somebody else resumed a coroutine that was to wait in await");
   }
   lua_xmove(L, co, count);
-  callback_resume(co, count);
-  return 0;
-}
-
-static int l_callback(lua_State *L) {
-  if (lua_pushthread(L)) {
-    return errors_throw(L, "ERR_INVALID_STATE",
-                        "await must be called inside a coroutine: a request handler, a listener, the main "
-                        "script, or await.spawn");
-  }
-  if (!lua_isyieldable(L)) {
-    return errors_throw(L, "ERR_INVALID_STATE",
-                        "await cannot wait inside a function that was called from C, such as table.sort's or "
-                        "string.gsub's, or a file that dofile runs");
-  }
-  lua_pushinteger(L, PENDING);
-  lua_pushinteger(L, 0);
-  for (int i = FIRST; i <= LAST; i++) lua_pushnil(L);
-  lua_pushcclosure(L, on_called, LAST);
+  lua_pushboolean(L, callback_resume(co, count) == CALLBACK_YIELDED);
   return 1;
 }
 
-static int l_wait(lua_State *L) {
-  lua_settop(L, 1);
-  lua_getupvalue(L, 1, STATE);
-  if (lua_tointeger(L, -1) == PENDING) {
-    lua_pushinteger(L, WAITING);
-    lua_setupvalue(L, 1, STATE);
-    return lua_yield(L, 0);
-  }
-  lua_getupvalue(L, 1, COUNT);
-  int count = (int)lua_tointeger(L, -1);
-  luaL_checkstack(L, count + 1, "await");
-  if (count <= LAST - FIRST + 1) {
-    for (int i = 0; i < count; i++) lua_getupvalue(L, 1, FIRST + i);
-    return count;
-  }
-  lua_getupvalue(L, 1, FIRST);
-  int values = lua_gettop(L);
-  for (int i = 1; i <= count; i++) lua_rawgeti(L, values, i);
-  return count;
+/* own(): whether the coroutine that runs is one of the host's. */
+static int l_own(lua_State *L) {
+  lua_pushboolean(L, callback_runs(L));
+  return 1;
 }
 
 int luaopen_lrun_wait(lua_State *L) {
-  static const luaL_Reg functions[] = {{"callback", l_callback}, {"wait", l_wait}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"park", l_park}, {"room", l_room}, {"resume", l_resume}, {"own", l_own}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

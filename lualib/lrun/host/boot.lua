@@ -2,6 +2,7 @@
 --- -p …), the script, a command of lrun's, or the prompt. The way of a plain script is here; what else the command line may ask
 --- for is in lrun/host/modes.lua and steps.lua, which a plain script does not load.
 local uv = require("luv")
+local main = require("lrun.host.main")
 local process = require("process")
 local programs = require("lrun.host.modules")
 
@@ -129,6 +130,11 @@ end
 return function(argv)
   local options, err = read(argv)
   if not options then return boot.die(2, err, " (try 'lrun --help')") end
-  if options.mode == "run" and options.script and not options.interactive then return boot.run(options) end
-  require("lrun.host.modes").run(boot, options)
+  main.began()
+  if options.mode == "run" and options.script and not options.interactive then
+    boot.run(options)
+  else
+    require("lrun.host.modes").run(boot, options)
+  end
+  main.ended()
 end
