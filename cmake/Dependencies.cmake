@@ -43,23 +43,31 @@ if(LIBEDIT_LIBRARY MATCHES "\\.a$") # what it stands on; libedit-dev brings them
   list(APPEND LIBEDIT_LIBRARIES ${TINFO_LIBRARY} ${BSD_LIBRARY} ${MD_LIBRARY})
 endif()
 
-# llhttp: a system library where there is one, else the source that Debian's Node is built with.
-lrun_header(LLHTTP_INCLUDE node-llhttp llhttp.h llhttp)
+# llhttp: a system library where there is one, else the source that Debian's Node is built with. LRUN_LLHTTP_DIR: where that
+# package's files were unpacked, since installing it brings Node along (`./dev` sees to it).
+set(LRUN_LLHTTP_DIR "" CACHE PATH "Root of an unpacked package node-llhttp")
+find_path(LLHTTP_INCLUDE llhttp.h PATH_SUFFIXES llhttp
+  PATHS /usr/include /usr/share/include ${LRUN_LLHTTP_DIR}/usr/share/include)
 find_library(LLHTTP_LIBRARY NAMES libllhttp.a llhttp)
 if(NOT LLHTTP_LIBRARY)
-  find_path(LLHTTP_SOURCE_DIR llhttp.c PATHS /usr/share/llhttp)
+  find_path(LLHTTP_SOURCE_DIR llhttp.c PATHS /usr/share/llhttp ${LRUN_LLHTTP_DIR}/usr/share/llhttp)
   if(NOT LLHTTP_SOURCE_DIR)
-    message(FATAL_ERROR "llhttp's source not found: install the package node-llhttp")
+    message(FATAL_ERROR "llhttp not found: install the package libllhttp-dev, or where there is none node-llhttp, or "
+      "give the folder where that one was unpacked (dpkg -x) as -DLRUN_LLHTTP_DIR=...")
   endif()
   file(GLOB LLHTTP_SOURCES ${LLHTTP_SOURCE_DIR}/*.c)
 endif()
-
-pkg_get_variable(LUV_VERSION lua5.1-luv version)
-if(NOT LUV_VERSION)
-  pkg_search_module(LUV_INFO QUIET libluv)
-  execute_process(COMMAND pkg-config --modversion --silence-errors lua5.1-luv
-    OUTPUT_VARIABLE LUV_VERSION OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT LLHTTP_INCLUDE)
+  message(FATAL_ERROR "llhttp.h not found: install the package libllhttp-dev or node-llhttp")
 endif()
+
+# luv has its version in its pkg-config file alone, which cannot be asked where Lua's own is missing.
+get_filename_component(luv_folder ${LUV_LIBRARY} DIRECTORY)
+set(luv_lines)
+if(EXISTS ${luv_folder}/pkgconfig/lua5.1-luv.pc)
+  file(STRINGS ${luv_folder}/pkgconfig/lua5.1-luv.pc luv_lines REGEX "^version=")
+endif()
+string(REGEX REPLACE "^version=" "" LUV_VERSION "${luv_lines}")
 if(NOT LUV_VERSION)
-  set(LUV_VERSION 1.44)
+  message(FATAL_ERROR "lua5.1-luv.pc tells no version: install the package lua-luv-dev")
 endif()

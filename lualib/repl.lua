@@ -72,9 +72,9 @@ local function printValues(count, ...)
   out(table.concat(texts, long and "\n" or "\t"), "\n")
 end
 
-local function describeError(err)
-  return require("lrun.host.uncaught").describe(coroutine.running(), err, { colors = colors, short = true, level = 2 })
-end
+local describeError = vm.handler(function(thread, err)
+  return require("lrun.host.uncaught").describe(thread, err, { colors = colors, short = true })
+end)
 
 -- Reports the outcome once; a chunk that Ctrl-C gave up may still end later.
 local function finish(chunk, ok, ...)

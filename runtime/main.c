@@ -4,6 +4,8 @@
 
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -15,13 +17,27 @@ static void open_standard_streams(void) {
     if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) return;
 }
 
+/* With fewer libuv aborts where it opens its first pipe; with more it says what it lacks. */
+enum { MIN_DESCRIPTORS = 6 };
+
 /* The soft limit is there for programs that use select(2). A server needs what the hard one allows; where
- * even that cannot be had the soft one stays. */
-static void raise_descriptor_limit(void) {
+ * even that cannot be had the soft one stays. False when there are too few to try. */
+static bool raise_descriptor_limit(void) {
   struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return true;
+  if (limit.rlim_cur == limit.rlim_max) return limit.rlim_cur >= MIN_DESCRIPTORS;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur >= MIN_DESCRIPTORS;
+}
+
+/* SIGINT, SIGQUIT and SIGTERM end a program, also where whoever started it ignored them, as a shell does for the
+ * background jobs of a script. SIGHUP stays ignored, for nohup. */
+static void reset_signals(void) {
+  static const int signals[] = {SIGINT, SIGQUIT, SIGTERM};
+  struct sigaction action;
+  for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+    if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN) signal(signals[i], SIG_DFL);
 }
 
 /* Pushes the command line as a table; [0] is what lrun was called. */
@@ -35,11 +51,12 @@ static void push_arguments(lua_State *L, int argc, char **argv) {
 
 int main(int argc, char **argv) {
   open_standard_streams();
-  raise_descriptor_limit();
+  reset_signals();
   argv = uv_setup_args(argc, argv);
-  vm_t *vm = vm_new();
-  if (!vm) {
-    fputs("lrun: out of memory\n", stderr);
+  vm_t *vm;
+  int rc = raise_descriptor_limit() ? vm_new(&vm) : UV_EMFILE;
+  if (rc < 0) {
+    fprintf(stderr, "lrun: cannot start: %s (%s)\n", uv_strerror(rc), uv_err_name(rc));
     return 1;
   }
   lua_State *L = vm_state(vm);

@@ -21,7 +21,7 @@ describe("os", function()
   end)
 
   it("counts the processors that this process may use", function()
-    local pipe = io.popen("taskset -c 0 " .. process.execPath .. " -e 'print(os.availableParallelism())'")
+    local pipe = io.popen("taskset -c 0 '" .. process.execPath .. "' -e 'print(os.availableParallelism())'")
     assert.equal("1", pipe:read("*l"))
     pipe:close()
   end)

@@ -2,7 +2,7 @@
  * luv's `walk` takes every handle of the loop for one of its own; ours passes the others over. Its `run`
  * knows nothing of process.nextTick; ours lets the ticks run as they do in the host's own loop. Its `spawn` and
  * `kill` know nothing of what was printed; ours give it to the kernel first. libuv's loop
- * cannot run inside itself, and what it calls could not bear it: there `run` throws. */
+ * cannot run inside itself, and what it calls could not bear it: there `run` throws; `loop_close` is refused. */
 #include "host/callback.h"
 #include "host/modules.h"
 #include "host/vm.h"
@@ -11,15 +11,11 @@
 #include <lauxlib.h>
 #include <luv/lhandle.h>
 
-bool vm_is_luv_handle(lua_State *L, const uv_handle_t *handle) {
-  const luv_handle_t *data = handle->data;
-  return data && data->ctx == luv_context(L);
-}
-
 static void on_walk(uv_handle_t *handle, void *arg) {
   lua_State *L = arg;
-  if (!vm_is_luv_handle(L, handle)) return;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, ((luv_handle_t *)handle->data)->ref);
+  const luv_handle_t *data = handle->data;
+  if (!data || data->ctx != luv_context(L)) return;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, data->ref);
   lua_rawseti(L, 2, (int)lua_objlen(L, 2) + 1);
 }
 
@@ -60,6 +56,14 @@ static int l_flushed(lua_State *L) {
   return lua_gettop(L);
 }
 
+/* loop_close(): the loop is the host's, and is in use as long as the process lives. */
+static int l_loop_close(lua_State *L) {
+  lua_pushnil(L);
+  lua_pushfstring(L, "%s: %s", uv_err_name(UV_EBUSY), uv_strerror(UV_EBUSY));
+  lua_pushstring(L, uv_err_name(UV_EBUSY));
+  return 3;
+}
+
 int luaopen_lrun_luv(lua_State *L) {
   luaopen_luv(L);
   lua_getfield(L, -1, "run");
@@ -72,5 +76,7 @@ int luaopen_lrun_luv(lua_State *L) {
   }
   lua_pushcfunction(L, l_walk);
   lua_setfield(L, -2, "walk");
+  lua_pushcfunction(L, l_loop_close);
+  lua_setfield(L, -2, "loop_close");
   return 1;
 }

@@ -38,7 +38,7 @@ struct vm {
   uv_loop_t loop;
   exit_hook_t *exit_hooks; /* newest first */
   flush_hook_t *flush_hooks;
-  bool running;            /* the loop */
+  bool running; /* the loop */
 };
 
 vm_t *vm_of(lua_State *L) {
@@ -129,16 +129,20 @@ static int panic(lua_State *L) {
   return 0;
 }
 
-vm_t *vm_new(void) {
+int vm_new(vm_t **out) {
   vm_t *vm = calloc(1, sizeof *vm);
-  if (!vm) return NULL;
-  vm->L = new_state();
-  if (!vm->L || uv_loop_init(&vm->loop) < 0) {
-    if (vm->L) lua_close(vm->L);
+  if (!vm) return UV_ENOMEM;
+  int rc = uv_loop_init(&vm->loop);
+  if (rc < 0) {
     free(vm);
-    return NULL;
+    return rc;
   }
-  lua_State *L = vm->L;
+  lua_State *L = vm->L = new_state();
+  if (!L) {
+    uv_loop_close(&vm->loop);
+    free(vm);
+    return UV_ENOMEM;
+  }
   lua_atpanic(L, panic);
   collector_stop(L); /* nothing of the start becomes garbage; boot.lua turns it on before the script */
   lua_pushlightuserdata(L, vm);
@@ -150,7 +154,8 @@ vm_t *vm_new(void) {
   luv_set_callback(L, callback_luv);
   output_attach(vm);
   bundle_init(L);
-  return vm;
+  *out = vm;
+  return 0;
 }
 
 static void run_hook(vm_t *vm, hook_t hook) {
@@ -173,9 +178,7 @@ void vm_run(vm_t *vm, int nargs) {
 /* The module `lrun.core.vm` ------------------------------------------------------------------------------- */
 
 /* exit(code): ends the process now. The `exit` event is process.lua's business. */
-static int l_exit(lua_State *L) {
-  vm_exit(vm_of(L), (int)luaL_checkinteger(L, 1));
-}
+static int l_exit(lua_State *L) { vm_exit(vm_of(L), (int)luaL_checkinteger(L, 1)); }
 
 /* flush([last]): gives the kernel what has only collected: before a call that blocks; `last` before what may end the
  * process. */
@@ -221,10 +224,35 @@ static int l_hook(lua_State *L) {
   return 0;
 }
 
+/* What handler() returns: calls the upvalue on a coroutine of its own, because the one that failed may have no
+ * stack left. */
+static int on_error(lua_State *L) {
+  lua_settop(L, 1);
+  lua_State *co = lua_newthread(L);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_pushthread(L);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, co, 3);
+  if (lua_resume(co, 2) == 0 && lua_gettop(co) > 0) lua_xmove(co, L, 1);
+  else lua_pushvalue(L, 1);
+  return 1;
+}
+
+/* handler(f) → a handler for xpcall: f gets the coroutine that failed, its stack intact, and the error, also one
+ * of a stack that is full; what f returns is xpcall's second result, the error itself when f fails or waits.
+ * A stack that overflows a second time before it was collected leaves LuaJIT no room to ask a handler: xpcall then
+ * gives the bare message. */
+static int l_handler(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_pushcclosure(L, on_error, 1);
+  return 1;
+}
+
 int luaopen_lrun_vm(lua_State *L) {
   static const luaL_Reg functions[] = {{"exit", l_exit},   {"enter", l_enter},     {"tick", l_tick},
                                        {"ticks", l_ticks}, {"collect", l_collect}, {"hook", l_hook},
-                                       {"flush", l_flush}, {NULL, NULL}};
+                                       {"flush", l_flush}, {"handler", l_handler}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

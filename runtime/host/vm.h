@@ -16,20 +16,19 @@ typedef void (*vm_exit_hook)(void *data);
  * `last`: the process is about to end, what the kernel does not take at once is worth a wait. May not enter Lua. */
 typedef void (*vm_flush_hook)(void *data, bool last);
 
-vm_t *vm_new(void);
+/* 0, or a negative code: UV_ENOMEM, UV_EMFILE, … */
+int vm_new(vm_t **out);
 
 /* The VM that a Lua state belongs to. */
 vm_t *vm_of(lua_State *L);
 
+/* A handle of the host's own on this loop must have `data` point to a struct of at least sizeof(luv_handle_t)
+ * bytes, or to nothing: luv's `walk` passes it over. */
 uv_loop_t *vm_loop(vm_t *vm);
 /* Whether the loop was running; notes that it is, or has ended. */
 bool vm_set_running(vm_t *vm, bool running);
 /* The main Lua state: what a libuv callback passes to callback_enter. */
 lua_State *vm_state(vm_t *vm);
-
-/* Whether a handle of the loop is luv's. A handle of the host's own must have `data` point to a struct of at
- * least sizeof(luv_handle_t) bytes, or to nothing. */
-bool vm_is_luv_handle(lua_State *L, const uv_handle_t *handle);
 
 /* Runs the main chunk (a function on top of vm_state with `nargs` arguments above it), then the loop until
  * nothing keeps it alive. HOOK_EXIT ends the process with its exit code. */

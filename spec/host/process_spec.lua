@@ -252,7 +252,7 @@ error("first", 0)]])
   end)
 
   it("may open as many descriptors as the system lets it, and so may its children", function()
-    local pipe = io.popen("ulimit -Sn 64; ulimit -Hn; " .. process.execPath .. " -e 'os.execute([[ulimit -Sn]])'")
+    local pipe = io.popen("ulimit -Sn 64; ulimit -Hn; '" .. process.execPath .. "' -e 'os.execute([[ulimit -Sn]])'")
     local hard, soft = pipe:read("*l", "*l")
     pipe:close()
     assert.equal(hard, soft)

@@ -63,7 +63,7 @@ describe("process.stdout", function()
 
   it("reports a reader that is gone as EPIPE", function()
     local out = (lrun.run{ "-e", [[
-      local p = io.popen(process.execPath .. " -e 'process.stdout:on(\"error\", function(e) io.stderr:write(e.code) end)"
+      local p = io.popen("'" .. process.execPath .. "' -e 'process.stdout:on(\"error\", function(e) io.stderr:write(e.code) end)"
         .. " for _ = 1, 100 do process.stdout:write((\"x\"):rep(100000)) end' 2>&1 >/dev/full")
       print(p:read("*a"))
     ]] })
@@ -85,7 +85,7 @@ describe("process.stdout", function()
 
   it("ends a pipeline whose reader is gone", function()
     local out = (lrun.run{ "-e", [[
-      local p = io.popen(process.execPath .. " -e 'local stream = require(\"stream\")"
+      local p = io.popen("'" .. process.execPath .. "' -e 'local stream = require(\"stream\")"
         .. " stream.pipeline(stream.Readable.from{ \"x\" }, process.stdout, function(e) io.stderr:write(e.code) end)' 2>&1 >/dev/full")
       print(p:read("*a"))
     ]] })
@@ -128,13 +128,13 @@ describe("process.stdin", function()
 
   it("leaves the standard descriptors to nobody else where they came closed", function()
     local script = "for i = 0, 2 do io.stderr:write(require('luv').fs_readlink('/proc/self/fd/' .. i), ' ') end"
-    local out = (lrun.run{ "-e", ("os.execute([[%s -e %q <&- 3>&1 >&- 2>&3]])"):format(process.execPath, script) })
+    local out = (lrun.run{ "-e", ("os.execute([['%s' -e %q <&- 3>&1 >&- 2>&3]])"):format(process.execPath, script) })
     assert.matches("^/dev/null /dev/null ", out)
   end)
 
   it("is an ended stream where there is no descriptor", function()
     local script = "process.stdin:on('end', function() print('over') end) process.stdin:resume()"
-    local out = (lrun.run{ "-e", ("os.execute([[%s -e %q <&-]])"):format(process.execPath, script) })
+    local out = (lrun.run{ "-e", ("os.execute([['%s' -e %q <&-]])"):format(process.execPath, script) })
     assert.equal("over\n", out)
   end)
 end)

@@ -16,7 +16,12 @@ process:on("exit", function(code)
   process.exitCode = 1
 end)
 
-local passed = pcall(require("busted.runner"), { standalone = false })
+local found, runner = pcall(require, "busted.runner")
+if not found then
+  io.stderr:write("the specs are run by busted: install the package lua-busted\n")
+  process.exit(1)
+end
+local passed = pcall(runner, { standalone = false })
 finished = true
 if not passed then process.exit(1) end
 

@@ -76,10 +76,17 @@ local function setArguments(options, script)
   rawset(_G, "arg", arg)
 end
 
+-- LuaJIT's numbers are the same in each process; a script that seeds them itself has its own.
+local function seedRandom()
+  local a, b, c, d, e, f = uv.random(6):byte(1, 6)
+  math.randomseed(((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f)
+end
+
 local function prepare(options)
   if options.title then process.title = options.title end
   require("lrun.host.globals").install(process)
   programs.install(options.script)
+  seedRandom()
   if process.env.LRUN_CHANNEL_FD or process.env.NODE_CHANNEL_FD then require("lrun.ipc.channel").start() end
   if process.env.LRUN_CLUSTER_ID then require("cluster") end
   require("lrun.core.vm").collect()

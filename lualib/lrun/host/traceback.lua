@@ -3,7 +3,7 @@
 local traceback = {}
 
 local MAX_FRAMES = 50               -- shown; of a deep recursion the first and the last
-local MAX_LEVELS = 200000           -- walked
+local MAX_LEVELS = 1000             -- walked, half of them at either end: to find one takes as many steps as it is deep
 local MAX_COROUTINES = 20           -- joined
 
 -- coroutine → the coroutine that waits for it, or the place that started it
@@ -27,12 +27,29 @@ local function infoAt(co, level)
   return debug.getinfo(co, level, "Snl")
 end
 
+-- How many levels there are.
+local function depthOf(co)
+  local low, high = 0, MAX_LEVELS
+  while infoAt(co, high) do low, high = high, high * 2 end
+  while high - low > 1 do
+    local middle = math.floor((low + high) / 2)
+    if infoAt(co, middle) then low = middle else high = middle end
+  end
+  return high
+end
+
 -- Appends the frames of one coroutine.
 local function walk(co, frames)
-  local folded, level = {}, 0
+  local folded, level, depth = {}, 0, nil
   local info = infoAt(co, level)
-  while info and level < MAX_LEVELS do
+  while info do
     level = level + 1
+    if level == MAX_LEVELS / 2 then depth = depthOf(co) end
+    if depth and depth > MAX_LEVELS and level == MAX_LEVELS / 2 then
+      local skipped = depth - MAX_LEVELS
+      level, folded = level + skipped, {}
+      frames[#frames + 1] = { text = ("... %d more"):format(skipped), folded = true }
+    end
     local caller = infoAt(co, level)
     if info.what == "C" or info.short_src:find("^%[builtin") then -- luacheck: ignore 542
       -- the caller's line says what was called

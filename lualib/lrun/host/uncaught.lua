@@ -95,8 +95,8 @@ local function print(thread, err)
 end
 
 --- A handler for xpcall that prints.
----@param err any
-function uncaught.report(err) print(coroutine.running(), err) end
+---@type fun(err: any)
+uncaught.report = vm.handler(print)
 
 local function tell(err)
   process:emit("uncaughtExceptionMonitor", err, "uncaughtException")

@@ -16,14 +16,13 @@ local requests = {}
 
 -- Handlers ------------------------------------------------------------------------------------------------------------
 
--- For xpcall: the error, and the report on it while the stack still stands. Where that is full there is room for little.
-local function describeFailure(err)
+-- For xpcall: the error, and the report on it while the stack still stands.
+local describeFailure = require("lrun.core.vm").handler(function(thread, err)
   local status = type(err) == "table" and rawget(err, "statusCode")
   if type(status) == "number" and status >= 400 and status <= 499 then return { status = status } end
   local gone = errors.isError(err) and err.code == "ECONNRESET" -- a body that the client did not finish
-  local ok, text = pcall(require("lrun.host.uncaught").describe, coroutine.running(), err)
-  return { status = 500, gone = gone, text = ok and text or debug.traceback(tostring(err)) }
-end
+  return { status = 500, gone = gone, text = require("lrun.host.uncaught").describe(thread, err) }
+end)
 
 -- A handler that threw: 500 when nothing was sent yet, or the status that the error names; the connection ends.
 local function failed(res, failure)
