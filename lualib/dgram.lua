@@ -1,6 +1,5 @@
 --- UDP sockets. Source: Node 20. Owns one luv handle, which `bind` gets (in a cluster worker from the primary) and
 --- `close` closes; what is sent while the socket is being bound waits in `_queue`.
-local uv = require("luv")
 local process = require("process")
 local events = require("events")
 local errors = require("errors")
@@ -15,7 +14,7 @@ local validate = require("lrun.check.validate")
 local nextTick = process.nextTick
 
 ---@class DgramOptions
----@field type "udp4"|"udp6"
+---@field type "udp4"|"udp6"|"unix_dgram"
 ---@field reuseAddr boolean?
 ---@field reusePort boolean?
 ---@field ipv6Only boolean?
@@ -25,10 +24,13 @@ local nextTick = process.nextTick
 ---@field signal AbortSignal? closes the socket
 
 ---@class RemoteInfo
----@field address string
----@field family string "IPv4" or "IPv6"
----@field port integer
+---@field address string of a unix socket the path, "" when it has none
+---@field family string "IPv4", "IPv6", "unix"
+---@field port integer? not of a unix socket
 ---@field size integer bytes of the datagram
+---@field pid integer? of a unix socket's sender, as the next two
+---@field uid integer?
+---@field gid integer?
 
 --- Event listening()
 --- Event message(data: string, rinfo: RemoteInfo)
@@ -36,7 +38,7 @@ local nextTick = process.nextTick
 --- Event close()
 --- Event error(err: Error)
 ---@class DgramSocket: EventEmitter
----@field type string "udp4" or "udp6"
+---@field type string "udp4", "udp6" or "unix_dgram"
 ---@field addMembership fun(self: DgramSocket, group: string, interface: string?)
 ---@field dropMembership fun(self: DgramSocket, group: string, interface: string?)
 ---@field addSourceSpecificMembership fun(self: DgramSocket, source: string, group: string, interface: string?)
@@ -52,14 +54,16 @@ local ANY = { udp4 = "0.0.0.0", udp6 = "::" }
 local LOOPBACK = { udp4 = "127.0.0.1", udp6 = "::1" }
 local FAMILY = { udp4 = 4, udp6 = 6 }
 
+Socket.types = FAMILY               -- those that the class takes
+
 --- Makes a socket that is not bound yet.
 ---@param options "udp4"|"udp6"|DgramOptions
 ---@param onMessage fun(data: string, rinfo: RemoteInfo)?
 function Socket:initialize(options, onMessage)
   if type(options) == "string" then options = { type = options } end
   if type(options) ~= "table" then error(errors.argType("options", "table or string", options), 0) end
-  if not FAMILY[options.type] then
-    error(errors.coded("ERR_SOCKET_BAD_TYPE", "Bad socket type specified. Valid types are: udp4, udp6"), 0)
+  if not self.types[options.type] then
+    error(errors.coded("ERR_SOCKET_BAD_TYPE", "Bad socket type specified. Valid types are: udp4, udp6, unix_dgram"), 0)
   end
   validate.flags(options, { "reuseAddr", "reusePort", "ipv6Only" })
   validate.optional(validate.integer, options.recvBufferSize, "options.recvBufferSize", 1, 2147483647)
@@ -136,13 +140,13 @@ end
 
 local function applySizes(self, handle)
   local options = self._options
-  if options.recvBufferSize then uv.recv_buffer_size(handle, options.recvBufferSize) end
-  if options.sendBufferSize then uv.send_buffer_size(handle, options.sendBufferSize) end
+  if options.recvBufferSize then handle:recv_buffer_size(options.recvBufferSize) end
+  if options.sendBufferSize then handle:send_buffer_size(options.sendBufferSize) end
 end
 
 local function closeHandle(handle, hooks)
   if hooks and hooks.close then hooks.close() end
-  if not handle:is_closing() then handle:close() end
+  if not handle:is_closing() then listen.close(handle) end
 end
 
 local function onHandle(self, request, err, handle, hooks)
@@ -268,12 +272,12 @@ local function transmit(self, data, address, port, callback)
   local handle = self._handle
   if self._closed or not handle then return end
   local size = #data
-  local called, count, _, code = pcall(uv.udp_try_send, handle, data, address, port)
+  local called, count, _, code = pcall(handle.try_send, handle, data, address, port)
   if not called then code = "EINVAL" end
   if called and not count and code == "EAGAIN" then
     local function done(err) if callback then sent(callback, size, address, port, err) end end
     local ok
-    ok, _, code = uv.udp_send(handle, data, address, port, done)
+    ok, _, code = handle:send(data, address, port, done)
     if ok then return end
     count = nil
   end
@@ -347,7 +351,7 @@ function Socket:connect(port, address, callback)
     resolve(self, address or LOOPBACK[self.type], function(err, host)
       if self._closed then return end
       if err then return failed(err) end
-      local called, ok, _, code = pcall(uv.udp_connect, self._handle, host, port)
+      local called, ok, _, code = pcall(self._handle.connect, self._handle, host, port)
       if not called or not ok then
         return failed(errors.system(called and code or "EINVAL", "connect", { address = host, port = port }))
       end
@@ -362,7 +366,7 @@ end
 function Socket:disconnect()
   checkRunning(self)
   if self._connected ~= true then error(errors.coded("ERR_SOCKET_DGRAM_NOT_CONNECTED", "Not connected"), 0) end
-  local ok, _, code = uv.udp_connect(self._handle, nil, nil)
+  local ok, _, code = self._handle:connect(nil, nil)
   if not ok then error(errors.system(code, "connect"), 0) end
   self._connected = nil
 end
@@ -372,7 +376,7 @@ end
 function Socket:remoteAddress()
   checkRunning(self)
   if self._connected ~= true then error(errors.coded("ERR_SOCKET_DGRAM_NOT_CONNECTED", "Not connected"), 0) end
-  local found, _, code = uv.udp_getpeername(self._handle)
+  local found, _, code = self._handle:getpeername()
   if not found then error(errors.system(code, "getpeername"), 0) end
   return nameOf(found)
 end
@@ -410,29 +414,31 @@ end
 function Socket:address()
   checkRunning(self)
   if not self._handle then error(errors.system("EBADF", "getsockname"), 0) end
-  local found, _, code = uv.udp_getsockname(self._handle)
+  local found, _, code = self._handle:getsockname()
   if not found then error(errors.system(code, "getsockname"), 0) end
   return nameOf(found)
 end
 
--- Calls a luv setter; its failure is thrown under Node's name for it.
-local function set(self, name, f, ...)
+-- Calls a setter of the handle; its failure is thrown under Node's name for it.
+local function set(self, name, method, ...)
   checkRunning(self)
-  if not self._handle then error(errors.system("EBADF", name), 0) end
-  local called, ok, _, code = pcall(f, self._handle, ...)
+  local handle = self._handle
+  if not handle then error(errors.system("EBADF", name), 0) end
+  if not handle[method] then error(errors.system("ENOTSUP", name), 0) end
+  local called, ok, _, code = pcall(handle[method], handle, ...)
   if not called then error(errors.system("EINVAL", name), 0) end
   if not ok then error(errors.system(code, name), 0) end
 end
 
 --- Whether datagrams may go to a network's broadcast address.
 ---@param on boolean
-function Socket:setBroadcast(on) set(self, "setBroadcast", uv.udp_set_broadcast, not not on) end
+function Socket:setBroadcast(on) set(self, "setBroadcast", "set_broadcast", not not on) end
 
 --- How many routers a datagram may pass.
 ---@param ttl integer 1 to 255
 ---@return integer ttl
 function Socket:setTTL(ttl)
-  set(self, "setTTL", uv.udp_set_ttl, validate.integer(ttl, "ttl", 1, 255))
+  set(self, "setTTL", "set_ttl", validate.integer(ttl, "ttl", 1, 255))
   return ttl
 end
 
@@ -440,7 +446,7 @@ end
 ---@param ttl integer 0 to 255
 ---@return integer ttl
 function Socket:setMulticastTTL(ttl)
-  set(self, "setMulticastTTL", uv.udp_set_multicast_ttl, validate.integer(ttl, "ttl", 0, 255))
+  set(self, "setMulticastTTL", "set_multicast_ttl", validate.integer(ttl, "ttl", 0, 255))
   return ttl
 end
 
@@ -448,14 +454,14 @@ end
 ---@param on boolean
 ---@return boolean on
 function Socket:setMulticastLoopback(on)
-  set(self, "setMulticastLoopback", uv.udp_set_multicast_loop, not not on)
+  set(self, "setMulticastLoopback", "set_multicast_loop", not not on)
   return on
 end
 
 --- Which interface multicast datagrams leave by.
 ---@param interface string its address
 function Socket:setMulticastInterface(interface)
-  set(self, "setMulticastInterface", uv.udp_set_multicast_interface, validate.string(interface, "multicastInterface"))
+  set(self, "setMulticastInterface", "set_multicast_interface", validate.string(interface, "multicastInterface"))
 end
 
 local function membership(name, action)
@@ -466,7 +472,7 @@ local function membership(name, action)
     validate.optional(validate.string, interface, "multicastInterface")
     checkRunning(self)
     bindAnywhere(self)
-    set(self, name, uv.udp_set_membership, address, interface or nil, action)
+    set(self, name, "set_membership", address, interface or nil, action)
   end
 end
 membership("addMembership", "join")
@@ -480,47 +486,47 @@ local function sourceMembership(name, action)
     validate.optional(validate.string, interface, "multicastInterface")
     checkRunning(self)
     bindAnywhere(self)
-    set(self, name, uv.udp_set_source_membership, group, interface or nil, source, action)
+    set(self, name, "set_source_membership", group, interface or nil, source, action)
   end
 end
 sourceMembership("addSourceSpecificMembership", "join")
 sourceMembership("dropSourceSpecificMembership", "leave")
 
-local function bufferSize(getter, setter, f)
+local function bufferSize(getter, setter, method)
   Socket[getter] = function(self)
     checkRunning(self)
     local size, _, code = nil, nil, "EBADF"
-    if self._handle then size, _, code = f(self._handle) end
+    if self._handle then size, _, code = self._handle[method](self._handle) end
     if not size then error(errors.system(code, getter), 0) end
     return size
   end
   Socket[setter] = function(self, size)
-    set(self, setter, f, validate.integer(size, "size", 1, 2147483647))
+    set(self, setter, method, validate.integer(size, "size", 1, 2147483647))
   end
 end
-bufferSize("getRecvBufferSize", "setRecvBufferSize", uv.recv_buffer_size)
-bufferSize("getSendBufferSize", "setSendBufferSize", uv.send_buffer_size)
+bufferSize("getRecvBufferSize", "setRecvBufferSize", "recv_buffer_size")
+bufferSize("getSendBufferSize", "setSendBufferSize", "send_buffer_size")
 
 --- Bytes that wait to be sent.
 ---@return integer
-function Socket:getSendQueueSize() return self._handle and uv.udp_get_send_queue_size(self._handle) or 0 end
+function Socket:getSendQueueSize() return self._handle and self._handle:get_send_queue_size() or 0 end
 
 --- Datagrams that wait to be sent.
 ---@return integer
-function Socket:getSendQueueCount() return self._handle and uv.udp_get_send_queue_count(self._handle) or 0 end
+function Socket:getSendQueueCount() return self._handle and self._handle:get_send_queue_count() or 0 end
 
 --- Keeps the loop alive while the socket is bound (the default).
 ---@return self
 function Socket:ref()
   self._unref = false
-  if self._handle then uv.ref(self._handle) end
+  if self._handle then self._handle:ref() end
   return self
 end
 
 ---@return self
 function Socket:unref()
   self._unref = true
-  if self._handle then uv.unref(self._handle) end
+  if self._handle then self._handle:unref() end
   return self
 end
 
@@ -530,11 +536,16 @@ calls.methods(Socket, "socket")
 ---@field Socket DgramSocket the class
 local dgram = { Socket = Socket }
 
---- Makes a socket: `createSocket("udp4"[, onMessage])`, `createSocket(options[, onMessage])`.
----@param options "udp4"|"udp6"|DgramOptions
+--- Makes a socket: `createSocket("udp4"[, onMessage])`, `createSocket(options[, onMessage])`. One of the type "unix_dgram"
+--- goes by paths: `bind(path)`, `send(msg, path)`, `connect(path)`. Source: Node 20, but for that type.
+---@param options "udp4"|"udp6"|"unix_dgram"|DgramOptions
 ---@param onMessage fun(data: string, rinfo: RemoteInfo)?
 ---@return DgramSocket
-function dgram.createSocket(options, onMessage) return Socket:new(options, onMessage) end
+function dgram.createSocket(options, onMessage)
+  local kind = type(options) == "table" and options.type or options
+  if kind == "unix_dgram" then return require("lrun.net.unix_dgram"):new(options, onMessage) end
+  return Socket:new(options, onMessage)
+end
 
 calls.functions(dgram, "dgram")
 

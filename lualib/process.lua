@@ -198,6 +198,12 @@ function api.kill(pid, signal)
   return true
 end
 
+--- Tells the service manager how this process is, as sd_notify(3) does: `READY=1`, `STATUS=…`, `WATCHDOG=1`. Source: ours.
+---@param state string lines of `NAME=value`
+---@return boolean sent false where no NOTIFY_SOCKET is in the environment
+---@return Error? err
+function api.notify(state) return require("lrun.net.notify")(state) end
+
 -- Facts ---------------------------------------------------------------------------------------------------------------
 
 local started = uv.hrtime()

@@ -34,6 +34,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.sockets", luaopen_lrun_sockets},
     {"lrun.core.spawn", luaopen_lrun_spawn},
     {"lrun.core.terminal", luaopen_lrun_terminal},
+    {"lrun.core.unix", luaopen_lrun_unix},
     {"lrun.core.vm", luaopen_lrun_vm},
     {"lrun.core.wait", luaopen_lrun_wait},
 };

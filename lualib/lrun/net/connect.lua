@@ -8,7 +8,7 @@ local dns = require("lrun.net.dns")
 local handles = require("lrun.net.handles")
 local ip = require("lrun.net.ip")
 local listen = require("lrun.net.listen")
-local sockets = require("lrun.core.sockets")
+local unix = require("lrun.core.unix")
 local validate = require("lrun.check.validate")
 
 local nextTick = process.nextTick
@@ -218,7 +218,7 @@ local function lookUp(self, options)
 end
 
 local function connectedPipe(name)
-  local fd, code = sockets.connectUnix(name, "stream")
+  local fd, code = unix.connect(name, "stream")
   if not fd then return nil, code end
   return handles.take("pipe", fd)
 end

@@ -12,6 +12,7 @@ local uv = require("luv")
 local errors = require("errors")
 local handles = require("lrun.net.handles")
 local sockets = require("lrun.core.sockets")
+local unix = require("lrun.core.unix")
 
 local listen = {}
 
@@ -91,7 +92,7 @@ local function bindPath(request)
   local abstract = path:sub(1, 1) == "\0"
   if not abstract and #path > listen.MAX_PATH then return fail(nil, "ENAMETOOLONG", request) end
   local handle
-  local fd, code = sockets.bindUnix(path, "stream", request.backlog or listen.BACKLOG)
+  local fd, code = unix.bind(path, "stream")
   if fd then handle, code = handles.take("pipe", fd) end
   if not handle then return fail(nil, code, request) end
   if abstract then return handle end

@@ -495,6 +495,18 @@ function Socket:address()
   return found and { address = found.address, family = found.family, port = found.port } or {}
 end
 
+--- Who is at the other end of a unix socket, as of its connecting or listening: `{ pid, uid, gid }`. Source: ours.
+---@return { pid: integer, uid: integer, gid: integer }? credentials
+---@return Error? err ENOTSUP: it is no unix socket
+function Socket:peerCredentials()
+  local handle = self._handle
+  local fd = handle and not handle:is_closing() and handle:fileno()
+  if not fd then return nil, errors.system("EBADF", "getsockopt") end
+  local pid, uid, gid = require("lrun.core.unix").peerCredentials(fd)
+  if not pid then return nil, errors.system(uid, "getsockopt") end
+  return { pid = pid, uid = uid, gid = gid }
+end
+
 local function field(name, source, key)
   Socket:getter(name, function(self)
     local found = source(self)
