@@ -175,11 +175,25 @@ describe("a replacement of a worker with a port of its own", function()
   it("is ready when its servers listen; the old one answers, and ends", function()
     local old = cluster.fork{ SPEC_ROLE = "exclusive" }
     event(old, "message")
-    local order = {}       -- "listens" is the script's word, which it sends when the runtime has told already
-    cluster:on("reload", function(phase) order[#order + 1] = phase end)
-    cluster:on("message", function(_, message) order[#order + 1] = message end)
+    local phases = {}
+    cluster:on("reload", function(phase) phases[#phases + 1] = phase end)
     assert.is_nil((await(cluster.reload)))
-    assert.same({ "fork", "ready", "drain", "listens", "exit", "done" }, order)
+    assert.same({ "fork", "ready", "drain", "exit", "done" }, phases)
+    assert.is_true(old:isDead())
+  end)
+
+  it("fails when the port is taken, and the old one goes on", function()
+    local port = require("spec.support.program").port()
+    local old = cluster.fork{ SPEC_ROLE = "exclusive", SPEC_PORT = port }
+    event(old, "message")
+    cluster.setupPrimary{ silent = true }       -- what the new one dies of is printed
+    local err = await(cluster.reload)
+    assert.equal("ERR_CLUSTER_RELOAD", err.code)
+    local load = clients.load(port, { keepAlive = 1, single = 1 })
+    untilTrue(function() return load.requests >= 4 end, "answers of the old one")
+    load.stop()
+    assert.same({}, load.problems)
+    assert.is_false(old:isDead())
   end)
 end)
 
