@@ -21,6 +21,11 @@ local ChildProcess = require("lrun.child.process")
 ---@field detached boolean? leads a session of its own
 ---@field uid integer?
 ---@field gid integer?
+---@field groups (integer|string)[]? supplementary groups, ids or names; with `uid` and none given those of its user. Not Node's, as the next four
+---@field umask (integer|string)? a number, or octal digits
+---@field nice integer? −20 to 19: its priority, whatever this process has
+---@field limits table<string, integer|string|table>? "nofile", "as", "core", … → a number, "1G", "unlimited", or `{ soft, hard }`
+---@field deathSignal (string|integer)? what it gets when this process ends
 ---@field shell (boolean|string)?
 ---@field timeout integer? ms
 ---@field killSignal (string|integer)? SIGTERM by default
@@ -181,6 +186,7 @@ local function run(file, args, options, callback)
   local child = start(file, args, {
     cwd = options.cwd, env = options.env, uid = options.uid, gid = options.gid, shell = options.shell, argv0 = options.argv0,
     signal = options.signal, killSignal = options.killSignal, windowsHide = options.windowsHide, detached = options.detached,
+    groups = options.groups, umask = options.umask, nice = options.nice, limits = options.limits, deathSignal = options.deathSignal,
   })
   gather(child, file, args, options, callback)
   return child

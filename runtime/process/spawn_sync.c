@@ -1,16 +1,23 @@
 /* process/spawn_sync.c: runs a child to its end on a loop of its own, so that no callback of the script's can run
  * meanwhile.
  *
- * One run_t is one call: plan → uv_spawn → input is fed to slot 0, the other pipes are read → the child has
+ * One run_t is one call: plan → plan_launch → input is fed to slot 0, the other pipes are read → the child has
  * exited and every pipe has ended, or the run was ended (timeout, maxBuffer) → result. Nothing of it outlives
  * the call. */
 #include "process/spawn.h"
 
+#include "host/errors.h"
+#include "process/plan.h"
+#include "process/watch.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { READ_SIZE = 64 * 1024 };
 
@@ -30,15 +37,16 @@ typedef struct {
 
 typedef struct run {
   uv_loop_t loop;
-  uv_process_t process; /* closed when it has exited, or at once when it never started */
-  uv_timer_t timer;     /* unreferenced: it keeps nothing alive; closed with the run's end */
+  pid_t pid;
+  watch_t watch;    /* closed when it has exited */
+  uv_timer_t timer; /* unreferenced: it keeps nothing alive; closed with the run's end */
   slot_t *slots;
   int count;
   double max_buffer; /* bytes of one pipe */
+  double timeout;    /* ms, 0: none */
   int kill_signal;
   bool timed, exited;
-  int64_t status;
-  int signal;
+  int code, signal;
   int error; /* 0 or UV_E* */
 } run_t;
 
@@ -59,8 +67,8 @@ static void stop_timer(run_t *run) {
 static void run_abort(run_t *run, int error) {
   if (run->error == 0) run->error = error;
   if (!run->exited) {
-    int rc = uv_process_kill(&run->process, run->kill_signal);
-    if (rc < 0 && rc != UV_ESRCH) uv_process_kill(&run->process, SIGKILL);
+    int rc = watch_kill(&run->watch, run->kill_signal);
+    if (rc < 0 && rc != UV_ESRCH) watch_kill(&run->watch, SIGKILL);
   }
   for (int i = 0; i < run->count; i++) slot_close(&run->slots[i]);
   stop_timer(run);
@@ -68,12 +76,12 @@ static void run_abort(run_t *run, int error) {
 
 static void on_timeout(uv_timer_t *timer) { run_abort(timer->data, UV_ETIMEDOUT); }
 
-static void on_exit_status(uv_process_t *process, int64_t status, int signal) {
-  run_t *run = process->data;
+static void on_ended(watch_t *watch, int code, int signal) {
+  run_t *run = watch->handle.data;
   run->exited = true;
-  run->status = status;
+  run->code = code;
   run->signal = signal;
-  uv_close((uv_handle_t *)process, NULL);
+  watch_close(watch, NULL);
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
@@ -128,44 +136,79 @@ static int slot_start(slot_t *slot, bool feeds) {
   return uv_shutdown(&slot->shutdown, stream, on_shutdown);
 }
 
-static void open_slots(lua_State *L, run_t *run, uv_process_options_t *options) {
+/* A pair of sockets for a slot: ours is a handle of the loop, the other is for the child. 0 or UV_E*. */
+static int open_slot(run_t *run, slot_t *slot, int *theirs) {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return uv_translate_sys_error(errno);
+  *theirs = ends[1];
+  uv_pipe_init(&run->loop, &slot->pipe, 0);
+  slot->pipe.data = slot;
+  slot->piped = slot->open = true;
+  int rc = uv_pipe_open(&slot->pipe, ends[0]);
+  if (rc < 0) close(ends[0]);
+  return rc;
+}
+
+/* `theirs` gets the descriptors that are to be closed once the child has them, -1 for none. */
+static int open_slots(run_t *run, plan_t *plan, int *theirs) {
+  int rc = 0;
   for (int i = 0; i < run->count; i++) {
-    slot_t *slot = &run->slots[i];
-    slot->run = run;
-    if (spawn_slot(L, 1, i) != SPAWN_PIPE) continue;
-    uv_pipe_init(&run->loop, &slot->pipe, 0);
-    slot->pipe.data = slot;
-    slot->piped = slot->open = true;
-    options->stdio[i].flags = UV_CREATE_PIPE | (i == 0 ? UV_READABLE_PIPE : UV_WRITABLE_PIPE);
-    options->stdio[i].data.stream = (uv_stream_t *)&slot->pipe;
+    run->slots[i].run = run;
+    theirs[i] = -1;
+    if (rc < 0 || plan->stdio[i] != PLAN_PIPE) continue;
+    rc = open_slot(run, &run->slots[i], &theirs[i]);
+    plan->stdio[i] = theirs[i];
   }
+  return rc;
+}
+
+static void read_input(lua_State *L, run_t *run) {
   lua_getfield(L, 1, "input");
   if (run->count > 0) run->slots[0].input = lua_tolstring(L, -1, &run->slots[0].input_length);
   lua_pop(L, 1);
 }
 
-static void start(run_t *run, uv_process_options_t *options, double timeout) {
-  run->process.data = run;
-  options->exit_cb = on_exit_status;
-  int rc = spawn_process(&run->loop, &run->process, options);
-  if (rc < 0) {
-    run->exited = true;
-    run->process.pid = 0;
-    uv_close((uv_handle_t *)&run->process, NULL);
-    run_abort(run, rc);
-    return;
-  }
-  for (int i = 0; i < run->count; i++) {
-    if (!run->slots[i].open) continue;
-    rc = slot_start(&run->slots[i], i == 0);
-    if (rc < 0) return run_abort(run, rc);
-  }
+/* The pid, or -1 with an error object on top of the stack. */
+static pid_t start_child(lua_State *L, run_t *run, plan_t *plan) {
+  int *theirs = lua_newuserdata(L, ((size_t)run->count + 1) * sizeof *theirs);
+  int rc = open_slots(run, plan, theirs);
+  pid_t pid = -1;
+  if (rc < 0) errors_push(L, rc, "socketpair");
+  else pid = plan_launch(L, plan);
+  for (int i = 0; i < run->count; i++)
+    if (theirs[i] >= 0) close(theirs[i]);
+  return pid;
+}
+
+static void start_timer(run_t *run) {
+  double timeout = run->timeout;
   if (timeout <= 0) return;
   run->timed = true;
   uv_timer_init(&run->loop, &run->timer);
   run->timer.data = run;
   uv_timer_start(&run->timer, on_timeout, timeout < 1e15 ? (uint64_t)timeout : UINT64_MAX, 0);
   uv_unref((uv_handle_t *)&run->timer);
+}
+
+/* False: nothing was started, and an error object is on top of the stack. */
+static bool start(lua_State *L, run_t *run, plan_t *plan) {
+  run->exited = true; /* there is nothing to kill yet */
+  run->pid = start_child(L, run, plan);
+  if (run->pid < 0) return run_abort(run, 0), false;
+  int rc = watch_start(&run->loop, &run->watch, run->pid, on_ended);
+  if (rc < 0) {
+    watch_close(&run->watch, NULL);
+    run_abort(run, 0);
+    return errors_push(L, rc, "pidfd_open"), false;
+  }
+  run->exited = false;
+  start_timer(run);
+  for (int i = 0; i < run->count; i++) {
+    if (!run->slots[i].open) continue;
+    rc = slot_start(&run->slots[i], i == 0);
+    if (rc < 0) return run_abort(run, rc), true;
+  }
+  return true;
 }
 
 static double number_field(lua_State *L, const char *name, double otherwise) {
@@ -175,18 +218,7 @@ static double number_field(lua_State *L, const char *name, double otherwise) {
   return value;
 }
 
-static void push_result(lua_State *L, run_t *run) {
-  lua_createtable(L, 0, 5);
-  lua_pushinteger(L, run->process.pid);
-  lua_setfield(L, -2, "pid");
-  if (run->error < 0) {
-    lua_pushinteger(L, run->error);
-    lua_setfield(L, -2, "error");
-  }
-  lua_pushnumber(L, (lua_Number)run->status);
-  lua_setfield(L, -2, "status");
-  lua_pushinteger(L, run->signal);
-  lua_setfield(L, -2, "signal");
+static void push_output(lua_State *L, run_t *run) {
   lua_createtable(L, run->count, 0);
   for (int i = 0; i < run->count; i++) {
     slot_t *slot = &run->slots[i];
@@ -195,37 +227,55 @@ static void push_result(lua_State *L, run_t *run) {
     lua_rawseti(L, -2, i + 1);
     free(slot->data);
   }
+}
+
+static void push_result(lua_State *L, run_t *run) {
+  lua_createtable(L, 0, 5);
+  lua_pushinteger(L, run->pid);
+  lua_setfield(L, -2, "pid");
+  if (run->error < 0) {
+    errors_push(L, run->error, "spawnSync");
+    lua_setfield(L, -2, "error");
+  }
+  lua_pushinteger(L, run->code);
+  lua_setfield(L, -2, "status");
+  lua_pushinteger(L, run->signal);
+  lua_setfield(L, -2, "signal");
+  push_output(L, run);
   lua_setfield(L, -2, "output");
 }
 
-/* sync(plan) → { pid, status, signal, error = code or nil, output = { string or false, … } }. Beside what
- * spawn_read_plan reads the plan has input (slot 0, a string), timeout (ms, 0: none), maxBuffer (bytes, nil:
- * none), killSignal (number).
- */
-int spawn_sync(lua_State *L) {
-  uv_process_options_t options;
-  lua_settop(L, 1);
-  spawn_read_plan(L, 1, &options);
+static run_t *run_new(lua_State *L, const plan_t *plan) {
   run_t *run = lua_newuserdata(L, sizeof *run);
   memset(run, 0, sizeof *run);
-  run->count = options.stdio_count;
+  run->count = plan->launch.stdio_count;
   run->slots = lua_newuserdata(L, ((size_t)run->count + 1) * sizeof *run->slots);
   memset(run->slots, 0, ((size_t)run->count + 1) * sizeof *run->slots);
   run->max_buffer = number_field(L, "maxBuffer", 1e300);
+  run->timeout = number_field(L, "timeout", 0);
   run->kill_signal = (int)number_field(L, "killSignal", SIGTERM);
-  double timeout = number_field(L, "timeout", 0);
+  run->watch.handle.data = run;
+  run->watch.pidfd = -1;
+  read_input(L, run);
+  return run;
+}
+
+/* sync(plan) → { pid, status, signal, error = an error object or nil, output = { string or false, … } }; nil and
+ * the error, as `start` does, when nothing was started. Beside what plan_read reads the plan has input (slot 0, a
+ * string), timeout (ms, 0: none), maxBuffer (bytes, nil: none), killSignal (number). */
+int spawn_sync(lua_State *L) {
+  plan_t plan;
+  lua_settop(L, 1);
+  if (!plan_read(L, 1, &plan)) return plan_failed(L);
+  run_t *run = run_new(L, &plan);
   int rc = uv_loop_init(&run->loop);
-  if (rc < 0) {
-    run->error = rc;
-    push_result(L, run);
-    return 1;
-  }
-  open_slots(L, run, &options);
-  start(run, &options, timeout);
+  if (rc < 0) return errors_result(L, rc, "epoll_create1");
+  bool started = start(L, run, &plan);
   uv_run(&run->loop, UV_RUN_DEFAULT);
   stop_timer(run);
   uv_run(&run->loop, UV_RUN_DEFAULT);
   uv_loop_close(&run->loop);
+  if (!started) return plan_failed(L);
   push_result(L, run);
   return 1;
 }

@@ -1,7 +1,8 @@
---- Arguments and options of a child, checked and made into what runtime/process/spawn.c takes. Messages and codes are Node's.
+--- Arguments and options of a child, checked and made into what runtime/process/plan.c takes. Messages and codes are Node's.
 --- Nothing is opened or started here.
 local errors = require("errors")
 local aborting = require("lrun.check.aborting")
+local attributes = require("lrun.child.attributes")
 local process = require("process")
 local signals = require("lrun.host.signals")
 local validate = require("lrun.check.validate")
@@ -136,13 +137,30 @@ end
 ---@param file string
 ---@param args string[]
 ---@param options table checked by `plan.check`
----@return table plan `file`, `args` with argv[0] first, `cwd`, `uid`, `gid`, `detached`; `env` by `plan.environment`
+---@return table plan as runtime/process/plan.h tells; `env` by `plan.environment`
 function plan.make(file, args, options)
   args = argumentStrings(args)
   if options.shell and options.shell ~= "" then file, args = shellCommand(file, args, options.shell) end
   table.insert(args, 1, options.argv0 or file)
   local cwd = options.cwd ~= "" and options.cwd or nil
-  return { file = file, args = args, cwd = cwd, uid = options.uid, gid = options.gid, detached = options.detached }
+  local made = { file = file, args = args, cwd = cwd, uid = options.uid, gid = options.gid, detached = options.detached }
+  attributes.read(options, made)
+  return made
+end
+
+--- The error of a child that was not started, as Node words it but for what Node has not; `cause` tells which system call
+--- refused.
+---@param err Error from lrun.core.spawn
+---@param made table the plan
+---@param call "spawn"|"spawnSync"
+---@return Error
+function plan.failure(err, made, call)
+  local refused = attributes.failure(err, made)
+  if refused then return refused end
+  local cause = err
+  if err.syscall == "chdir" then cause = errors.system(err.errno, "chdir", { path = made.cwd }) end
+  return errors.system(err.errno, call .. " " .. made.file,
+    { path = made.file, spawnargs = { unpack(made.args, 2) }, cause = err.syscall ~= "execve" and cause or nil })
 end
 
 plan.environment = environment

@@ -23,7 +23,7 @@ local stdio = require("lrun.child.stdio")
 ---@field stdin Socket? nil where there is no pipe, as the next two
 ---@field stdout Socket?
 ---@field stderr Socket?
----@field stdio (Socket|false)[] entry i is descriptor i − 1
+---@field stdio (Socket|false)[]? entry i is descriptor i − 1; nil when there was no descriptor left to start it
 ---@field connected boolean whether its channel is open
 ---@field channel { fd: integer, ref: fun(self), unref: fun(self) }?
 ---@field send (fun(self: ChildProcess, message: any, handle: any, options: table?, callback: fun(err: Error?)?): boolean)? with a channel
@@ -43,7 +43,9 @@ function ChildProcess:initialize()
   self._closesLeft = 1               -- the exit; each pipe and the channel add one
 end
 
-local NOT_STARTED = { EACCES = true, EAGAIN = true, EMFILE = true, ENFILE = true, ENOENT = true }
+-- Which errors are an event and not thrown: Node's, and ENOMEM, which like EAGAIN may be over by the next time.
+local NOT_STARTED = { EACCES = true, EAGAIN = true, EMFILE = true, ENFILE = true, ENOENT = true, ENOMEM = true }
+local NO_DESCRIPTORS = { EMFILE = true, ENFILE = true }
 
 local function closed(self)
   self._closesLeft = self._closesLeft - 1
@@ -70,7 +72,7 @@ end
 
 -- Output that nobody reads is read and dropped, so that its end comes; what was lent is ours again.
 local function flushStdio(self)
-  for _, stream in ipairs(self.stdio) do
+  for _, stream in ipairs(self.stdio or {}) do
     if stream and stream.readable and not stream._borrowers then stream:resume() end
   end
   for _, stream in ipairs(self._lent) do takeBack(stream) end
@@ -90,16 +92,11 @@ local function onExit(self, status, signal)
   self:emit("exit", self.exitCode, self.signalCode)
 end
 
-local function failure(self, code)
-  local arguments = { unpack(self.spawnargs, 2) }
-  return errors.system(code, "spawn " .. self.spawnfile, { path = self.spawnfile, spawnargs = arguments })
-end
-
-local function onNotStarted(self, code)
-  finish(self, code, nil)
+local function onNotStarted(self, err)
+  finish(self, err.errno, nil)
   process.nextTick(flushStdio, self)
   process.nextTick(closed, self)
-  self:emit("error", failure(self, code))
+  self:emit("error", err)
 end
 
 local function makeStreams(self, slots)
@@ -143,9 +140,20 @@ local function channelVariables(index, wire)
   return { NODE_CHANNEL_FD = fd, NODE_CHANNEL_SERIALIZATION_MODE = "json" }
 end
 
+-- Opens what the slots need and starts the child. nil and the error when that fails.
+local function launch(self, plan, slots)
+  local numbers, err = stdio.open(slots)
+  if not numbers then return nil, err end
+  plan.stdio = numbers
+  io.stdout:flush()
+  local handle, pid = spawn.start(plan, function(status, signal) return onExit(self, status, signal) end)
+  stdio.close(slots, "theirs")
+  return handle, pid
+end
+
 --- Starts it. Throws for what the system refuses to this process (EPERM); a child that cannot be started is an `error`
 --- event.
----@param plan table by lrun.child_plan
+---@param plan table by lrun.child.plan
 ---@param options table checked
 function ChildProcess:_start(plan, options)
   local slots, channel = stdio.parse(options.stdio, false)
@@ -153,25 +161,21 @@ function ChildProcess:_start(plan, options)
   plan.env = plans.environment(options.env, channel and channelVariables(channel, wire))
   self.spawnfile, self.spawnargs = plan.file, plan.args
   self._lent = {}
-  local numbers, err = stdio.open(slots)
-  if not numbers then
-    process.nextTick(onNotStarted, self, err.errno)
-    return
-  end
-  plan.stdio = numbers
-  io.stdout:flush()
-  local handle, pid = spawn.start(plan, function(status, signal) return onExit(self, status, signal) end)
-  stdio.close(slots, "theirs")
-  local name = not handle and errors.system(pid, "spawn").code
-  if name and not NOT_STARTED[name] then
-    stdio.close(slots, "ours")
-    error(errors.system(pid, "spawn"), 0)
-  end
+  local handle, pid = launch(self, plan, slots)
   if handle then
     self._handle, self.pid = handle, pid
     process.nextTick(self.emit, self, "spawn")
   else
-    process.nextTick(onNotStarted, self, pid)
+    local err = pid
+    if not err.refused and not NOT_STARTED[err.code] then
+      stdio.close(slots, "ours")
+      error(errors.system(err.errno, "spawn", { cause = err }), 0)
+    end
+    process.nextTick(onNotStarted, self, plans.failure(err, plan, "spawn"))
+    if NO_DESCRIPTORS[err.code] then
+      self.stdio = nil
+      return stdio.close(slots, "ours")
+    end
   end
   makeStreams(self, slots)
   if channel then makeChannel(self, slots[channel], wire) end
@@ -183,12 +187,11 @@ end
 function ChildProcess:kill(signal)
   local number = signals.number(signal == nil and "SIGTERM" or signal, "signal", true)
   if not self._handle then return false end
-  local rc = self._handle:kill(number)
-  if rc == 0 then
+  local sent, err = self._handle:kill(number)
+  if sent then
     self.killed = true
     return true
   end
-  local err = errors.system(rc, "kill")
   if err.code == "EINVAL" or err.code == "ENOSYS" then error(err, 0) end
   if err.code ~= "ESRCH" then self:emit("error", err) end
   return false

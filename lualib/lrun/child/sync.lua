@@ -16,10 +16,6 @@ local function slotNumbers(option)
   return numbers
 end
 
-local function failure(code, plan)
-  return errors.system(code, "spawnSync " .. plan.file, { path = plan.file, spawnargs = { unpack(plan.args, 2) } })
-end
-
 --- Runs a child to its end.
 ---@return table result `pid`, `output`, `stdout`, `stderr`, `status`, `signal`, `error`
 function sync.run(file, args, options)
@@ -34,16 +30,13 @@ function sync.run(file, args, options)
   plan.maxBuffer = options.maxBuffer == nil and plans.MAX_BUFFER or options.maxBuffer
   io.stdout:flush()
   vm.flush()
-  local raw = spawn.sync(plan)
+  local raw, err = spawn.sync(plan)
+  if not raw then return { pid = 0, error = plans.failure(err, plan, "spawnSync") } end
   local result = { pid = raw.pid }
-  if raw.pid == 0 then
-    result.error = failure(raw.error, plan)
-    return result
-  end
   result.output = raw.output
   result.stdout, result.stderr = raw.output[2] or nil, raw.output[3] or nil
   if raw.signal > 0 then result.signal = signals.name(raw.signal) else result.status = raw.status end
-  if raw.error then result.error = failure(raw.error, plan) end
+  if raw.error then result.error = plans.failure(raw.error, plan, "spawnSync") end
   return result
 end
 
