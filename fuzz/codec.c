@@ -1,4 +1,4 @@
-/* Fuzzes the codec of the Lua wire (json/module.c does that of the JSON wire). Bytes that codec_check lets through
+/* Fuzzes the codec of the Lua wire (json/module.c does that of the JSON wire). Bytes that check_serialized lets through
  * must decode, without more memory than they can fill. */
 #include "ipc/check.h"
 
@@ -24,8 +24,8 @@ static lua_State *new_state(void) {
 }
 
 static void fuzz_lua(lua_State *L, const char *bytes, size_t length) {
-  if (!codec_check(bytes, length)) return;
-  if (codec_has_pointer(bytes, length)) abort();
+  if (!check_serialized(bytes, length)) return;
+  if (check_has_pointer(bytes, length)) abort();
   int before = lua_gc(L, LUA_GCCOUNT, 0);
   lua_getglobal(L, "decode");
   lua_pushlstring(L, bytes, length);

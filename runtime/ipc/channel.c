@@ -23,6 +23,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -33,14 +34,15 @@ enum {
   SOCKET_BUFFER = 208 * 1024, /* the kernel doubles it: a reader has work left while a full writer wakes up */
   BACKLOG_MAX = 128 * 1024,   /* `send` returns false from here on */
   READS_PER_TURN = 16,        /* before other handles get their turn */
+  DRAIN_READS = 256,          /* when the peer has ended; somebody else may go on writing */
   EXIT_STALL_MS = 5000,       /* at exit, a reader that takes nothing for so long is given up */
-  RETRY_MS = 5, /* between tries while the kernel has as many descriptors under way as it wants */
+  RETRY_MS = 5,               /* between tries while the kernel lacks memory, or has enough descriptors under way */
   HANDLES = 4
 };
 
 /* A send whose callback waits until its last byte is written. */
 typedef struct callback_wait {
-  struct callback_wait *next;
+  STAILQ_ENTRY(callback_wait) link;
   uint64_t position; /* in the bytes that the outbox has ever taken */
   int ref;
 } callback_wait_t;
@@ -55,13 +57,14 @@ struct channel {
   uv_poll_t poll;       /* these four are closed by channel_shut; the last one frees the channel */
   uv_prepare_t prepare; /* active while something waits for the end of the turn */
   uv_idle_t idle;       /* likewise: keeps the loop from blocking before that */
-  uv_timer_t retry;     /* runs while the kernel has as many descriptors under way as it wants */
+  uv_timer_t retry;     /* runs while the kernel cannot take or give now what it could have */
   int open_handles;
   int events; /* what poll watches */
   received_t received;
   double bytes_received;
   uint64_t wrote_at; /* when bytes last went to the socket, ns */
-  callback_wait_t *waits, *last_wait;
+  STAILQ_HEAD(, callback_wait) waits;
+  int on_drained; /* registry ref, or LUA_NOREF: see channel_drain */
   int on_batch, on_close, self; /* registry refs; self anchors the userdata while the channel is open */
   channel_t **box;              /* in the userdata */
   const callbacks_t *callbacks;
@@ -70,6 +73,7 @@ struct channel {
   bool taken;    /* this batch has asked for a message; ticks end it only then, so that each makes progress */
   bool refed;    /* what Lua asked for */
   bool paused;   /* nothing is read */
+  bool unread;   /* what is there is read when `retry` has run */
   bool writable; /* false: wait for the poll handle to say so */
   bool dropped;  /* the outbox was: answers may still come to what was under way */
   bool closing;  /* closes once the outbox is empty */
@@ -83,22 +87,36 @@ static void watch(channel_t *ch);
 
 static void schedule_flush(channel_t *ch);
 static void flush(channel_t *ch);
+static void read_in(channel_t *ch);
+static void drain(channel_t *ch);
 
 static bool may_write(const channel_t *ch) {
   return ch->writable && !uv_is_active((const uv_handle_t *)&ch->retry);
 }
 
-static void on_retry(uv_timer_t *retry) { flush(retry->data); }
+static void on_retry(uv_timer_t *retry) {
+  channel_t *ch = retry->data;
+  flush(ch);
+  if (ch->closed || !ch->unread) return;
+  ch->unread = false;
+  if (ch->on_drained != LUA_NOREF) drain(ch);
+  else read_in(ch);
+  if (!ch->closed) watch(ch);
+}
 
-/* The kernel carries only so many descriptors for a user, on all sockets: what others receive makes room. */
-static void wait_for_others(channel_t *ch) { uv_timer_start(&ch->retry, on_retry, RETRY_MS, 0); }
+/* Nothing is wrong with the socket: the kernel carries only so many descriptors for a user, on all sockets, and
+ * has only so much memory. What others receive and give back makes room. */
+static bool is_passing(int rc) { return rc == -ETOOMANYREFS || rc == UV_ENOMEM || rc == UV_ENOBUFS; }
+
+static void wait_for_others(channel_t *ch) {
+  if (!uv_is_active((uv_handle_t *)&ch->retry)) uv_timer_start(&ch->retry, on_retry, RETRY_MS, 0);
+}
 
 /* The callbacks of what is written by now. They may send more, or close the channel. */
 static void run_callbacks(channel_t *ch) {
-  while (ch->waits && ch->waits->position <= ch->outbox.written) {
-    callback_wait_t *wait = ch->waits;
-    ch->waits = wait->next;
-    if (!ch->waits) ch->last_wait = NULL;
+  callback_wait_t *wait;
+  while ((wait = STAILQ_FIRST(&ch->waits)) && wait->position <= ch->outbox.written) {
+    STAILQ_REMOVE_HEAD(&ch->waits, link);
     lua_State *L = vm_state(ch->vm);
     lua_rawgeti(L, LUA_REGISTRYINDEX, wait->ref);
     luaL_unref(L, LUA_REGISTRYINDEX, wait->ref);
@@ -120,7 +138,7 @@ static void write_out(channel_t *ch) {
   ch->wrote_at = uv_hrtime();
   ch->writable = rc != UV_EAGAIN;
   if (rc < 0 && rc != UV_EAGAIN) {
-    if (rc == -ETOOMANYREFS) wait_for_others(ch);
+    if (is_passing(rc)) wait_for_others(ch);
     else drop_outbox(ch);
   }
   watch(ch);
@@ -130,7 +148,7 @@ static void flush(channel_t *ch) {
   if (may_write(ch)) write_out(ch);
   run_callbacks(ch);
   if (ch->closed) return;
-  if (ch->closing && !ch->outbox.head) channel_shut(ch, NULL);
+  if (ch->closing && outbox_is_empty(&ch->outbox)) channel_shut(ch, NULL);
 }
 
 static void on_turn(uv_prepare_t *prepare) {
@@ -138,6 +156,7 @@ static void on_turn(uv_prepare_t *prepare) {
   uv_prepare_stop(&ch->prepare);
   uv_idle_stop(&ch->idle);
   flush(ch);
+  if (!ch->closed && ch->on_drained != LUA_NOREF) drain(ch);
 }
 
 static void on_idle(uv_idle_t *idle) { (void)idle; }
@@ -161,10 +180,10 @@ static bool wait_for_reader(const channel_t *ch) {
 static void write_at_exit(void *data) {
   channel_t *ch = data;
   int retries = EXIT_STALL_MS / RETRY_MS;
-  while (ch->outbox.head) {
+  while (!outbox_is_empty(&ch->outbox)) {
     int rc = outbox_write(&ch->outbox, ch->fd, true);
     if (rc == 0) return;
-    if (rc == -ETOOMANYREFS && retries-- > 0) poll(NULL, 0, RETRY_MS);
+    if (is_passing(rc) && retries-- > 0) poll(NULL, 0, RETRY_MS);
     else if (rc != UV_EAGAIN || !wait_for_reader(ch)) return;
   }
 }
@@ -209,7 +228,7 @@ void channel_next(channel_t *ch, channel_message_t *message) {
   ch->taken = true;
   while ((rc = frame_reader_next(&ch->reader, &frame)) > 0) {
     if (frame.kind == FRAME_MESSAGE || frame.kind == FRAME_DESCRIPTOR) {
-      if (ch->wire == FRAME_JSON || codec_check(frame.body, frame.length)) return fill(ch, &frame, message);
+      if (ch->wire == FRAME_JSON || check_serialized(frame.body, frame.length)) return fill(ch, &frame, message);
       rc = FRAME_GARBAGE;
       break;
     }
@@ -239,7 +258,7 @@ static bool handle_frames(channel_t *ch) {
   return false;
 }
 
-/* Bytes read, 0 at the end, or UV_E*. */
+/* Bytes read, 0 at the end, or UV_E*: UV_E2BIG when this process has no memory for them. */
 static ssize_t receive(channel_t *ch) {
   union {
     struct cmsghdr head;
@@ -247,7 +266,7 @@ static ssize_t receive(channel_t *ch) {
   } control;
   size_t room;
   char *space = frame_reader_space(&ch->reader, &room);
-  if (!space) return UV_ENOMEM;
+  if (!space) return UV_E2BIG;
   struct iovec vector = {space, room};
   struct msghdr message = {.msg_iov = &vector,
                            .msg_iovlen = 1,
@@ -263,19 +282,47 @@ static ssize_t receive(channel_t *ch) {
   return n;
 }
 
-static void read_in(channel_t *ch) {
-  for (int i = 0; i < READS_PER_TURN && !ch->paused; i++) {
-    ssize_t n = receive(ch);
-    if (n == UV_EAGAIN) break;
-    if (n <= 0) {
-      bool gone = n == 0 || n == UV_ECONNRESET;
-      channel_shut(ch, gone ? NULL : n == UV_EPROTO ? frame_error(FRAME_GARBAGE) : uv_strerror((int)n));
-      return;
-    }
-    if (!handle_frames(ch)) return;
-    if (n < FRAME_READ_SIZE / 2) break;
+static const char *why_unreadable(ssize_t code) {
+  if (code == 0 || code == UV_ECONNRESET) return NULL;
+  if (code == UV_EPROTO) return frame_error(FRAME_GARBAGE);
+  if (code == UV_E2BIG) return frame_error(FRAME_NO_MEMORY);
+  return uv_strerror((int)code);
+}
+
+/* Reads and hands on once. False: there was nothing more to read now, or the channel was closed. */
+static bool read_once(channel_t *ch, size_t *length) {
+  ssize_t n = receive(ch);
+  if (n == UV_EAGAIN) return false;
+  if (is_passing((int)n)) {
+    ch->unread = true;
+    wait_for_others(ch);
+    return false;
   }
-  if (uv_is_active((uv_handle_t *)&ch->prepare)) flush(ch);
+  if (n <= 0) {
+    channel_shut(ch, why_unreadable(n));
+    return false;
+  }
+  *length = (size_t)n;
+  return handle_frames(ch);
+}
+
+static void read_in(channel_t *ch) {
+  size_t length = FRAME_READ_SIZE;
+  for (int i = 0; i < READS_PER_TURN && !ch->paused && length >= FRAME_READ_SIZE / 2; i++)
+    if (!read_once(ch, &length)) break;
+  if (!ch->closed && uv_is_active((uv_handle_t *)&ch->prepare)) flush(ch);
+}
+
+/* All that the peer has left is there to read; its end comes last, unless somebody else holds the socket. */
+static void drain(channel_t *ch) {
+  lua_State *L = vm_state(ch->vm);
+  size_t length;
+  for (int i = 0; i < DRAIN_READS && !ch->paused && read_once(ch, &length); i++) {}
+  if (ch->closed || ch->unread) return;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_drained);
+  luaL_unref(L, LUA_REGISTRYINDEX, ch->on_drained);
+  ch->on_drained = LUA_NOREF;
+  callback_enter(L, 0);
 }
 
 /* libuv has stopped polling. A peer that went away with our bytes unread shows as an error; what it had sent
@@ -285,7 +332,7 @@ static void on_poll_error(channel_t *ch, int status) {
   ch->events = 0;
   ch->paused = false;
   read_in(ch);
-  if (ch->closed) return;
+  if (ch->closed || ch->unread) return;
   if (ch->bytes_received == before) channel_shut(ch, uv_strerror(status));
   else watch(ch);
 }
@@ -305,8 +352,8 @@ static void on_poll(uv_poll_t *poll, int status, int events) {
 
 /* Adjusts what the poll handle waits for, and whether that keeps the loop alive. */
 static void watch(channel_t *ch) {
-  int events = (ch->paused ? UV_DISCONNECT : UV_READABLE) | (ch->writable ? 0 : UV_WRITABLE);
-  bool refed = ch->refed || ch->closing || ch->outbox.head;
+  int events = (ch->paused || ch->unread ? UV_DISCONNECT : UV_READABLE) | (ch->writable ? 0 : UV_WRITABLE);
+  bool refed = ch->refed || ch->closing || !outbox_is_empty(&ch->outbox);
   if (refed != (bool)uv_has_ref((uv_handle_t *)&ch->poll)) {
     if (refed) uv_ref((uv_handle_t *)&ch->poll);
     else uv_unref((uv_handle_t *)&ch->poll);
@@ -330,21 +377,21 @@ static void drop_refs(channel_t *ch) {
   if (ch->box) *ch->box = NULL;
   luaL_unref(L, LUA_REGISTRYINDEX, ch->on_batch);
   luaL_unref(L, LUA_REGISTRYINDEX, ch->on_close);
+  luaL_unref(L, LUA_REGISTRYINDEX, ch->on_drained);
   luaL_unref(L, LUA_REGISTRYINDEX, ch->self);
 }
 
 /* Pushes the callbacks of what was not written, in a table. */
 static void push_waits(lua_State *L, channel_t *ch) {
   lua_newtable(L);
-  for (int i = 1; ch->waits; i++) {
-    callback_wait_t *wait = ch->waits;
-    ch->waits = wait->next;
+  for (int i = 1; !STAILQ_EMPTY(&ch->waits); i++) {
+    callback_wait_t *wait = STAILQ_FIRST(&ch->waits);
+    STAILQ_REMOVE_HEAD(&ch->waits, link);
     lua_rawgeti(L, LUA_REGISTRYINDEX, wait->ref);
     lua_rawseti(L, -2, i);
     luaL_unref(L, LUA_REGISTRYINDEX, wait->ref);
     free(wait);
   }
-  ch->last_wait = NULL;
 }
 
 /* Closes now. What was not written is lost. Enters Lua at the end, which notes that the channel is closed
@@ -407,6 +454,8 @@ int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_c
   ch->wire = wire;
   frame_reader_init(&ch->reader, wire);
   outbox_init(&ch->outbox, wire == FRAME_JSON);
+  STAILQ_INIT(&ch->waits);
+  ch->on_drained = LUA_NOREF;
   ch->on_batch = on_batch;
   ch->on_close = on_close;
   ch->writable = true;
@@ -447,17 +496,16 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   if (!done) return UV_ENOMEM;
   /* With a descriptor it waits for the end of the turn: who sends it has yet to let go of it. */
   if (fd < 0 && may_write(ch) && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
-  if (ch->outbox.head || ch->waits) schedule_flush(ch);
+  if (!outbox_is_empty(&ch->outbox) || !STAILQ_EMPTY(&ch->waits)) schedule_flush(ch);
   return ch->outbox.queued < BACKLOG_MAX && !outbox_is_held_up(&ch->outbox);
 }
 
 int channel_wait(channel_t *ch, int ref) {
   callback_wait_t *wait = malloc(sizeof *wait);
   if (!wait) return UV_ENOMEM;
-  *wait = (callback_wait_t){NULL, ch->outbox.appended, ref};
-  if (ch->last_wait) ch->last_wait->next = wait;
-  else ch->waits = wait;
-  ch->last_wait = wait;
+  wait->position = ch->outbox.appended;
+  wait->ref = ref;
+  STAILQ_INSERT_TAIL(&ch->waits, wait, link);
   schedule_flush(ch);
   return 0;
 }
@@ -478,6 +526,13 @@ void channel_close(channel_t *ch) {
   if (ch->closing) return;
   ch->closing = true;
   watch(ch);
+  schedule_flush(ch);
+}
+
+void channel_drain(channel_t *ch, int ref) {
+  lua_State *L = vm_state(ch->vm);
+  luaL_unref(L, LUA_REGISTRYINDEX, ch->on_drained);
+  ch->on_drained = ref;
   schedule_flush(ch);
 }
 

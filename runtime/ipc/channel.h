@@ -10,12 +10,18 @@
 
 typedef struct channel channel_t; /* fields live in ipc/channel.c */
 
-/* A message as it came; lualib/lrun/ipc/channel.lua declares the same struct. */
+/* A message as it came. Lua's FFI gets the same text: `lrun.core.channel`.MESSAGE.
+ *   body    valid until the next channel_next
+ *   length  at most FRAME_MAX; 32 bits are a number to Lua, 64 would be a cdata
+ *   fd      on the Lua wire: the descriptor that travelled with it, or -1
+ *   kind    CHANNEL_NOTHING, …_MESSAGE, …_HANDLE */
+#define CHANNEL_MESSAGE_FIELDS                                                                                    \
+  const char *body;                                                                                              \
+  uint32_t length;                                                                                               \
+  int fd;                                                                                                        \
+  int kind;
 typedef struct {
-  const char *body; /* valid until the next channel_next */
-  uint32_t length;  /* at most FRAME_MAX; 32 bits are a number to Lua, 64 would be a cdata */
-  int fd;           /* on the Lua wire: the descriptor that travelled with it, or -1 */
-  int kind;         /* CHANNEL_NOTHING, …_MESSAGE, …_HANDLE */
+  CHANNEL_MESSAGE_FIELDS
 } channel_message_t;
 
 enum {
@@ -47,6 +53,10 @@ void channel_close(channel_t *ch);
 /* What was taken last is no message: closes as soon as on_batch has returned, so that no Lua is entered from
  * within the code that takes messages. */
 void channel_refuse(channel_t *ch);
+
+/* The peer has ended: reads what it left, then calls the function behind the registry ref, which the channel owns
+ * from here on; not if the channel closes before. Neither before this has returned. */
+void channel_drain(channel_t *ch, int ref);
 
 /* Whether the open channel keeps the loop alive: not unless asked to. */
 void channel_keep_alive(channel_t *ch, bool on);

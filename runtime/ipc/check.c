@@ -246,7 +246,7 @@ static inline bool walk(keys_t *keys, size_t length, bool gather) {
   }
 }
 
-bool codec_check(const char *bytes, size_t length) {
+bool check_serialized(const char *bytes, size_t length) {
   keys_t keys = {.bytes = (place_t)bytes};
   if (!walk(&keys, length, false)) return false;
   if (!keys.alike) return true;
@@ -257,7 +257,7 @@ bool codec_check(const char *bytes, size_t length) {
   return good;
 }
 
-bool codec_has_pointer(const char *bytes, size_t length) {
+bool check_has_pointer(const char *bytes, size_t length) {
   place_t at = (place_t)bytes, end = at + length;
   level_t ignored;
   while (at && at < end) /* what a table holds follows its head, so the order is all there is to it */

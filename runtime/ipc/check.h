@@ -8,10 +8,10 @@
 /* Whether the bytes are one complete serialized value that string.buffer decodes: without a metatable, a
  * dictionary entry or a pointer, with tables that are no larger than the bytes can fill and whose keys are
  * not nil, NaN, or there twice. What passes makes string.buffer allocate in proportion to `length`. */
-bool codec_check(const char *bytes, size_t length);
+bool check_serialized(const char *bytes, size_t length);
 
 /* Whether bytes that string.buffer has just made hold a light userdata other than NULL, which would mean
  * nothing elsewhere. */
-bool codec_has_pointer(const char *bytes, size_t length);
+bool check_has_pointer(const char *bytes, size_t length);
 
 #endif

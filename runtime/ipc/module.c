@@ -97,7 +97,7 @@ static int l_wait(lua_State *L) {
 static int l_has_pointer(lua_State *L) {
   size_t length;
   const char *bytes = luaL_checklstring(L, 1, &length);
-  lua_pushboolean(L, codec_has_pointer(bytes, length));
+  lua_pushboolean(L, check_has_pointer(bytes, length));
   return 1;
 }
 
@@ -144,6 +144,17 @@ static int l_refuse(lua_State *L) {
   return 0;
 }
 
+/* drain(callback): the peer has ended; calls it once all that it left was read, unless the channel has closed by
+ * then. */
+static int l_drain(lua_State *L) {
+  channel_t *ch = check_channel(L);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  if (!ch) return 0;
+  lua_pushvalue(L, 2);
+  channel_drain(ch, luaL_ref(L, LUA_REGISTRYINDEX));
+  return 0;
+}
+
 static int set_ref(lua_State *L, bool refed) {
   channel_t *ch = check_channel(L);
   if (ch) channel_keep_alive(ch, refed);
@@ -167,6 +178,23 @@ static int l_received(lua_State *L) {
   return 1;
 }
 
+#define TEXT(...) TEXT_OF(__VA_ARGS__)
+#define TEXT_OF(...) #__VA_ARGS__
+
+/* What compiled code needs to call channel_next and channel_append through the FFI. */
+static void export_functions(lua_State *L) {
+  userdata_address(L, "next", (address_t)channel_next);
+  userdata_address(L, "append", (address_t)channel_append);
+  lua_pushliteral(L, "struct { " TEXT(CHANNEL_MESSAGE_FIELDS) " }");
+  lua_setfield(L, -2, "MESSAGE");
+  lua_pushinteger(L, CHANNEL_NOTHING);
+  lua_setfield(L, -2, "NOTHING");
+  lua_pushinteger(L, CHANNEL_HANDLE);
+  lua_setfield(L, -2, "HANDLE");
+  lua_pushinteger(L, CHANNEL_TOO_LONG);
+  lua_setfield(L, -2, "TOO_LONG");
+}
+
 int luaopen_lrun_channel(lua_State *L) {
   static const luaL_Reg methods[] = {{"wait", l_wait},
                                      {"appendJson", l_append_json},
@@ -175,6 +203,7 @@ int luaopen_lrun_channel(lua_State *L) {
                                      {"answered", l_answered},
                                      {"close", l_close},
                                      {"refuse", l_refuse},
+                                     {"drain", l_drain},
                                      {"ref", l_ref},
                                      {"unref", l_unref},
                                      {"pause", l_pause},
@@ -190,7 +219,6 @@ int luaopen_lrun_channel(lua_State *L) {
   userdata_class(L, CHANNEL_TYPE, methods);
   lua_newtable(L);
   luaL_register(L, NULL, functions);
-  userdata_address(L, "next", (address_t)channel_next);
-  userdata_address(L, "append", (address_t)channel_append);
+  export_functions(L);
   return 1;
 }

@@ -19,7 +19,7 @@
 enum { CHUNK_SIZE = 64 * 1024 - 64, MAX_VECTORS = 16, MAX_ATTEMPTS = 3 };
 
 struct outbox_chunk {
-  outbox_chunk_t *next;
+  TAILQ_ENTRY(outbox_chunk) link;
   size_t offset, length, capacity;
   int fd;                /* -1, or what travels with the first byte */
   int attempts;          /* how often that was sent before */
@@ -31,8 +31,11 @@ struct outbox_chunk {
 
 void outbox_init(outbox_t *box, bool one_by_one) {
   memset(box, 0, sizeof *box);
+  TAILQ_INIT(&box->chunks);
   box->one_by_one = one_by_one;
 }
+
+bool outbox_is_empty(const outbox_t *box) { return TAILQ_EMPTY(&box->chunks); }
 
 static outbox_chunk_t *chunk_new(outbox_t *box, size_t room) {
   outbox_chunk_t *chunk = box->spare;
@@ -44,7 +47,6 @@ static outbox_chunk_t *chunk_new(outbox_t *box, size_t room) {
     if (!chunk) return NULL;
     chunk->capacity = capacity;
   }
-  chunk->next = NULL;
   chunk->offset = chunk->length = 0;
   chunk->fd = -1;
   chunk->attempts = 0;
@@ -59,12 +61,11 @@ static void chunk_free(outbox_t *box, outbox_chunk_t *chunk) {
 }
 
 void outbox_clear(outbox_t *box) {
-  while (box->head) {
-    outbox_chunk_t *chunk = box->head;
-    box->head = chunk->next;
+  while (!TAILQ_EMPTY(&box->chunks)) {
+    outbox_chunk_t *chunk = TAILQ_FIRST(&box->chunks);
+    TAILQ_REMOVE(&box->chunks, chunk, link);
     chunk_free(box, chunk);
   }
-  box->tail = NULL;
   box->queued = 0;
   box->oldest = 0;
   for (; box->sent_count > 0; box->sent_count--) {
@@ -81,10 +82,10 @@ void outbox_free(outbox_t *box) {
   box->spare = NULL;
 }
 
-static void link_last(outbox_t *box, outbox_chunk_t *chunk) {
-  if (box->tail) box->tail->next = chunk;
-  else box->head = chunk;
-  box->tail = chunk;
+/* Before `at`, which is NULL for the end. */
+static void link_before(outbox_t *box, outbox_chunk_t *at, outbox_chunk_t *chunk) {
+  if (at) TAILQ_INSERT_BEFORE(at, chunk, link);
+  else TAILQ_INSERT_TAIL(&box->chunks, chunk, link);
 }
 
 static void chunk_put(outbox_t *box, outbox_chunk_t *chunk, const char *bytes, size_t length) {
@@ -97,7 +98,7 @@ static void chunk_put(outbox_t *box, outbox_chunk_t *chunk, const char *bytes, s
 bool outbox_append(outbox_t *box, const char *head, size_t head_length, const char *body, size_t length,
                    int fd) {
   size_t total = head_length + length;
-  outbox_chunk_t *chunk = box->tail;
+  outbox_chunk_t *chunk = TAILQ_LAST(&box->chunks, outbox_chunks);
   if (!chunk || chunk->sealed || chunk->urgent || fd >= 0 || chunk->capacity - chunk->length < total) {
     chunk = chunk_new(box, total);
     if (!chunk) {
@@ -106,7 +107,7 @@ bool outbox_append(outbox_t *box, const char *head, size_t head_length, const ch
     }
     chunk->fd = fd;
     chunk->sealed = fd >= 0 && box->one_by_one;
-    link_last(box, chunk);
+    TAILQ_INSERT_TAIL(&box->chunks, chunk, link);
   }
   chunk_put(box, chunk, head, head_length);
   chunk_put(box, chunk, body, length);
@@ -122,20 +123,18 @@ bool outbox_append(outbox_t *box, const char *head, size_t head_length, const ch
 bool outbox_is_held_up(const outbox_t *box) { return box->oldest && box->frames - box->oldest > 1; }
 
 bool outbox_urgent(outbox_t *box, const char *frame, size_t length) {
-  outbox_chunk_t **at = &box->head;
-  while (*at && ((*at)->offset > 0 || ((*at)->urgent && (*at)->capacity - (*at)->length < length)))
-    at = &(*at)->next;
-  if (*at && (*at)->urgent) {
-    chunk_put(box, *at, frame, length);
+  outbox_chunk_t *at;
+  TAILQ_FOREACH(at, &box->chunks, link)
+    if (at->offset == 0 && !(at->urgent && at->capacity - at->length < length)) break;
+  if (at && at->urgent) {
+    chunk_put(box, at, frame, length);
     return true;
   }
   outbox_chunk_t *chunk = chunk_new(box, length);
   if (!chunk) return false;
   chunk->urgent = true;
   chunk_put(box, chunk, frame, length);
-  chunk->next = *at;
-  *at = chunk;
-  if (!chunk->next) box->tail = chunk;
+  link_before(box, at, chunk);
   return true;
 }
 
@@ -153,19 +152,22 @@ static ssize_t send_chunks(outbox_t *box, int fd, bool rush) {
   } control;
   struct msghdr message = {.msg_iov = vectors};
   size_t count = 0;
-  for (outbox_chunk_t *chunk = box->head; chunk && count < MAX_VECTORS; chunk = chunk->next) {
+  const outbox_chunk_t *first = TAILQ_FIRST(&box->chunks);
+  outbox_chunk_t *chunk;
+  TAILQ_FOREACH(chunk, &box->chunks, link) {
+    if (count == MAX_VECTORS) break;
     if (count > 0 && (chunk->fd >= 0 || (!rush && must_wait(box, chunk)))) break;
     vectors[count++] = (struct iovec){&chunk->data[chunk->offset], chunk->length - chunk->offset};
     if (chunk->fd >= 0 && box->one_by_one) break;
   }
   message.msg_iovlen = count;
-  if (box->head->fd >= 0 && box->head->offset == 0) {
+  if (first->fd >= 0 && first->offset == 0) {
     message.msg_control = &control;
     message.msg_controllen = sizeof control.bytes;
     control.head.cmsg_level = SOL_SOCKET;
     control.head.cmsg_type = SCM_RIGHTS;
     control.head.cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(&control.head), &box->head->fd, sizeof(int));
+    memcpy(CMSG_DATA(&control.head), &first->fd, sizeof(int));
   }
   ssize_t n;
   do n = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -192,26 +194,25 @@ static void sent_add(outbox_t *box, outbox_chunk_t *chunk) {
 
 static void written(outbox_t *box, size_t n) {
   box->queued -= n;
-  if (n > 0 && box->head->fd >= 0) sent_add(box, box->head);
-  while (n > 0 && box->head) {
-    outbox_chunk_t *chunk = box->head;
+  if (n > 0 && TAILQ_FIRST(&box->chunks)->fd >= 0) sent_add(box, TAILQ_FIRST(&box->chunks));
+  while (n > 0 && !TAILQ_EMPTY(&box->chunks)) {
+    outbox_chunk_t *chunk = TAILQ_FIRST(&box->chunks);
     size_t part = chunk->length - chunk->offset;
     if (part > n) part = n;
     chunk->offset += part;
     n -= part;
     if (!chunk->urgent) box->written += part;
     if (chunk->offset < chunk->length) return;
-    box->head = chunk->next;
-    if (!box->head) box->tail = NULL;
+    TAILQ_REMOVE(&box->chunks, chunk, link);
     chunk_free(box, chunk);
   }
 }
 
 int outbox_write(outbox_t *box, int fd, bool rush) {
-  while (box->head) {
-    if (!rush && must_wait(box, box->head)) return 0;
+  while (!TAILQ_EMPTY(&box->chunks)) {
+    if (!rush && must_wait(box, TAILQ_FIRST(&box->chunks))) return 0;
     ssize_t n = send_chunks(box, fd, rush);
-    if (n < 0) return errno == EAGAIN || errno == ENOBUFS ? UV_EAGAIN : uv_translate_sys_error(errno);
+    if (n < 0) return uv_translate_sys_error(errno);
     written(box, (size_t)n);
   }
   return 0;
@@ -226,18 +227,16 @@ static bool send_again(outbox_t *box, outbox_sent_t *sent) {
   chunk->attempts = sent->attempts + 1;
   chunk->frame_number = sent->frame_number;
   chunk->sealed = true;
-  outbox_chunk_t **at = &box->head;
-  while (*at && (*at)->offset > 0) at = &(*at)->next;
-  chunk->next = *at;
-  *at = chunk;
-  if (!chunk->next) box->tail = chunk;
+  outbox_chunk_t *first = TAILQ_FIRST(&box->chunks);
+  link_before(box, first && first->offset > 0 ? TAILQ_NEXT(first, link) : first, chunk);
   box->written -= chunk->length;
   return true;
 }
 
 static uint64_t oldest_unanswered(const outbox_t *box) {
   if (box->sent_count > 0) return box->sent[box->sent_first].frame_number;
-  for (const outbox_chunk_t *chunk = box->head; chunk; chunk = chunk->next)
+  const outbox_chunk_t *chunk;
+  TAILQ_FOREACH(chunk, &box->chunks, link)
     if (chunk->fd >= 0) return chunk->frame_number;
   return 0;
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 typedef struct outbox_chunk outbox_chunk_t;
 
@@ -21,7 +22,7 @@ typedef struct {
 enum { OUTBOX_WINDOW = 64 }; /* descriptors under way at once */
 
 typedef struct {
-  outbox_chunk_t *head, *tail;
+  TAILQ_HEAD(outbox_chunks, outbox_chunk) chunks;
   outbox_chunk_t *spare; /* one empty chunk, kept for the next append */
   size_t queued;         /* bytes in the chunks that are not written */
   uint64_t appended;     /* bytes ever appended in order, and how many of these were written */
@@ -34,6 +35,7 @@ typedef struct {
 } outbox_t;
 
 void outbox_init(outbox_t *box, bool one_by_one);
+bool outbox_is_empty(const outbox_t *box);
 /* Drops everything that waits and closes every descriptor. */
 void outbox_clear(outbox_t *box);
 void outbox_free(outbox_t *box);
@@ -50,8 +52,8 @@ bool outbox_is_held_up(const outbox_t *box);
  * answers. */
 bool outbox_urgent(outbox_t *box, const char *frame, size_t length);
 
-/* Writes what the socket takes. 0 when nothing is left that may be written now, UV_EAGAIN, or an error. With
- * `rush` no answer is waited for. */
+/* Writes what the socket takes. 0 when nothing is left that may be written now, UV_EAGAIN, or an error, after
+ * which everything is still there. With `rush` no answer is waited for. */
 int outbox_write(outbox_t *box, int fd, bool rush);
 
 /* The oldest descriptor under way was answered. Returns 0; 1 when it is to be sent again (JSON wire) and was

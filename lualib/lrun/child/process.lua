@@ -1,7 +1,8 @@
 --- ChildProcess: one asynchronous child. Owns the process handle (runtime/process/spawn.c), our ends of its pipes (as sockets, which
 --- then own themselves) and, through lrun.ipc, its channel.
---- Order of events, as in Node: `spawn` or `error` a tick after the call; `exit`; then `close`, once every pipe and the
---- channel have closed too.
+--- Order of events: `spawn` or `error` a tick after the call; with a channel the messages and `disconnect`; `exit`; then
+--- `close`, once every pipe and the channel have closed too. (Where another process holds the other end of the channel as
+--- well, `exit` comes when all that was there is read.)
 local uv = require("luv")
 local errors = require("errors")
 local events = require("events")
@@ -84,12 +85,20 @@ local function finish(self, exitCode, signalCode)
   if self.stdin then self.stdin:destroy() end
 end
 
-local function onExit(self, status, signal)
-  if signal > 0 then finish(self, nil, signals.name(signal) or tostring(signal)) else finish(self, status, nil) end
-  if self._channelOpen then require("lrun.ipc.channel").holdUntilClosed(self) end
+local function emitExit(self)
+  if self._exited then return end
+  self._exited = true
   process.nextTick(flushStdio, self)
   process.nextTick(closed, self)
   self:emit("exit", self.exitCode, self.signalCode)
+end
+
+-- What it had sent comes first, and `disconnect`.
+local function onExit(self, status, signal)
+  if signal > 0 then finish(self, nil, signals.name(signal) or tostring(signal)) else finish(self, status, nil) end
+  if not self._channelOpen then return emitExit(self) end
+  self._exitWaits = true
+  require("lrun.ipc.channel").drain(self, function() emitExit(self) end)
 end
 
 local function onNotStarted(self, err)
@@ -130,6 +139,7 @@ local function makeChannel(self, slot, wire)
   self._channelOpen = true
   require("lrun.ipc.channel").setup(self, fd, { wire = wire, onClosed = function()
     self._channelOpen = false
+    if self._exitWaits then emitExit(self) end
     closed(self)
   end })
 end

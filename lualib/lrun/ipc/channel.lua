@@ -24,13 +24,10 @@ local listenerCount = EventEmitter.listenerCount
 local ipc = {}
 
 -- runtime/ipc/channel.h: compiled code calls these without leaving its trace.
-ffi.cdef[[
-typedef struct { const char *body; uint32_t length; int fd; int kind; } lrun_channel_message_t;
-]]
-local nextMessage = ffi.cast("void (*)(void *, lrun_channel_message_t *)", channels.next)
+local Message = ffi.typeof(channels.MESSAGE)
+local nextMessage = ffi.cast(ffi.typeof("void (*)(void *, $ *)", Message), channels.next)
 local append = ffi.cast("int (*)(void *, const char *, size_t, int)", channels.append)
-local NOTHING, HANDLE = 0, 2
-local TOO_LONG = -100001
+local NOTHING, HANDLE, TOO_LONG = channels.NOTHING, channels.HANDLE, channels.TOO_LONG
 
 -- Bytes that messages without a listener may take; then the channel is read no further until there is one.
 local PENDING_MAX = 16 * 1024 * 1024
@@ -96,9 +93,11 @@ local function deliverPending(state)
   for i = 1, #pending do process.nextTick(deliver, state, pending[i][1], pending[i][2]) end
 end
 
+-- What came with an internal message is nobody's when nobody listens for these.
 local function dispatch(state, message, handle)
-  if isInternal(message) then return emit(state.target, "internalMessage", message, handle) end
-  return deliver(state, message, handle)
+  if not isInternal(message) then return deliver(state, message, handle) end
+  if emit(state.target, "internalMessage", message, handle) or handle == nil then return end
+  require("lrun.ipc.handles").drop(handle)
 end
 
 -- What the two ends say to each other without the script.
@@ -306,7 +305,7 @@ end
 ---@param options { wire: "lua"|"json", onClosed: function? } onClosed is called after the `disconnect` event
 function ipc.setup(target, fd, options)
   local state = { target = target, wire = options.wire, onClosed = options.onClosed, refs = 0, turn = 0, sockets = { sent = {}, got = {} } }
-  state.incoming = ffi.new("lrun_channel_message_t")
+  state.incoming = Message()
   local channel, address = channels.open(fd, options.wire,
     function() return batch(state) end, function(unwritten, reason) return onClose(state, unwritten, reason) end)
   if not channel then error(address, 0) end
@@ -325,11 +324,13 @@ function ipc.setup(target, fd, options)
   state.count = count
 end
 
---- Keeps the loop alive until the channel has closed: when the other process has exited, what it sent is still there.
+--- The other process has ended: reads all that it sent, then calls back, unless the channel has closed by then or is about
+--- to tell so.
 ---@param target EventEmitter
-function ipc.holdUntilClosed(target)
-  local state = target._ipc
-  if state and state.channel then count(state, 1) end
+---@param callback function
+function ipc.drain(target, callback)
+  local channel = target._ipc.channel
+  if channel then channel:drain(callback) end
 end
 
 local function takeVariable(name)

@@ -65,7 +65,7 @@ function codec.encode(value)
   return bytes()
 end
 
---- The value of bytes that have passed codec_check.
+--- The value of bytes that have passed check_serialized.
 ---@return any value
 function codec.decode(address, length)
   input:set(address, length)

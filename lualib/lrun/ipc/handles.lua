@@ -129,6 +129,13 @@ local function fits(fd, name, kind)
   return name ~= "net.Server" or channels.listens(fd)
 end
 
+--- Closes what came with a message that nobody takes.
+---@param handle any from `receive`
+function handles.drop(handle)
+  if type(handle) == "userdata" then return close(handle) end
+  if handle.destroy then handle:destroy() else handle:close() end
+end
+
 --- Makes what the envelope says from a descriptor, which it owns. nil when the two do not fit.
 ---@param envelope table
 ---@param fd integer
