@@ -5,6 +5,7 @@
 --- lets the channels write what is queued.
 local uv = require("luv")
 local vm = require("lrun.core.vm")
+local first = require("lrun.core.first")
 local host = require("lrun.core.system")
 local output = require("lrun.core.output")
 local errors = require("errors")
@@ -161,11 +162,12 @@ local function unwatchSignal(name)
   if not handle or process:listenerCount(name) > 0 then return end
   signals[name] = nil
   handle:close()
-  if name == "SIGPIPE" then host.ignorePipe() end
+  if name == "SIGPIPE" then host.ignorePipe() else first.restore() end
   output.guard()
 end
 
 host.ignorePipe()
+first.begin()
 
 process:on("newListener", function(name) if type(name) == "string" and name:find("^SIG") then watchSignal(name) end end)
 process:on("removeListener", function(name) if signals[name] then unwatchSignal(name) end end)

@@ -7,9 +7,24 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include <uv.h>
+#ifdef LRUN_SANITIZE
+#include <sanitizer/lsan_interface.h>
+#endif
+
+/* The last of what exit() calls: it ends the process before libuv's destructor, which would wait for the threads
+ * of its pool, and one of these may wait for ever (the opening of a named pipe). */
+static void end_at_once(int code, void *data) {
+  (void)data;
+  fflush(NULL);
+#ifdef LRUN_SANITIZE
+  __lsan_do_leak_check();
+#endif
+  _exit(code);
+}
 
 /* 0 to 2 always are the standard streams: one that came closed is /dev/null, not whatever is opened next. */
 static void open_standard_streams(void) {
@@ -50,6 +65,7 @@ static void push_arguments(lua_State *L, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+  on_exit(end_at_once, NULL); /* the first to be registered is the last to be called */
   open_standard_streams();
   reset_signals();
   argv = uv_setup_args(argc, argv);

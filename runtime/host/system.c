@@ -1,4 +1,5 @@
 /* host/system.c: the module `lrun.core.system`: what process.lua and os.lua need of the system and luv does not offer. */
+#include "host/credentials.h"
 #include "host/errors.h"
 #include "host/modules.h"
 #include "version.h"
@@ -60,10 +61,20 @@ static int result(lua_State *L, int rc, const char *syscall) {
   return errors_result(L, rc < 0 ? uv_translate_sys_error(errno) : 0, syscall);
 }
 
-static int l_setuid(lua_State *L) { return result(L, setuid(check_user(L, 1, "id")), "setuid"); }
-static int l_setgid(lua_State *L) { return result(L, setgid(check_group(L, 1, "id")), "setgid"); }
-static int l_seteuid(lua_State *L) { return result(L, seteuid(check_user(L, 1, "id")), "seteuid"); }
-static int l_setegid(lua_State *L) { return result(L, setegid(check_group(L, 1, "id")), "setegid"); }
+/* Credentials are the process's, and so is what follows them. */
+static void (*on_change)(void);
+
+void credentials_on_change(void (*changed)(void)) { on_change = changed; }
+
+static int changed(lua_State *L, int rc, const char *syscall) {
+  if (rc == 0 && on_change) on_change();
+  return result(L, rc, syscall);
+}
+
+static int l_setuid(lua_State *L) { return changed(L, setuid(check_user(L, 1, "id")), "setuid"); }
+static int l_setgid(lua_State *L) { return changed(L, setgid(check_group(L, 1, "id")), "setgid"); }
+static int l_seteuid(lua_State *L) { return changed(L, seteuid(check_user(L, 1, "id")), "seteuid"); }
+static int l_setegid(lua_State *L) { return changed(L, setegid(check_group(L, 1, "id")), "setegid"); }
 
 /* setgroups(list of ids or names) */
 static int l_setgroups(lua_State *L) {
@@ -77,7 +88,7 @@ static int l_setgroups(lua_State *L) {
     groups[i] = check_group(L, -1, "groups");
     lua_pop(L, 1);
   }
-  return result(L, setgroups(count, groups), "setgroups");
+  return changed(L, setgroups(count, groups), "setgroups");
 }
 
 /* initgroups(user, extra group) */
@@ -86,7 +97,7 @@ static int l_initgroups(lua_State *L) {
   gid_t group = check_group(L, 2, "extraGroup");
   const struct passwd *user = getpwuid(uid);
   if (!user) return errors_throw(L, "ERR_UNKNOWN_CREDENTIAL", "User identifier does not exist");
-  return result(L, initgroups(user->pw_name, group), "initgroups");
+  return changed(L, initgroups(user->pw_name, group), "initgroups");
 }
 
 /* signals() → { SIGTERM = 15, … }, all that Node knows on this system */

@@ -3,10 +3,19 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Children are the process's, whatever loop waits for them; all loops are of one thread. */
+static LIST_HEAD(, watch) watches = LIST_HEAD_INITIALIZER(watches);
+
+bool watch_has(pid_t pid) {
+  const watch_t *watch;
+  LIST_FOREACH(watch, &watches, link)
+    if (watch->pid == pid) return true;
+  return false;
+}
 
 static int wait_for(pid_t pid, int *status, int flags) {
   pid_t rc;
@@ -60,6 +69,7 @@ static int watch_by_signal(uv_loop_t *loop, watch_t *watch) {
 int watch_start(uv_loop_t *loop, watch_t *watch, pid_t pid, watch_ended_t ended) {
   watch->pid = pid;
   watch->ended = ended;
+  LIST_INSERT_HEAD(&watches, watch, link);
   if (watch_by_pidfd(loop, watch)) return 0;
   int rc = watch_by_signal(loop, watch);
   if (rc == 0) return 0;
@@ -69,10 +79,13 @@ int watch_start(uv_loop_t *loop, watch_t *watch, pid_t pid, watch_ended_t ended)
 }
 
 int watch_kill(const watch_t *watch, int signal) {
+  if (watch->pid == 0) return UV_ESRCH;
   return kill(watch->pid, signal) == 0 ? 0 : uv_translate_sys_error(errno);
 }
 
 void watch_close(watch_t *watch, uv_close_cb closed) {
+  if (watch->pid > 0) LIST_REMOVE(watch, link);
+  watch->pid = 0;
   if (watch->handle.type != UV_UNKNOWN_HANDLE) uv_close(&watch->handle, closed);
   else if (closed) closed(&watch->handle);
   if (watch->pidfd >= 0) close(watch->pidfd);

@@ -3,6 +3,8 @@
 #ifndef LRUN_PROCESS_WATCH_H
 #define LRUN_PROCESS_WATCH_H
 
+#include <stdbool.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -24,11 +26,15 @@ struct watch {
   pid_t pid;
   int pidfd; /* -1: none */
   watch_ended_t ended;
+  LIST_ENTRY(watch) link; /* of those that this process waits for, from watch_start to watch_close */
 };
 
 /* Takes over the duty to wait for a child. 0 or UV_E*; then the child is ended and gone, and the watch is still to be
  * closed. */
 int watch_start(uv_loop_t *loop, watch_t *watch, pid_t pid, watch_ended_t ended);
+
+/* Whether somebody waits for that child. */
+bool watch_has(pid_t pid);
 
 /* Sends a signal while the child is there: 0 or UV_E*. */
 int watch_kill(const watch_t *watch, int signal);
