@@ -94,8 +94,9 @@ acceptor_t **acceptor_next(acceptor_t *acceptor);
 void acceptor_conn_waits(acceptor_t *acceptor);
 void acceptor_conn_done(acceptor_t *acceptor);
 
-/* Makes a pair; the worker's end is `*peer`, which stays the lane's: the worker is to get a copy. */
-int lane_open(hub_t *hub, lane_t **out, int *peer);
+/* Makes a pair; the worker's end is `*peer`, which stays the lane's: the worker is to get a copy. 0 or UV_E*, and which
+ * system call said so. */
+int lane_open(hub_t *hub, lane_t **out, int *peer, const char **syscall);
 /* The worker is gone. Safe to repeat. What it has not taken goes back to the hub. */
 void lane_close(lane_t *lane);
 /* The owner lets go: freed as soon as it is closed. */

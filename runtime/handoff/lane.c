@@ -228,19 +228,21 @@ void lane_release(lane_t *lane) {
 }
 
 /* The first message: where the worker counts. */
-static int send_page(lane_t *lane) {
+static int send_page(lane_t *lane, const char **syscall) {
   int fd;
-  int rc = stats_create(&fd, &lane->stats);
+  int rc = stats_create(&fd, &lane->stats, syscall);
   if (rc < 0) return rc;
   handoff_batch_t none = {.count = 0};
+  *syscall = "sendmsg";
   rc = handoff_send(lane->fd, &none, &fd, 1);
   close(fd);
   return rc;
 }
 
-static int start(lane_t *lane) {
-  int rc = send_page(lane);
+static int start(lane_t *lane, const char **syscall) {
+  int rc = send_page(lane, syscall);
   if (rc < 0) return rc;
+  *syscall = "epoll_ctl";
   rc = uv_poll_init(hub_loop(lane->hub), &lane->poll, lane->fd);
   if (rc < 0) return rc;
   uv_timer_init(hub_loop(lane->hub), &lane->retry);
@@ -249,10 +251,12 @@ static int start(lane_t *lane) {
   return watch(lane, UV_READABLE);
 }
 
-int lane_open(hub_t *hub, lane_t **out, int *peer) {
+int lane_open(hub_t *hub, lane_t **out, int *peer, const char **syscall) {
   lane_t *lane = calloc(1, sizeof *lane);
+  *syscall = "mmap";
   if (!lane) return UV_ENOMEM;
   int pair[2];
+  *syscall = "socketpair";
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     free(lane);
     return uv_translate_sys_error(errno);
@@ -260,7 +264,7 @@ int lane_open(hub_t *hub, lane_t **out, int *peer) {
   lane->hub = hub;
   lane->fd = pair[0];
   lane->peer = pair[1];
-  int rc = start(lane);
+  int rc = start(lane, syscall);
   if (rc < 0 && lane->open_handles == 0) {
     close(pair[0]);
     close(pair[1]);

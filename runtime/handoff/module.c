@@ -160,8 +160,9 @@ static int l_hub_lane(lua_State *L) {
   void **box = box_new(L, LANE);
   lane_t *lane;
   int peer;
-  int rc = lane_open(hub, &lane, &peer);
-  if (rc < 0) return errors_result(L, rc, "socketpair");
+  const char *syscall;
+  int rc = lane_open(hub, &lane, &peer, &syscall);
+  if (rc < 0) return errors_result(L, rc, syscall);
   *box = lane;
   lua_pushinteger(L, peer);
   return 2;

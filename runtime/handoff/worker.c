@@ -143,7 +143,8 @@ static bool take_batch(worker_t *worker) {
   int fds[HANDOFF_BATCH];
   int rc = handoff_peek(worker->fd, &batch, fds);
   bool good = rc > 0 && (batch.count > 0 || share_page(worker, fds[0]));
-  if (rc < 0 && rc != UV_EMFILE) end(worker);
+  bool passing = rc == UV_EMFILE || rc == UV_ENOMEM || rc == UV_ENOBUFS;
+  if (rc < 0 && !passing) end(worker);
   else if (rc != 0 && !good)
     pause_reading(worker); /* the message stays until there is room for what it brings */
   if (!good) return false;

@@ -71,11 +71,13 @@ int stats_watch(lua_State *L, uv_loop_t *loop) {
   return 0;
 }
 
-int stats_create(int *fd, stats_t **out) {
+int stats_create(int *fd, stats_t **out, const char **syscall) {
+  *syscall = "memfd_create";
   *fd = memfd_create("lrun-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (*fd < 0) return uv_translate_sys_error(errno);
   void *page = MAP_FAILED;
   bool sized = ftruncate(*fd, PAGE) == 0 && fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) == 0;
+  *syscall = sized ? "mmap" : "ftruncate";
   if (sized) page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
   if (page == MAP_FAILED) {
     int rc = uv_translate_sys_error(errno);

@@ -27,8 +27,8 @@ int stats_share(lua_State *L, int fd);
 /* Starts to measure the turns of the loop. Keeps no process alive. */
 int stats_watch(lua_State *L, uv_loop_t *loop);
 
-/* The primary's side: shared memory and its mapping. */
-int stats_create(int *fd, stats_t **out);
+/* The primary's side: shared memory and its mapping. 0 or UV_E*, and which system call said so. */
+int stats_create(int *fd, stats_t **out, const char **syscall);
 void stats_unmap(stats_t *stats);
 
 #endif

@@ -84,10 +84,11 @@ int watch_kill(const watch_t *watch, int signal) {
 }
 
 void watch_close(watch_t *watch, uv_close_cb closed) {
+  int pidfd = watch->pidfd;
   if (watch->pid > 0) LIST_REMOVE(watch, link);
   watch->pid = 0;
-  if (watch->handle.type != UV_UNKNOWN_HANDLE) uv_close(&watch->handle, closed);
-  else if (closed) closed(&watch->handle);
-  if (watch->pidfd >= 0) close(watch->pidfd);
   watch->pidfd = -1;
+  if (watch->handle.type != UV_UNKNOWN_HANDLE) uv_close(&watch->handle, closed);
+  else if (closed) closed(&watch->handle); /* may free the watch */
+  if (pidfd >= 0) close(pidfd);
 }

@@ -328,3 +328,131 @@ describe("fork", function()
     goodbye(child)
   end)
 end)
+
+describe("a channel whose system calls fail for a moment", function()
+  local faults = require("spec.support.faults")
+  teardown(faults.clean)
+
+  -- Both ends run with the faults; what goes out and comes back is complete and in order.
+  local program = [[
+    local cp, net = require("child_process"), require("net")
+    if process.send then
+      process:on("message", function(m, handle)
+        process.send(m, handle, nil, function() if handle then handle:close() end end)
+      end)
+      return
+    end
+    local child = cp.fork(process.argv[1], {}, { serialization = process.argv[2], stdio = { "ignore", "inherit", "inherit", "ipc" } })
+    local server, got, handles = net.createServer(), 0, 0
+    child:on("message", function(m, handle)
+      got = got + 1
+      assert(m.id == got, "out of order")
+      if handle then
+        handles = handles + 1
+        handle:close()
+      end
+      if got < 40 then return child:send({ id = got + 1, text = ("x"):rep(3000) }, got % 10 == 0 and server or nil) end
+      print(got, handles)
+      server:close()
+      child:disconnect()
+    end)
+    server:listen(0, "127.0.0.1", function() child:send{ id = 1 } end)]]
+
+  for _, fault in ipairs{
+    "sendmsg ENOMEM 3 2;recvmsg ENOMEM 4 2", "sendmsg ENOBUFS 1 1;recvmsg ENOBUFS 1 1", "sendmsg 109 12 3", -- ETOOMANYREFS, which libuv has no name for
+    "recvmsg ENOMEM 12 5",
+  } do
+    for _, wire in ipairs{ "lua", "json" } do
+      it("loses nothing: " .. fault .. ", " .. wire, function()
+        local env = faults.environment{ fault }
+        if not env then return pending("there is no C compiler") end
+        local script = os.tmpname()
+        local file = assert(io.open(script, "w"))
+        file:write(program)
+        file:close()
+        local child = child_process.spawn(process.execPath, { script, wire }, { env = env, stdio = { "ignore", "pipe", "inherit" } })
+        assert.equal("40\t3\n", children.text(child.stdout))
+        os.remove(script)
+      end)
+    end
+  end
+
+  it("still delivers what was sent right before the end", function()
+    local env = faults.environment{ "sendmsg ENOMEM 1 2" }
+    if not env then return pending("there is no C compiler") end
+    local child, got = children.fork("goodbye", { env = env }, 20, 1000), 0
+    child:on("message", function() got = got + 1 end)
+    children.once(child, "close")
+    assert.equal(20, got)
+  end)
+end)
+
+describe("a child's end", function()
+  for _, wire in ipairs{ "lua", "json" } do
+    it("comes behind its messages and disconnect, " .. wire, function()
+      for round = 1, 8 do
+        local child, order = children.fork("goodbye", { serialization = wire }, 30, 5000), {}
+        for _, name in ipairs{ "message", "disconnect", "exit", "close" } do
+          child:on(name, function(m) order[#order + 1] = name == "message" and m.i or name end)
+        end
+        if round % 2 == 0 then
+          child:once("spawn", function() child_process.spawnSync("sleep", { "0.05" }) end) -- meanwhile it ends
+        end
+        children.once(child, "close")
+        local wanted = {}
+        for i = 1, 30 do wanted[i] = i end
+        for i, name in ipairs{ "disconnect", "exit", "close" } do wanted[30 + i] = name end
+        assert.same(wanted, order)
+        assert.equal(3, child.exitCode)
+      end
+    end)
+  end
+
+  it("is told although somebody else holds its channel", function()
+    local script = os.tmpname()
+    local file = assert(io.open(script, "w"))
+    file:write([[
+      local child = require("child_process").spawn("sleep", { "60" }, { stdio = { "ignore", "ignore", "ignore", process.channel.fd } })
+      process.send(child.pid)
+      process.exit(5)]])
+    file:close()
+    local child, pid, disconnected = child_process.fork(script), nil, false
+    child:on("message", function(m) pid = m end)
+    child:on("disconnect", function() disconnected = true end)
+    local code = children.once(child, "exit")
+    assert.same({ 5, false }, { code, disconnected })
+    process.kill(pid, "SIGKILL")
+    children.once(child, "close")
+    assert.is_true(disconnected)
+    os.remove(script)
+  end)
+end)
+
+describe("an internal message", function()
+  it("leaves no descriptor when nobody listens for these", function()
+    local processes = require("spec.support.processes")
+    local script = os.tmpname()
+    local file = assert(io.open(script, "w"))
+    file:write([[
+      local net, dgram, uv = require("net"), require("dgram"), require("luv")
+      local server = net.createServer():listen(0, "127.0.0.1", function()
+        local raw, udp = uv.new_tcp("inet"), dgram.createSocket("udp4")
+        udp:bind(0, "127.0.0.1", function()
+          for _ = 1, 10 do
+            process.send({ cmd = "NODE_NONE" }, server)
+            process.send({ cmd = "NODE_NONE" }, raw)
+            process.send({ cmd = "NODE_NONE" }, udp)
+          end
+          process.send("done", function() process.exit(0) end)
+        end)
+      end)]])
+    file:close()
+    local before, child = processes.descriptors(), child_process.fork(script)
+    local done
+    child:on("message", function(m) done = m end)
+    children.once(child, "close")
+    assert.equal("done", done)
+    children.eventually(function() return processes.descriptors() <= before end)
+    os.remove(script)
+  end)
+end)
