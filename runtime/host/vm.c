@@ -92,6 +92,16 @@ void vm_at_flush(vm_t *vm, vm_flush_hook run, void *data) {
   *at = hook;
 }
 
+void vm_forget_flush(vm_t *vm, vm_flush_hook run, void *data) {
+  for (flush_hook_t **at = &vm->flush_hooks; *at; at = &(*at)->next) {
+    flush_hook_t *hook = *at;
+    if (hook->run != run || hook->data != data) continue;
+    *at = hook->next;
+    free(hook);
+    return;
+  }
+}
+
 void vm_flush(vm_t *vm, bool last) {
   for (const flush_hook_t *hook = vm->flush_hooks; hook; hook = hook->next) hook->run(hook->data, last);
 }

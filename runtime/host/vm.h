@@ -41,6 +41,7 @@ void vm_forget_exit(vm_t *vm, vm_exit_hook hook, void *data);
 /* Hooks run in the order of their registration, at every vm_flush: by vm_exit, by the functions of Lua that block,
  * and by whoever is about to do the like (`lrun.core.vm`'s flush). */
 void vm_at_flush(vm_t *vm, vm_flush_hook hook, void *data);
+void vm_forget_flush(vm_t *vm, vm_flush_hook hook, void *data);
 void vm_flush(vm_t *vm, bool last);
 
 /* Ends the process: flushes, runs the exit hooks. */

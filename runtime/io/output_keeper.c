@@ -65,6 +65,7 @@ static void on_signal(int number) {
 
 void output_die(int number) {
   struct sigaction action = {.sa_handler = SIG_DFL};
+  if (getpid() == 1) _exit(128 + number); /* it has no defaults */
   sigaction(number, &action, NULL);
   raise(number);
 }
@@ -72,7 +73,7 @@ void output_die(int number) {
 void output_guard(void) {
   static const int ends[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGTRAP, SIGABRT, SIGBUS, SIGFPE,
                              SIGUSR1, SIGSEGV, SIGUSR2, SIGALRM, SIGTERM, SIGXCPU, SIGSYS};
-  if (!keeper.running || getpid() == 1) return; /* the first process has no defaults */
+  if (!keeper.running || getpid() == 1) return; /* see process/first.c */
   struct sigaction action = {.sa_handler = on_signal}, present;
   sigfillset(&action.sa_mask);
   for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)

@@ -188,6 +188,12 @@ static void write_at_exit(void *data) {
   }
 }
 
+/* Before this process blocks, or starts or kills another: at the end of the process all is written. */
+static void write_now(void *data, bool last) {
+  channel_t *ch = data;
+  if (!last && may_write(ch) && !outbox_is_empty(&ch->outbox)) write_out(ch);
+}
+
 /* Reading ------------------------------------------------------------------------------------------------- */
 
 /* Closes as soon as on_batch has returned. */
@@ -401,6 +407,7 @@ static void channel_shut(channel_t *ch, const char *reason) {
   ch->closed = true;
   lua_State *L = vm_state(ch->vm);
   vm_forget_exit(ch->vm, write_at_exit, ch);
+  vm_forget_flush(ch->vm, write_now, ch);
   outbox_free(&ch->outbox);
   received_close(&ch->received);
   uv_close((uv_handle_t *)&ch->poll, on_handle_closed);
@@ -466,6 +473,7 @@ int channel_open(lua_State *L, int fd, frame_wire_t wire, int on_batch, int on_c
   lua_pushvalue(L, -1);
   ch->self = luaL_ref(L, LUA_REGISTRYINDEX);
   vm_at_exit(ch->vm, write_at_exit, ch);
+  vm_at_flush(ch->vm, write_now, ch);
   watch(ch);
   return 0;
 }

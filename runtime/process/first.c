@@ -6,6 +6,7 @@
  * wait for it → those that are still there and nobody watches are waited for. */
 #include "host/modules.h"
 #include "host/vm.h"
+#include "io/output_keeper.h"
 #include "process/watch.h"
 
 #include <ctype.h>
@@ -21,9 +22,8 @@
 #include <unistd.h>
 
 enum {
-  REAP_MS = 500,    /* between looks */
-  SEEN_MAX = 1024,  /* zombies that one look remembers for the next one */
-  EXIT_OF_SIGNAL = 128
+  REAP_MS = 500,  /* between looks */
+  SEEN_MAX = 1024 /* zombies that one look remembers for the next one */
 };
 
 /* Process 1 is one. Both handles are unreferenced and last as long as it. */
@@ -39,7 +39,9 @@ static struct {
 
 static const int ended_by[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-static void on_end(int number) { _exit(EXIT_OF_SIGNAL + number); }
+static void on_end(int number) {
+  if (output_last_words(number)) output_die(number);
+}
 
 /* Only where nothing else was asked for. */
 static void replace(int number, void (*what)(int), void (*by)(int)) {

@@ -2,6 +2,7 @@
 #include "process/plan.h"
 
 #include "host/errors.h"
+#include "host/vm.h"
 #include <errno.h>
 #include <grp.h>
 #include <lauxlib.h>
@@ -193,6 +194,7 @@ bool plan_read(lua_State *L, int index, plan_t *plan) {
 
 pid_t plan_launch(lua_State *L, const plan_t *plan) {
   launch_failure_t failure;
+  vm_flush(vm_of(L), false);
   pid_t pid = launch(&plan->launch, &failure);
   if (pid > 0) return pid;
   errors_push(L, failure.code, failure.syscall);

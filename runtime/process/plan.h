@@ -25,7 +25,7 @@ typedef struct {
  * use of `plan`. True, or false with an error object on top of the stack: a group has a name that nobody knows. */
 bool plan_read(lua_State *L, int index, plan_t *plan);
 
-/* launch; pushes an error object (syscall; refused = true for an attribute beyond Node's; limit, an index from 1)
+/* Gives the kernel what has only collected, then launch; pushes an error object (syscall; refused = true for an attribute beyond Node's; limit, an index from 1)
  * where it fails. */
 pid_t plan_launch(lua_State *L, const plan_t *plan);
 

@@ -92,6 +92,7 @@ static child_t *check_child(lua_State *L) { return *(child_t **)luaL_checkudata(
 static int l_kill(lua_State *L) {
   const child_t *child = check_child(L);
   int signal = (int)luaL_checkinteger(L, 2);
+  if (child && signal != 0) vm_flush(child->vm, false);
   return errors_result(L, child ? watch_kill(&child->watch, signal) : UV_ESRCH, "kill");
 }
 

@@ -428,6 +428,34 @@ describe("a child's end", function()
   end)
 end)
 
+describe("messages that have only gathered", function()
+  it("go out before the process blocks, or starts or kills another", function()
+    for _, how in ipairs{
+      'cp.spawnSync("sh", { "-c", "read line" }, { stdio = { 4 } })',
+      'cp.spawn("true", { stdio = "ignore" }) while not io.open(done) do local _ = 1 end',
+      'sleeper:kill("SIGKILL") while not io.open(done) do local _ = 1 end',
+    } do
+      local script, done = os.tmpname(), os.tmpname()
+      os.remove(done)
+      local file = assert(io.open(script, "w"))
+      file:write(([[
+        local cp, done = require("child_process"), %q
+        local sleeper = cp.spawn("sleep", { "60" }, { stdio = "ignore", deathSignal = "SIGKILL" })
+        for i = 1, 5 do process.send(i) end
+        %s
+        process.exit(0)]]):format(done, how))
+      file:close()
+      local child = child_process.fork(script, { stdio = { "ignore", "inherit", "inherit", "ipc", "pipe" } })
+      await(function(callback) child:on("message", function(m) if m == 5 then callback() end end) end)
+      assert(io.open(done, "w")):close() -- only now it may go on
+      child.stdio[5]:finish("\n")
+      assert.equal(0, (children.once(child, "exit")))
+      os.remove(script)
+      os.remove(done)
+    end
+  end)
+end)
+
 describe("an internal message", function()
   it("leaves no descriptor when nobody listens for these", function()
     local processes = require("spec.support.processes")

@@ -155,7 +155,6 @@ local function launch(self, plan, slots)
   local numbers, err = stdio.open(slots)
   if not numbers then return nil, err end
   plan.stdio = numbers
-  io.stdout:flush()
   local handle, pid = spawn.start(plan, function(status, signal) return onExit(self, status, signal) end)
   stdio.close(slots, "theirs")
   return handle, pid

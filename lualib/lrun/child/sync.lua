@@ -1,7 +1,6 @@
 --- Children that the caller waits for: makes the plan, has runtime/process/spawn_sync.c run it, and says how it went as Node does.
 local errors = require("errors")
 local spawn = require("lrun.core.spawn")
-local vm = require("lrun.core.vm")
 local plans = require("lrun.child.plan")
 local signals = require("lrun.host.signals")
 local stdio = require("lrun.child.stdio")
@@ -28,8 +27,6 @@ function sync.run(file, args, options)
   end
   plan.input, plan.timeout, plan.killSignal = options.input, options.timeout, killSignal
   plan.maxBuffer = options.maxBuffer == nil and plans.MAX_BUFFER or options.maxBuffer
-  io.stdout:flush()
-  vm.flush()
   local raw, err = spawn.sync(plan)
   if not raw then return { pid = 0, error = plans.failure(err, plan, "spawnSync") } end
   local result = { pid = raw.pid }
