@@ -47,7 +47,8 @@ static int extension_step(uint8_t within, unsigned char c) {
   case IN_NAME: return c == '=' ? AT_VALUE : http_is_token(c) ? IN_NAME : -1;
   case AT_VALUE: return c == '"' ? IN_QUOTES : http_is_token(c) ? IN_VALUE : -1;
   case IN_VALUE: return http_is_token(c) ? IN_VALUE : -1;
-  case IN_QUOTES: return c == '"' ? BEHIND_QUOTES : c == '\\' ? BEHIND_BACKSLASH : http_is_text(c) ? IN_QUOTES : -1;
+  case IN_QUOTES:
+    return c == '"' ? BEHIND_QUOTES : c == '\\' ? BEHIND_BACKSLASH : http_is_text(c) ? IN_QUOTES : -1;
   case BEHIND_BACKSLASH: return http_is_text(c) ? IN_QUOTES : -1;
   default: return -1;
   }

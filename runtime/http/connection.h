@@ -60,13 +60,13 @@ struct http_conn {
   http_exchange_t spare;         /* memory for one of them */
   uint32_t ids;                  /* exchanges begun */
   uint32_t inflight;
-  uint32_t body_id;       /* exchange whose body is being received */
+  uint32_t body_id;          /* exchange whose body is being received */
   uint32_t done_id, sent_id; /* the last one that is in the output; that the kernel has, with all before */
-  uint64_t request_since; /* ms of loop time: first byte of the message under way */
-  uint64_t idle_since;    /* last response done, or connected */
-  uint64_t timeout;       /* ms without traffic, 0 for no limit */
-  uint64_t timed_out;     /* stream.active when HTTP_ON_TIMEOUT was told: again only after new traffic */
-  uint64_t overdue;       /* stream.active when the sweep found that nothing came for a while */
+  uint64_t request_since;    /* ms of loop time: first byte of the message under way */
+  uint64_t idle_since;       /* last response done, or connected */
+  uint64_t timeout;          /* ms without traffic, 0 for no limit */
+  uint64_t timed_out;        /* stream.active when HTTP_ON_TIMEOUT was told: again only after new traffic */
+  uint64_t overdue;          /* stream.active when the sweep found that nothing came for a while */
   http_way_t way;
   bool client; /* we ask, the peer answers */
   bool asked;  /* client: a response is to come, or has not come to its end */

@@ -58,7 +58,8 @@ static void drop_finished(http_conn_t *conn) {
     conn->done_id = conn->first->id;
     drop_first(conn);
     if (!keep_alive) {
-      bool body = conn->way < HTTP_MUTED && conn->body_id == conn->done_id && conn->has_body && !conn->dump && !conn->eof;
+      bool body = conn->way < HTTP_MUTED && conn->body_id == conn->done_id && conn->has_body && !conn->dump &&
+                  !conn->eof;
       http_conn_leave(conn, body ? HTTP_BODY : HTTP_ENDING);
       http_exchange_drop_all(conn);
       return;

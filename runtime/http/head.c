@@ -81,8 +81,7 @@ static int put_fields(lua_State *L, buffer_t *out, int fields, said_t *said) {
 }
 
 /* How the end of the body will be known. */
-static int put_framing(http_exchange_t *e, buffer_t *out, const said_t *said, int64_t length,
-                       int flags) {
+static int put_framing(http_exchange_t *e, buffer_t *out, const said_t *said, int64_t length, int flags) {
   if (said->length && !said->chunked) {
     e->counted = !e->bodyless;
     e->left = said->length_value;

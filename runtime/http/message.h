@@ -53,11 +53,11 @@ typedef struct {
   uint32_t max_head;
   uint32_t max_fields;
   /* under way */
-  buffer_t held; /* a head or trailer section that comes in pieces */
-  bool head_waits;    /* it is held until the first chunk size is known to be good */
-  bool head_due;      /* it is not to wait any longer */
-  size_t line;        /* where its first incomplete line starts */
-  size_t scanned;     /* no line end before here */
+  buffer_t held;   /* a head or trailer section that comes in pieces */
+  bool head_waits; /* it is held until the first chunk size is known to be good */
+  bool head_due;   /* it is not to wait any longer */
+  size_t line;     /* where its first incomplete line starts */
+  size_t scanned;  /* no line end before here */
   uint32_t fields;
   uint8_t seen;       /* framing fields met in this head */
   uint8_t digits;     /* of a chunk size */
@@ -97,7 +97,8 @@ enum {
 };
 
 /* Ends the parser with a fault; returns HTTP_EV_FAULT. */
-static inline http_event_kind_t http_fail(http_parser_t *p, int status, const char *code, const char *reason) {
+static inline http_event_kind_t http_fail(http_parser_t *p, int status, const char *code,
+                                          const char *reason) {
   p->state = HTTP_STATE_DEAD;
   p->fault = (http_fault_t){status, code, reason};
   buffer_free(&p->held);

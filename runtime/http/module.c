@@ -463,14 +463,10 @@ static void export_numbers(lua_State *L, const char *name, const number_t *numbe
   lua_setfield(L, -2, name);
 }
 
-static const number_t flags[] = {{"body", HTTP_FLAG_BODY},
-                                 {"keepAlive", HTTP_FLAG_KEEP_ALIVE},
-                                 {"minor", HTTP_FLAG_MINOR},
-                                 {"upgrade", HTTP_FLAG_UPGRADE},
-                                 {"expect", HTTP_FLAG_EXPECT},
-                                 {"expect100", HTTP_FLAG_EXPECT_100},
-                                 {"last", HTTP_FLAG_LAST},
-                                 {NULL, 0}};
+static const number_t flags[] = {{"body", HTTP_FLAG_BODY},     {"keepAlive", HTTP_FLAG_KEEP_ALIVE},
+                                 {"minor", HTTP_FLAG_MINOR},   {"upgrade", HTTP_FLAG_UPGRADE},
+                                 {"expect", HTTP_FLAG_EXPECT}, {"expect100", HTTP_FLAG_EXPECT_100},
+                                 {"last", HTTP_FLAG_LAST},     {NULL, 0}};
 static const number_t head_flags[] = {{"noDate", HTTP_HEAD_NO_DATE},
                                       {"close", HTTP_HEAD_CLOSE},
                                       {"noConnection", HTTP_HEAD_NO_CONNECTION},

@@ -145,8 +145,7 @@ static http_event_kind_t ask_llhttp(http_parser_t *p, const char *head, size_t l
   verdict_t verdict = {0};
   llhttp_init(&ll, p->role == HTTP_PARSE_REQUESTS ? HTTP_REQUEST : HTTP_RESPONSE, &judge_settings);
   ll.data = &verdict;
-  llhttp_errno_t err =
-      p->seen & SEEN_TAB ? show_trimmed(&ll, head, len) : llhttp_execute(&ll, head, len);
+  llhttp_errno_t err = p->seen & SEEN_TAB ? show_trimmed(&ll, head, len) : llhttp_execute(&ll, head, len);
   if (err != HPE_OK && err != HPE_PAUSED_UPGRADE) {
     const char *reason = llhttp_get_error_reason(&ll);
     return http_fail_line(p, llhttp_errno_name(err), reason != NULL ? reason : "Parse Error");

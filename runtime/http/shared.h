@@ -16,11 +16,11 @@ typedef enum {
   HTTP_ON_REQUEST,  /* (connection, id, head, flags) */
   HTTP_ON_RESPONSE, /* (connection, status, head, flags) */
   HTTP_ON_DATA,     /* (connection, bytes) */
-  HTTP_ON_END,      /* (connection, trailer section or nil, client: whether bytes follow that nobody has asked for) */
-  HTTP_ON_DRAIN,    /* (connection, id or 0, the last response that is written) */
-  HTTP_ON_FAULT,    /* (connection, status, code, reason, bytes, how many of them were good) */
-  HTTP_ON_TIMEOUT,  /* (connection) */
-  HTTP_ON_CLOSED,   /* (connection, negative code or 0, "ERR_…" or nil, reason or nil): its handle is closed. The
+  HTTP_ON_END, /* (connection, trailer section or nil, client: whether bytes follow that nobody has asked for) */
+  HTTP_ON_DRAIN,   /* (connection, id or 0, the last response that is written) */
+  HTTP_ON_FAULT,   /* (connection, status, code, reason, bytes, how many of them were good) */
+  HTTP_ON_TIMEOUT, /* (connection) */
+  HTTP_ON_CLOSED, /* (connection, negative code or 0, "ERR_…" or nil, reason or nil): its handle is closed. The
                      * table's field `closed` is true since the connection was, which may be earlier. */
   HTTP_CALLBACKS
 } http_callback_t;
@@ -32,7 +32,7 @@ typedef struct {
   uint64_t date_until;           /* loop time in ms at which the Date line is stale */
   stats_t *stats;                /* counts the requests */
   char date[40];                 /* "Date: …" CRLF */
-  buffer_t plain_head;      /* what most responses begin with, up to the value of Content-Length */
+  buffer_t plain_head;           /* what most responses begin with, up to the value of Content-Length */
   uint64_t plain_until;          /* as date_until, for plain_head */
   uint64_t plain_keep_alive;     /* the keepAliveTimeout in plain_head */
 } http_shared_t;

@@ -69,7 +69,8 @@ typedef struct {
 extern const stream_kind_t stream_plain;
 
 struct stream {
-  uv_stream_t *handle; /* NULL once closed, released or moved; luv owns it, its luv_handle_t.extra is the stream */
+  uv_stream_t
+      *handle; /* NULL once closed, released or moved; luv owns it, its luv_handle_t.extra is the stream */
   stream_shared_t *shared;
   const stream_kind_t *kind;
   const stream_owner_t *owner;
@@ -81,13 +82,14 @@ struct stream {
   buffer_t wire;              /* sealed bytes; a plain stream has none */
   uint64_t active;            /* loop time in ms of the last byte read or written */
   uint64_t received, sent;    /* bytes of the owner's: delivered; given to the kernel, or queued for it */
-  const char *code, *reason;  /* of a failure of the kind's, or NULL: "ERR_SSL_…", for people; static or the kind's */
-  bool reading;               /* libuv reads */
-  bool wanted;                /* the owner wants to */
-  bool corked;                /* output only collects */
-  bool opening;               /* the kind is not ready for the owner's bytes */
-  bool shut;                  /* nothing more is written */
-  bool deaf;                  /* what comes is thrown away */
+  const char *code,
+      *reason;  /* of a failure of the kind's, or NULL: "ERR_SSL_…", for people; static or the kind's */
+  bool reading; /* libuv reads */
+  bool wanted;  /* the owner wants to */
+  bool corked;  /* output only collects */
+  bool opening; /* the kind is not ready for the owner's bytes */
+  bool shut;    /* nothing more is written */
+  bool deaf;    /* what comes is thrown away */
   bool flushing_soon;
   uint8_t lent; /* of `out` and `wire`, which are the VM's scratch buffers now, a bit each */
 };

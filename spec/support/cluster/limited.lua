@@ -1,18 +1,24 @@
---- A primary that is started with few descriptors: `limited.lua fork` or `limited.lua burst`.
+--- A primary that is started with few descriptors: `limited.lua fork`, `limited.lua burst` or `limited.lua exhausted`.
 local cluster = require("cluster")
 local net = require("net")
 local timers = require("timers")
 
 local scenarios = {}
 
--- Forks with no descriptor left, and once more when there are some again.
-function scenarios.fork()
+-- Takes all descriptors that are left.
+local function exhaust()
   local files = {}
   local file = io.open("/dev/null")
   while file do
     files[#files + 1] = file
     file = io.open("/dev/null")
   end
+  return files
+end
+
+-- Forks with no descriptor left, and once more when there are some again.
+function scenarios.fork()
+  local files = exhaust()
   cluster.fork():on("error", function(err)
     for _, each in ipairs(files) do each:close() end
     print(err.code, next(cluster.workers))
@@ -32,9 +38,20 @@ function scenarios.burst()
   process:on("SIGTERM", function() cluster.disconnect(function() process.exit(0) end) end)
 end
 
+-- Tells the port of a worker when no descriptor is left; SIGUSR2 gives them back.
+function scenarios.exhausted()
+  cluster.fork()
+  cluster:on("listening", function(_, address)
+    local files = exhaust()
+    process:on("SIGUSR2", function() for _, each in ipairs(files) do each:close() end end)
+    process.stdout:write(address.port .. "\n")
+  end)
+  process:on("SIGTERM", function() cluster.disconnect(function() process.exit(0) end) end)
+end
+
 local function worker()
   if process.argv[2] == "fork" then return end
-  local first = true
+  local first = process.argv[2] == "burst"
   net.createServer(function(socket)
     socket:on("error", function() end)
     if first then
