@@ -116,25 +116,22 @@ local function evaluate(f)
   if interrupted then on.interrupt() end
 end
 
--- One line in the history for an input of several, where that means the same.
-local function addToHistory(lines)
-  local joined = table.concat(lines, " ")
-  local separate = #lines > 1 and (joined:find("--", 1, true) or joined:find("%[=*%[") or not compile(joined))
-  for _, line in ipairs(separate and lines or { joined }) do
-    if history:add(line) then console.history(history.entries) else console.remember(line) end
-  end
+local function addToHistory(entry)
+  if history:add(entry) then console.history(history.entries) else console.remember(entry) end
 end
 
+local scope                         -- locals of what was typed
+
 local function take(lines)
-  addToHistory(lines)
   local source = table.concat(lines, "\n")
+  addToHistory(source)
   local chunk, err = compile(source)
   if not chunk then
     out(require("lrun.host.hints").below(err, source), "\n")
     return prompt()
   end
   session[#session + 1] = source
-  evaluate(chunk)
+  evaluate(scope.chunk(source, compile))
 end
 
 -- Commands ------------------------------------------------------------------------------------------------------------
@@ -167,6 +164,7 @@ function commands.load(path)
     return prompt()
   end
   session[#session + 1] = text
+  require("lrun.repl.worker").loaded[path] = true
   evaluate(chunk)
 end
 
@@ -270,11 +268,20 @@ local function listCandidates(candidates)
 end
 
 function on.complete(before)
-  local ok, partial, candidates = pcall(complete.complete, before, _G)
+  local ok, partial, candidates = pcall(complete.complete, before, scope.environment, scope.names())
   if not ok or #candidates == 0 then return end
   local common = complete.common(candidates)
   if #common > #partial then return console.insert(common:sub(#partial + 1)) end
   if #candidates > 1 then listCandidates(candidates) end
+end
+
+local move                          -- to older and newer inputs
+
+function on.older(before, after) move(-1, before, after) end
+function on.newer(before, after) move(1, before, after) end
+
+function on.toomuch()
+  out("more than 1 MiB was pasted: nothing of it was taken\n")
 end
 
 local searchKey
@@ -305,6 +312,14 @@ local function offerModules()
   setmetatable(_G, meta)
 end
 
+-- Standard input is the prompt's: a second reader would take its keys away.
+local function ownInput()
+  getmetatable(process).__lazy.stdin = function()
+    error(require("errors").coded("ERR_INVALID_STATE",
+      "the prompt reads standard input: put what reads process.stdin into a file, and run it with lrun FILE"), 0)
+  end
+end
+
 --- Starts the prompt on standard input and output. It ends the process when it is left.
 function repl.start()
   if console then return end
@@ -312,9 +327,13 @@ function repl.start()
   offerModules()
   local problem
   history, problem = histories.open()
-  console = consoles.open(function(kind, text) on[kind](text) end)
+  scope = require("lrun.repl.locals").new()
+  move = require("lrun.repl.recall").new(function() return history.entries end,
+    function(line) console.show(promptText(), line) end)
+  console = consoles.open(function(kind, ...) on[kind](...) end)
+  ownInput()
   require("lrun.host.uncaught").keepAlive()
-  require("lrun.repl.worker").path = "lrun:worker"
+  require("lrun.repl.worker").atPrompt = true
   if console.editing then
     local versions = process.versions
     out(("lrun %s (LuaJIT %s, libuv %s), .help tells more\n"):format(versions.lrun, versions.luajit, versions.uv))

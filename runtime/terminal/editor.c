@@ -14,10 +14,13 @@
 #include "host/errors.h"
 #include "host/modules.h"
 #include "host/vm.h"
+#include "io/write_all.h"
 #include "terminal/end.h"
 #include "terminal/input.h"
 #include "terminal/interrupt.h"
+#include "terminal/keys.h"
 #include "terminal/output.h"
+#include "terminal/paste.h"
 #include "terminal/text.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +28,7 @@
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -36,6 +40,7 @@ enum {
 };
 
 typedef struct {
+  tty_keys_t keys; /* first: terminal/keys.h */
   vm_t *vm;
   EditLine *editor;
   History *history;
@@ -45,21 +50,21 @@ typedef struct {
   uv_poll_t poll;  /* active while a line is edited */
   uv_async_t wake; /* the prompt was erased, SIGINT came, or input is left over */
   uv_signal_t resized;
-  int open_handles; /* that are being closed */
-  int handler;      /* registry ref of the Lua function */
-  bool editing;     /* a prompt waits for its line */
-  wchar_t first;    /* character of the command that libedit reads; 0 before it */
-  const char *wish; /* what a key of ours asked for: an event of the handler, or SUSPEND */
-  bool searching;   /* keys go to the handler, not to libedit */
-  bool feeding;     /* feed is on the stack */
-  bool closed;      /* close_tty was here */
-  bool ended;       /* the terminal is gone */
+  int open_handles;  /* that are being closed */
+  int handler;       /* registry ref of the Lua function */
+  bool editing;      /* a prompt waits for its line */
+  wchar_t first;     /* character of the command that libedit reads; 0 before it */
+  bool searching;    /* keys go to the handler, not to libedit */
+  bool feeding;      /* feed is on the stack */
+  bool closed;       /* close_tty was here */
+  bool ended;        /* the terminal is gone */
+  bool marks_pastes; /* it was asked to */
   wchar_t prompt[PROMPT_SIZE];
   int prompt_width;
+  tty_paste_t paste;
   tty_input_t input;
 } tty_t;
 
-static const char SUSPEND[] = "suspend";
 static const char tty_key = 't'; /* registry key of the only instance */
 
 /* --- Input --- */
@@ -93,8 +98,7 @@ static int columns_of(tty_t *tty) {
 /* With the lock held, after libedit drew. */
 static void note_position(tty_t *tty) {
   const LineInfoW *line = el_wline(tty->editor);
-  tty_output_shown(tty->output,
-                   tty_text_advance(tty->prompt_width, line->buffer, line->cursor) / columns_of(tty));
+  tty_output_shown(tty->output, tty_text_row(tty->prompt_width, line->buffer, line->cursor, columns_of(tty)));
 }
 
 static void redraw(tty_t *tty) {
@@ -139,10 +143,19 @@ static void stop_editing(tty_t *tty) {
   uv_poll_stop(&tty->poll);
 }
 
+/* With the lock held. */
+static void mark_pastes(tty_t *tty, bool on) {
+  if (tty->marks_pastes == on) return;
+  tty->marks_pastes = on;
+  const char *text = on ? TTY_PASTE_ON : TTY_PASTE_OFF;
+  write_all(tty_output_terminal(tty->output), text, strlen(text));
+}
+
 /* Gives the terminal its own modes back. */
 static void release_terminal(tty_t *tty) {
   tty_output_lock(tty->output);
   if (tty->editing) stop_editing(tty);
+  mark_pastes(tty, false);
   el_set(tty->editor, EL_PREP_TERM, 0);
   tty_output_unlock(tty->output);
 }
@@ -153,11 +166,48 @@ static void finish_terminal(tty_t *tty) {
   notify(tty, "gone", 0);
 }
 
-/* "complete" and "search" come with what stands before the cursor. */
+/* Events that keys ask for come with what stands before the cursor and behind it. */
 static void notify_wish(tty_t *tty) {
   const LineInfoW *line = el_wline(tty->editor);
   tty_text_push(vm_state(tty->vm), line->buffer, (size_t)(line->cursor - line->buffer));
-  notify(tty, tty->wish, 1);
+  tty_text_push(vm_state(tty->vm), line->cursor, (size_t)(line->lastchar - line->cursor));
+  notify(tty, tty->keys.wish, 2);
+}
+
+/* Ends the editing and leaves the line on the screen, with `mark` behind it. With the lock held. */
+static void leave_on_screen(tty_t *tty, const char *mark) {
+  const LineInfoW *line = el_wline(tty->editor);
+  int columns = columns_of(tty);
+  int row = tty_text_row(tty->prompt_width, line->buffer, line->cursor, columns);
+  int last = tty_text_row(tty->prompt_width, line->buffer, line->lastchar, columns);
+  for (; row < last; row++) fputs("\r\n", tty->out);
+  fprintf(tty->out, "%s\r\n", mark);
+  fflush(tty->out);
+  stop_editing(tty);
+}
+
+static void finish_line(tty_t *tty) {
+  enter_line(tty);
+  const LineInfoW *line = el_wline(tty->editor);
+  tty_text_push(vm_state(tty->vm), line->buffer, (size_t)(line->lastchar - line->buffer));
+  leave_on_screen(tty, "");
+  leave_line(tty);
+  notify(tty, "line", 1);
+}
+
+/* A paste is typed into the line as it is, newlines too; one that ends with a newline is run. */
+static void insert_paste(tty_t *tty) {
+  tty_paste_t *paste = &tty->paste;
+  bool run = tty_paste_trim(paste);
+  enter_line(tty);
+  tty_output_erase(tty->output);
+  if (paste->length > 0) el_insertstr(tty->editor, paste->bytes);
+  redraw(tty);
+  leave_line(tty);
+  bool too_big = paste->too_big;
+  tty_paste_free(paste);
+  if (too_big) notify(tty, "toomuch", 0);
+  else if (run) finish_line(tty);
 }
 
 static void notify_key(tty_t *tty) {
@@ -192,21 +242,22 @@ static void suspend(tty_t *tty) {
 static void feed_one(tty_t *tty) {
   int count = 0;
   if (tty->searching) return notify_key(tty);
-  tty->wish = NULL;
+  if (tty_paste_take(&tty->paste, &tty->input)) {
+    if (!tty->paste.open) insert_paste(tty);
+    return;
+  }
+  tty->keys.wish = NULL;
   tty->first = 0;
   enter_line(tty);
   const wchar_t *text = el_wgets(tty->editor, &count);
-  bool line = text && count > 0 && (text[count - 1] == L'\n' || text[count - 1] == L'\r');
   bool end = text && count == 1 && text[0] == END_OF_FILE;
-  if (line || end) stop_editing(tty);
+  if (end) stop_editing(tty);
   else note_position(tty);
   leave_line(tty);
-  if (line) {
-    tty_text_push(vm_state(tty->vm), text, (size_t)count - 1);
-    notify(tty, "line", 1);
-  } else if (end) notify(tty, "eof", 0);
-  else if (tty->wish == SUSPEND) suspend(tty);
-  else if (tty->wish) notify_wish(tty);
+  if (end) notify(tty, "eof", 0);
+  else if (tty->keys.wish == TTY_KEY_LINE) finish_line(tty);
+  else if (tty->keys.wish == TTY_KEY_SUSPEND) suspend(tty);
+  else if (tty->keys.wish) notify_wish(tty);
 }
 
 static void feed(tty_t *tty) {
@@ -258,59 +309,6 @@ static void on_resized(uv_signal_t *handle, int number) {
   tty_output_unlock(tty->output);
 }
 
-/* --- Keys --- */
-
-/* At the start of a line a tab indents. */
-static unsigned char on_tab(EditLine *editor, int key) {
-  tty_t *tty;
-  (void)key;
-  el_get(editor, EL_CLIENTDATA, (void **)&tty);
-  const LineInfoW *line = el_wline(editor);
-  for (const wchar_t *at = line->buffer; at < line->cursor; at++) {
-    if (*at == L' ') continue;
-    tty->wish = "complete";
-    return CC_NORM;
-  }
-  return el_insertstr(editor, "  ") == 0 ? CC_REFRESH : CC_ERROR;
-}
-
-static unsigned char wish(EditLine *editor, const char *what) {
-  tty_t *tty;
-  el_get(editor, EL_CLIENTDATA, (void **)&tty);
-  tty->wish = what;
-  return CC_NORM;
-}
-
-static unsigned char on_search(EditLine *editor, int key) { return (void)key, wish(editor, "search"); }
-static unsigned char on_cancel(EditLine *editor, int key) { return (void)key, wish(editor, "interrupt"); }
-static unsigned char on_stop(EditLine *editor, int key) { return (void)key, wish(editor, SUSPEND); }
-
-static void bind_key(EditLine *editor, const char *key, const char *command) {
-  el_set(editor, EL_BIND, key, command, NULL);
-}
-
-static void bind_keys(EditLine *editor) {
-  static const char *const keys[][2] = {
-      {"\033[1;5C", "em-next-word"},        {"\033[1;5D", "ed-prev-word"},      {"\033[1;3C", "em-next-word"},
-      {"\033[1;3D", "ed-prev-word"},        {"\033[3~", "ed-delete-next-char"}, {"\033[H", "ed-move-to-beg"},
-      {"\033[F", "ed-move-to-end"},         {"\033[1~", "ed-move-to-beg"},      {"\033[4~", "ed-move-to-end"},
-      {"\033[3;5~", "em-delete-next-word"}, {"^W", "ed-delete-prev-word"}};
-  el_set(editor, EL_EDITOR, "emacs");
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) bind_key(editor, keys[i][0], keys[i][1]);
-  el_set(editor, EL_ADDFN, "lrun-complete", "complete", on_tab);
-  bind_key(editor, "^I", "lrun-complete");
-  el_set(editor, EL_ADDFN, "lrun-search", "search the history", on_search);
-  bind_key(editor, "^R", "lrun-search");
-  /* At the prompt these are keys, not signals: children are none of their business. */
-  el_set(editor, EL_SETTY, "-d", "-isig", NULL);
-  el_set(editor, EL_ADDFN, "lrun-cancel", "give the line up", on_cancel);
-  bind_key(editor, "^C", "lrun-cancel");
-  el_set(editor, EL_ADDFN, "lrun-stop", "stop the process", on_stop);
-  bind_key(editor, "^Z", "lrun-stop");
-  bind_key(editor, "\033x", "ed-unassigned"); /* libedit's own commands would hold the loop */
-  bind_key(editor, "\033X", "ed-unassigned");
-}
-
 static void set_prompt(tty_t *tty, const char *text) {
   size_t n = mbstowcs(tty->prompt, text, PROMPT_SIZE - 1);
   n = n == (size_t)-1 ? 0 : n;
@@ -356,8 +354,7 @@ static int open_editor(tty_t *tty) {
   el_set(tty->editor, EL_HIST, history, tty->history);
   el_wset(tty->editor, EL_PROMPT_ESC, push_prompt, L'\1');
   el_wset(tty->editor, EL_GETCFN, next_char);
-  bind_keys(tty->editor);
-  el_source(tty->editor, NULL);
+  tty_keys_bind(tty->editor);
   return 0;
 }
 
@@ -445,6 +442,7 @@ static int l_prompt(lua_State *L) {
   tty_output_lock(tty->output);
   tty_output_take_erased(tty->output);
   tty->editing = true;
+  mark_pastes(tty, true);
   el_set(tty->editor, EL_UNBUFFERED, 1);
   note_position(tty);
   tty_output_unlock(tty->output);
@@ -498,15 +496,7 @@ static int l_cancel(lua_State *L) {
   tty_t *tty = tty_of(L);
   if (!tty->editing) return 0;
   enter_line(tty);
-  const LineInfoW *line = el_wline(tty->editor);
-  int columns = columns_of(tty);
-  int row = tty_text_advance(tty->prompt_width, line->buffer, line->cursor) / columns;
-  int last = tty_text_advance(tty->prompt_width, line->buffer, line->lastchar) / columns;
-  FILE *out = tty->out;
-  for (; row < last; row++) fputs("\r\n", out);
-  fputs("^C\r\n", out);
-  fflush(out);
-  stop_editing(tty);
+  leave_on_screen(tty, "^C");
   leave_line(tty);
   return 0;
 }

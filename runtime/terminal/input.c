@@ -34,16 +34,16 @@ bool tty_input_insert(tty_input_t *input, const char *text, size_t length) {
   return true;
 }
 
-static bool wait_for_more(tty_input_t *input, int ms) {
+bool tty_input_more(tty_input_t *input, int ms) {
   struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
   return poll(&ready, 1, ms) > 0 && tty_input_read(input) > 0;
 }
 
 bool tty_input_next(tty_input_t *input, int ms, wchar_t *out) {
-  while (tty_input_waits(input) || wait_for_more(input, ms)) {
+  while (tty_input_waits(input) || tty_input_more(input, ms)) {
     mbstate_t mb = {0};
     size_t n = mbrtowc(out, input->bytes + input->start, input->end - input->start, &mb);
-    if (n == (size_t)-2 && wait_for_more(input, TTY_SEQUENCE_WAIT)) continue;
+    if (n == (size_t)-2 && tty_input_more(input, TTY_SEQUENCE_WAIT)) continue;
     if (n == (size_t)-1 || n == (size_t)-2) {
       *out = 0xFFFD;
       n = 1;

@@ -22,6 +22,9 @@ bool tty_input_waits(const tty_input_t *input);
 /* Reads standard input, as read(2) does; 1 where there is no room. */
 ssize_t tty_input_read(tty_input_t *input);
 
+/* Waits up to `ms` for more than there is, and reads it; false when nothing came. */
+bool tty_input_more(tty_input_t *input, int ms);
+
 void tty_input_drop(tty_input_t *input);
 
 /* Puts text before what waits. False: there is no room. */

@@ -15,6 +15,16 @@ int tty_text_advance(int column, const wchar_t *text, const wchar_t *end) {
   return column;
 }
 
+int tty_text_row(int column, const wchar_t *text, const wchar_t *end, int columns) {
+  int row = 0;
+  for (const wchar_t *start = text;; start = text + 1, column = 0) {
+    for (text = start; text < end && *text != L'\n';) text++;
+    row += tty_text_advance(column, start, text) / columns;
+    if (text == end) return row;
+    row++;
+  }
+}
+
 void tty_text_push(lua_State *L, const wchar_t *text, size_t length) {
   luaL_Buffer buffer;
   luaL_buffinit(L, &buffer);

@@ -108,7 +108,7 @@ function cluster.setupPrimary(settings)
     end
     listeners.policy = cluster.schedulingPolicy
   end
-  local exec = process.argv[1] or require("lrun.repl.worker").path
+  local exec = process.argv[1] or require("lrun.repl.worker").script()
   local merged = { args = scriptArguments(), exec = exec, execArgv = process.execArgv, silent = false }
   for name, value in pairs(cluster.settings) do merged[name] = value end
   for name, value in pairs(settings or {}) do merged[name] = value end

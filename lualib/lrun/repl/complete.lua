@@ -117,7 +117,7 @@ local function evaluate(chain, environment)
   return value
 end
 
-local function names(before, environment)
+local function names(before, environment, locals)
   local chain, separator, partial = before:match("([%a_][%w_.:%[%]\"']*)([.:])([%w_]*)$")
   if chain then
     local ok, value = pcall(evaluate, chain, environment)
@@ -130,7 +130,8 @@ local function names(before, environment)
   end
   partial = before:match("[%a_][%w_]*$")
   if not partial or before:find("[.:][%a_][%w_]*$") then return "", {} end
-  local all = fieldsOf(environment)
+  local all = fieldsOf(_G)
+  for _, name in ipairs(locals) do all[#all + 1] = name end
   for _, name in ipairs(complete.modules()) do all[#all + 1] = name end
   for _, word in ipairs(KEYWORDS) do all[#all + 1] = word end
   return partial, matching(all, partial)
@@ -138,17 +139,18 @@ end
 
 --- Completes what stands before the cursor.
 ---@param before string
----@param environment table globals
+---@param environment table what a name stands for
+---@param locals string[]? names of locals
 ---@return string partial the part that the candidates start with
 ---@return string[] candidates
-function complete.complete(before, environment)
+function complete.complete(before, environment, locals)
   local file = before:match("^%s*%.load%s+(.*)$") or before:match("^%s*%.save%s+(.*)$")
   if file then return file, files(file, false) end
   local command = before:match("^%s*(%.%a*)$")
   if command then return command, matching(COMMANDS, command) end
   local module = before:match("require%s*%(?%s*[\"']([^\"']*)$")
   if module then return module, inRequire(module) end
-  return names(before, environment)
+  return names(before, environment, locals or {})
 end
 
 --- The longest text that all of `candidates` start with.

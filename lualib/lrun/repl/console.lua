@@ -2,12 +2,13 @@
 --- with line editing (runtime/terminal/editor.c), and anything else: pipes, files, terminals that can do nothing.
 ---
 ---     console.prompt(text)   asks for a line; then the handler gets "line" (text), "eof", "gone" (the terminal), "interrupt",
----                            "complete" or "search" (before)
+---                            "complete", "search", "older", "newer" (text before the cursor, behind it), "toomuch" (was pasted)
 ---     console.release()      gives the terminal to whoever reads it, until the next prompt
 ---     console.insert(text)   types it
 ---     console.forget()       drops what was typed ahead
 ---     console.search(on), console.show(prompt, line)   keys go to the handler: "key" (text); shows another line
 ---     console.remember(line), console.history(lines), console.cancel(), console.columns()
+--- A line may have newlines in it: an input of several lines that was pasted or recalled is edited as one.
 local uv = require("luv")
 local interrupts = require("lrun.core.interrupt")
 local tty = require("lrun.core.terminal")

@@ -1,4 +1,5 @@
---- The prompt's history: one file, a line an entry, oldest first, each entry once, readable by its owner only. An entry is
+--- The prompt's history: one file, a line an entry, oldest first, each entry once, readable by its owner only. An entry of
+--- several lines has the byte 30 between them there. An entry is
 --- in the file before it runs, so nothing is lost when the process is killed; the file is only ever replaced as a whole
 --- or appended to, so two prompts at once do not harm it.
 local uv = require("luv")
@@ -7,6 +8,9 @@ local history = {}
 
 local LIMIT = 1000                  -- entries kept
 local OWNER_ONLY = 384              -- 0600
+local SEPARATOR = "\30"             -- of an entry's lines in the file
+
+local function inFile(entry) return (entry:gsub("\n", SEPARATOR)) .. "\n" end
 
 local function defaultPath()
   local given = os.getenv("LRUN_HISTORY")
@@ -39,7 +43,7 @@ local function read(path)
   local file, reason = io.open(path, "rb")
   if not file then return nil, (reason:gsub("^.*: ", "")) end
   local lines = {}
-  for line in file:lines() do if line ~= "" then lines[#lines + 1] = line end end
+  for line in file:lines() do if line ~= "" then lines[#lines + 1] = (line:gsub(SEPARATOR, "\n")) end end
   file:close()
   return lines
 end
@@ -57,7 +61,9 @@ end
 local function replace(path, lines)
   local target = uv.fs_realpath(path) or path
   local temporary = ("%s.%d"):format(target, uv.os_getpid())
-  local ok, reason = write(temporary, "w", #lines > 0 and table.concat(lines, "\n") .. "\n" or "")
+  local text = {}
+  for i, line in ipairs(lines) do text[i] = inFile(line) end
+  local ok, reason = write(temporary, "w", table.concat(text))
   if ok then ok, reason = uv.fs_rename(temporary, target) end
   if not ok then uv.fs_unlink(temporary) end
   return ok, reason
@@ -90,7 +96,7 @@ end
 ---@param line string
 ---@return boolean moved
 function History:add(line)
-  line = line:gsub("[\n%z]", " ")
+  line = line:gsub("[%z\30]", " ")
   if line:find("^%s*$") or self.entries[#self.entries] == line then return false end
   local moved = self._present[line] == true
   self.entries[#self.entries + 1] = line
@@ -98,7 +104,7 @@ function History:add(line)
   if moved or #self.entries > LIMIT then self.entries = tidy(self.entries) end
   if not self._path then return moved end
   if not moved then
-    write(self._path, "a", line .. "\n")
+    write(self._path, "a", inFile(line))
     return false
   end
   local lines = read(self._path)
