@@ -17,7 +17,7 @@ local band = require("bit").band
 local nextTick = process.nextTick
 local OutgoingMessage = outgoing.OutgoingMessage
 
-local BEGUN, ENDED, FINISHED = 2, 3, 4 -- outgoing.states
+local BEGUN, ENDED, FINISHED = 2, 3, 5 -- outgoing.states
 local MAX_HEADERS_COUNT = 2000
 local MAX_REPLAY = 256 * 1024 -- bytes of a request that are kept for sending it again
 

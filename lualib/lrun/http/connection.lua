@@ -155,12 +155,12 @@ function Connection:whenSent(id, f, about)
   if self.closed then return f(about, lost()) end
   if id == 0 and core.pending(self.c, 0) == 0 then return f(about) end
   local waiting = self.waiting
-  if not waiting then
-    waiting = {}
-    self.waiting = waiting
+  if waiting then
+    local n = #waiting
+    waiting[n + 1], waiting[n + 2], waiting[n + 3] = id, f, about
+  else
+    self.waiting = { id, f, about }
   end
-  local n = #waiting
-  waiting[n + 1], waiting[n + 2], waiting[n + 3] = id, f, about
   core.tell(self.c)
 end
 
@@ -305,7 +305,7 @@ function Connection.read_stop() return true end
 
 function Connection:try_write(data)
   if self.closed then return nil, "EPIPE: broken pipe", "EPIPE" end
-  if core.pending(self.c, 0) >= HIGH_WATER then return nil, "EAGAIN: resource temporarily unavailable", "EAGAIN" end
+  if core.pending(self.c, 0) + #data >= HIGH_WATER then return nil, "EAGAIN: resource temporarily unavailable", "EAGAIN" end
   core.rawWrite(self.c, data)
   return #data
 end

@@ -63,6 +63,12 @@ IncomingMessage._consumed = false
 IncomingMessage._response = false
 message.IncomingMessage = IncomingMessage
 
+local function emitClose(self)
+  if self._closeEmitted then return end
+  self._closeEmitted = true
+  self:emit("close")
+end
+
 local function cached(name, compute)
   IncomingMessage:getter(name, function(self)
     local value = compute(self)
@@ -102,6 +108,8 @@ IncomingMessage:getter("httpVersion", function(self) return band(self._flags, fl
 IncomingMessage:getter("complete", function(self)
   return rawget(self, "_isComplete") or band(self._flags, BODY) == 0
 end)
+-- Of a request; a response to a client's has the field.
+IncomingMessage:getter("_connection", function(self) return self._response:_getConnection() end)
 IncomingMessage:getter("socket", function(self) return self._connection:getSocket() end)
 IncomingMessage:getter("connection", function(self) return self._connection:getSocket() end)
 IncomingMessage:getter("statusMessage", function(self)
@@ -251,6 +259,43 @@ function IncomingMessage:_complete(section)
   if self._consumed or rawget(self, "_rs") or rawget(self, "_listeners") then
     if not self.destroyed then self:push(nil) end
   end
+end
+
+--- Ends the message at once; its connection, too, unless all of it had come. `error` (when given) and `close` follow.
+---@param err any?
+---@return self
+function IncomingMessage:destroy(err)
+  if self.destroyed or err ~= nil or not (self.readableEnded and self.complete) or rawget(self, "req") then
+    return Readable.destroy(self, err)
+  end
+  self.destroyed, self.closed = true, true     -- it was read to its end: most have nobody who listens
+  nextTick(emitClose, self)
+  return self
+end
+
+-- A request of a server, its response's. Constants first: a constructor with only constants is one copy of a table of the
+-- right size, here with room for `headers`; a body's request has room for what a stream adds: to grow by steps costs more
+-- than the rest.
+function message.request(response, head, bits)
+  local self
+  if band(bits, BODY) == 0 then
+    self = { _response = false, _head = false, _flags = 0 }
+  else
+    self = {
+      _response = false, _head = false, _flags = 0, _isComplete = false, readableEnded = false, destroyed = false,
+      closed = false, _closeEmitted = false, _failed = false,
+    }
+  end
+  self._response, self._head, self._flags = response, head, bits
+  response.req = self
+  return setmetatable(self, IncomingMessage)
+end
+
+--- The response to a client's request.
+function message.response(connection, request, status, head, bits)
+  local self = { _connection = false, _head = false, _flags = 0, statusCode = 0, req = false }
+  self._connection, self._head, self._flags, self.statusCode, self.req = connection, head, bits, status, request
+  return setmetatable(self, IncomingMessage)
 end
 
 calls.methods(IncomingMessage, "req", { push = true, new = true })

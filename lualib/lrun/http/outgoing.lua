@@ -38,8 +38,8 @@ OutgoingMessage.writableHighWaterMark = core.limits.highWater
 OutgoingMessage.writableObjectMode = false
 outgoing.OutgoingMessage = OutgoingMessage
 
--- How far a message has come (`_state`).
-local states = { fresh = 0, head = 1, begun = 2, ended = 3, finished = 4 }
+-- How far a message has come (`_state`). Awaited: ended, and somebody is told when the kernel has it all.
+local states = { fresh = 0, head = 1, begun = 2, ended = 3, awaited = 4, finished = 5 }
 outgoing.states = states
 
 -- The computed fields of an outgoing message; its classes look here after their methods.

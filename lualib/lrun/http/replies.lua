@@ -10,7 +10,6 @@ local outgoing = require("lrun.http.outgoing")
 local band = require("bit").band
 local nextTick = process.nextTick
 local flags = message.flags
-local IncomingMessage = message.IncomingMessage
 
 local MAX_HEADER_SIZE = 16 * 1024
 local MAX_HEADERS_COUNT = 2000
@@ -73,9 +72,7 @@ end
 local function onResponse(connection, status, head, bits)
   local request = connection.request
   if not request or request.res then return connection:drop() end     -- nobody asked
-  local response = { _connection = false, _head = false, _flags = 0, statusCode = 0, req = false }
-  response._connection, response._head, response._flags, response.statusCode, response.req = connection, head, bits, status, request
-  setmetatable(response, IncomingMessage)
+  local response = message.response(connection, request, status, head, bits)
   request:_onBytes()
   if status == 101 then return handOver(connection, request, response, "upgrade") end
   if status < 200 then

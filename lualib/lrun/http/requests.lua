@@ -4,12 +4,11 @@ local core = require("lrun.core.http")
 local errors = require("errors")
 local Connection = require("lrun.http.connection")
 local message = require("lrun.http.incoming")
-local responses = require("lrun.http.server_response")
 local outgoing = require("lrun.http.outgoing")
 
 local band = require("bit").band
 local flags = message.flags
-local IncomingMessage, ServerResponse = message.IncomingMessage, responses.ServerResponse
+local makeRequest, makeResponse = message.request, require("lrun.http.server_response").make
 local BODY = flags.body
 
 local requests = {}
@@ -103,23 +102,8 @@ end
 local SPECIAL = flags.upgrade + flags.expect + flags.expect100 + flags.last
 
 local function onRequest(connection, id, head, bits)
-  -- Constants first: a constructor with only constants is one copy of a table of the right size. A body's request has
-  -- room for what a stream adds: to grow by steps costs more than the rest.
-  local req
-  if band(bits, BODY) == 0 then
-    req = { _connection = false, _head = false, _flags = 0, _response = false }
-  else
-    req = {
-      _connection = false, _head = false, _flags = 0, _response = false, _isComplete = false, readableEnded = false,
-      destroyed = false, closed = false, _closeEmitted = false, _failed = false,
-    }
-  end
-  req._connection, req._head, req._flags = connection, head, bits
-  setmetatable(req, IncomingMessage)
-  local res = { _connection = false, _id = 0, req = false, _state = 0, statusCode = 200 }
-  res._connection, res._id, res.req = connection, id, req
-  setmetatable(res, ServerResponse)
-  req._response = res
+  local res = makeResponse(connection, id)
+  local req = makeRequest(res, head, bits)
   if band(bits, BODY) ~= 0 then connection.incoming = req end
   if connection.response then
     connection:begin(id, res)

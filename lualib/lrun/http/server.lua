@@ -62,6 +62,7 @@ function Server:initialize(options, listener)
   local function configure()
     core.configure(self.group.core, self.headersTimeout, self.requestTimeout, self.keepAliveTimeout, self.timeout,
       self.maxRequestsPerSocket, self.maxHeadersCount, self._closing)
+    if self._closing and not self._draining then core.closeIdle(self.group.core) end   -- those that became idle since
   end
   self.group = Group.new(self.maxHeaderSize, self.maxHeadersCount, configure)
   if listener then self:on("request", listener) end
@@ -104,7 +105,7 @@ end
 ---@return self
 function Server:listen(...)
   net.Server.listen(self, ...)
-  self._closing = false
+  self._closing, self._draining = false, false
   return self
 end
 
@@ -149,9 +150,8 @@ local CLOSING_SWEEP = 100 -- ms
 ---@return self
 function Server:close(callback)
   self._closing = true
-  self.group.configure()
   net.Server.close(self, callback)
-  core.closeIdle(self.group.core)
+  self.group.configure()
   if self.group:count() > 0 then self.group:sweep(CLOSING_SWEEP) end
   return self
 end
@@ -161,7 +161,7 @@ local DRAIN_IDLE = 1000     -- ms
 --- Internal: the same for a server that another one replaces: a connection that waits for its next request may be about
 --- to get it, and so is answered once more and then closed, or closed when nothing came for a while.
 function Server:_drain(callback)
-  self._closing = true
+  self._closing, self._draining = true, true
   self.keepAliveTimeout = math.min(self.keepAliveTimeout > 0 and self.keepAliveTimeout or DRAIN_IDLE, DRAIN_IDLE)
   update(self)
   net.Server.close(self, callback)

@@ -22,14 +22,13 @@ local ServerResponse = OutgoingMessage:extend("ServerResponse")
 ServerResponse.statusCode = 200
 ServerResponse._fields = false
 ServerResponse._trailerLines = false
-ServerResponse._expected = false     -- `sent` was asked for
 ServerResponse._refuses = false      -- the client waits for a word before it sends its body
 ServerResponse._timeLimit = false    -- ms, for when its turn comes
 
 -- runtime/http/module.c: compiled code calls it without leaving its trace.
 local respondPlain = ffi.cast("int (*)(void *, uint32_t, const char *, size_t)", core.respondPlain)
 
-local FRESH, HEAD, BEGUN, ENDED, FINISHED = 0, 1, 2, 3, 4 -- outgoing.states
+local FRESH, HEAD, BEGUN, ENDED, AWAITED, FINISHED = 0, 1, 2, 3, 4, 5 -- outgoing.states
 local NO_DATE, CLOSE = outgoing.headFlags.noDate, outgoing.headFlags.close
 
 -- A client that was refused and did not send its body can send nothing else: the connection ends.
@@ -79,8 +78,8 @@ end
 
 -- Has `sent` called.
 local function expect(self)
-  if self._expected then return end
-  self._expected = true
+  if self._state ~= ENDED then return end
+  self._state = AWAITED
   self._connection:whenSent(self._id, sent, self)
 end
 
@@ -111,7 +110,7 @@ end
 --- Internal: whether the kernel has all of it.
 ---@return boolean
 function ServerResponse:_isSent()
-  return self._state >= FINISHED or self._state == ENDED and core.sent(self._connection.c) >= self._id
+  return self._state >= FINISHED or self._state >= ENDED and core.sent(self._connection.c) >= self._id
 end
 
 --- Internal: the connection is gone, and the response was not sent.
@@ -120,6 +119,10 @@ function ServerResponse:_onLost(err)
   if self.errored == nil then self.errored = err end
   gone(self, Connection.lost())
 end
+
+--- Internal: for its request.
+---@return HttpConnection
+function ServerResponse:_getConnection() return self._connection end
 
 --- Internal: another protocol takes the connection; nobody saw the response.
 function ServerResponse:_dismiss()
@@ -147,7 +150,7 @@ function ServerResponse:destroy(err)
     nextTick(emitClosed, self)
     nextTick(emitError, self)
   elseif not (connection.response and self:_isSent()) then
-    if self._state == ENDED then expect(self) end
+    expect(self)
     connection:giveUp(self._id)
   end
   return self
@@ -335,4 +338,12 @@ end
 calls.methods(ServerResponse, "res", { writeHead = true, write = true, finish = true })
 outgoing.define(ServerResponse, { socket = socket, connection = socket })
 
-return { ServerResponse = ServerResponse }
+-- A response of a connection; its request is to be set. Constants first: a constructor with only constants is one copy of
+-- a table of the right size.
+local function make(connection, id)
+  local self = { _connection = false, _id = 0, req = false, _state = 0, statusCode = 200 }
+  self._connection, self._id = connection, id
+  return setmetatable(self, ServerResponse)
+end
+
+return { ServerResponse = ServerResponse, make = make }
