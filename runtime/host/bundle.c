@@ -38,6 +38,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.unix", luaopen_lrun_unix},
     {"lrun.core.vm", luaopen_lrun_vm},
     {"lrun.core.wait", luaopen_lrun_wait},
+    {"lrun.core.zlib", luaopen_lrun_zlib},
 };
 enum { C_COUNT = sizeof bundle_c_modules / sizeof *bundle_c_modules };
 

@@ -27,5 +27,6 @@ int luaopen_lrun_terminal(lua_State *L);
 int luaopen_lrun_unix(lua_State *L);
 int luaopen_lrun_vm(lua_State *L);
 int luaopen_lrun_wait(lua_State *L);
+int luaopen_lrun_zlib(lua_State *L);
 
 #endif
