@@ -225,6 +225,14 @@ function Listener:roomChanged(place, room)
   end
 end
 
+--- How many workers listen.
+---@return integer
+function Listener:serving()
+  local count = #self.places
+  for _ in pairs(self.full) do count = count + 1 end
+  return count
+end
+
 --- Whether the worker's server listens.
 ---@return boolean
 function Listener:serves(worker)
@@ -250,10 +258,34 @@ function Listener:has() return false end
 function Listener:left() end
 function Listener:placesChanged() end
 
+-- The code when it failed.
+function Listener:bindHandles()
+  local handle, code
+  if self.given then
+    for i, each in ipairs(self.given) do self.handles[i] = each end
+    return nil
+  end
+  handle, code, self.directory = listen.bind(self.request)
+  self.handles[1] = handle
+  return code
+end
+
+---@return integer? port nil: a unix socket
+function Listener:boundPort() return self.handles[1] and portOf(self.handles[1]) end
+
+--- The primary accepts nothing any more; what it has accepted still goes to workers.
+function Listener:stop()
+  self.stopped = true
+  self:placesChanged()
+end
+
+function Listener:closeAll() end
+
 function Listener:close()
   if self.closed then return end
   self.closed = true
   self:closeAll()
+  for _, handle in ipairs(self.handles) do closeHandle(handle) end
   if self.directory then uv.fs_close(self.directory) end
 end
 
@@ -262,29 +294,32 @@ end
 local Lanes = class()
 
 function Lanes:open()
-  local code
-  self.handle, code, self.directory = listen.bind(self.request)
-  if not self.handle then return code end
-  self.acceptor, code = self:acceptFrom(self.handle)
+  self.acceptors = {}
+  local code = self:bindHandles()
+  for _, handle in ipairs(self.handles) do
+    if code then break end
+    local acceptor
+    acceptor, code = self:acceptFrom(handle)
+    self.acceptors[#self.acceptors + 1] = acceptor
+  end
   return code
 end
 
 function Lanes:add(place, reply)
   self.users[place.worker] = true
-  local name = self.handle:getsockname()
+  local name = self.handles[1]:getsockname()
   if type(name) ~= "table" then name = nil end
-  reply({ lane = self.id, kind = kindOf(self.handle), sockname = name })
+  reply({ lane = self.id, kind = kindOf(self.handles[1]), sockname = name })
 end
 
-function Lanes:boundPort() return portOf(self.handle) end
-
 function Lanes:placesChanged()
-  if #self.places > 0 then self.acceptor:resume() else self.acceptor:pause() end
+  for _, acceptor in ipairs(self.acceptors) do
+    if #self.places > 0 and not self.stopped then acceptor:resume() else acceptor:pause() end
+  end
 end
 
 function Lanes:closeAll()
-  if self.acceptor then self.acceptor:close() end
-  closeHandle(self.handle)
+  for _, acceptor in ipairs(self.acceptors) do acceptor:close() end
 end
 
 -- Shared --------------------------------------------------------------------------------------------------------------
@@ -293,20 +328,14 @@ local Shared = class()
 
 -- A worker may name any number, and gets a copy: nothing but what listens, or is bound to receive datagrams, is given out.
 function Shared:open()
-  local code
-  if self.request.fd and not sockets.serves(self.request.fd) then return "EINVAL" end
-  self.handle, code, self.directory = listen.bind(self.request)
-  return code
+  if not self.given and self.request.fd and not sockets.serves(self.request.fd) then return "EINVAL" end
+  return self:bindHandles()
 end
 
 function Shared:add(place, reply)
   self.users[place.worker] = true
-  reply({ kind = kindOf(self.handle) }, self.handle)
+  reply({ kind = kindOf(self.handles[1]) }, self.handles[1])
 end
-
-function Shared:boundPort() return portOf(self.handle) end
-
-function Shared:closeAll() closeHandle(self.handle) end
 
 -- Several -------------------------------------------------------------------------------------------------------------
 
@@ -317,26 +346,31 @@ local Several = class()
 ---@field owners table<Worker, boolean>
 ---@field acceptor userdata? while it has no owner
 
+function Several:addSocket(handle)
+  self.port = self.port or portOf(handle)     -- the first one of port 0 decides for all
+  local socket = { handle = handle, owners = {} }
+  self.sockets[#self.sockets + 1] = socket
+  self.handles[#self.sockets] = handle
+  return socket
+end
+
 function Several:newSocket()
   local request = setmetatable({ reusePort = true, port = self.port }, { __index = self.request })
   local handle, code = listen.bind(request)
   if not handle then return nil, code end
-  local name = handle:getsockname()
-  self.port = self.port or name.port     -- the first one of port 0 decides for all
-  local socket = { handle = handle, owners = {} }
-  self.sockets[#self.sockets + 1] = socket
-  return socket
+  return self:addSocket(handle)
 end
 
 function Several:open()
   self.sockets = {}
   self.address = self.request.address     -- as it was asked for; binding fills in what it chose
   if self.request.port ~= 0 then self.port = self.request.port end
+  local given = self.given or {}
+  for _, handle in ipairs(given) do self:addSocket(handle) end
+  if #given > 0 then return nil end
   local _, code = self:newSocket()
   return code
 end
-
-function Several:boundPort() return self.port end
 
 function Several:has(address, port)
   return port ~= nil and port ~= 0 and port == self.port and address == self.address
@@ -368,43 +402,50 @@ function Several:listening(place)
       socket.acceptor = nil
     end
   end
+  self:acceptForNobody()
   Listener.listening(self, place)
 end
 
-function Several:left(worker)
+-- Sockets without a worker are accepted from here.
+function Several:acceptForNobody()
   for _, socket in ipairs(self.sockets) do
-    socket.owners[worker] = nil
     if next(socket.owners) == nil and not socket.acceptor then socket.acceptor = self:acceptFrom(socket.handle) end
   end
 end
 
+function Several:left(worker)
+  for _, socket in ipairs(self.sockets) do socket.owners[worker] = nil end
+  self:acceptForNobody()
+end
+
 function Several:placesChanged()
   for _, socket in ipairs(self.sockets) do
-    if socket.acceptor then
-      if #self.places > 0 then socket.acceptor:resume() else socket.acceptor:pause() end
-    end
+    local acceptor = socket.acceptor
+    if acceptor and #self.places > 0 and not self.stopped then acceptor:resume() elseif acceptor then acceptor:pause() end
   end
 end
 
 function Several:closeAll()
   for _, socket in ipairs(self.sockets) do
     if socket.acceptor then socket.acceptor:close() end
-    closeHandle(socket.handle)
   end
 end
 
 -- ---------------------------------------------------------------------------------------------------------------------
 
-local function classFor(policy, request)
+-- Sockets that were bound without SO_REUSEPORT stay alone; several of one port need somebody who accepts from each.
+local function classFor(policy, request, given)
   if isUdp(request) then return Shared end
   if schedule.accepts(policy) then return Lanes end
+  if given then return given.several and Several or Shared end
   local tcp = not request.fd and request.addressType ~= -1
   if policy == schedule.SCHED_REUSEPORT and tcp then return Several end
   return Shared
 end
 
 --- Binds, and for the lanes listens.
----@param options { id: integer, key: string, hub: userdata, policy: integer|function, request: table, warn: fun(text: string) }
+---@param options { id: integer, key: string, hub: userdata, policy: integer|function, request: table, given: table?, warn: function }
+--- given: handles that are bound already, `several` when the kernel spreads over them
 ---@return table? listener
 ---@return string? code
 function listen.open(options)
@@ -415,7 +456,9 @@ function listen.open(options)
     users = {},      -- workers that asked for it and have not closed it
     kept = nil,      -- the timer while it is open for workers to come
     turn = 1,
-  }, classFor(options.policy, options.request))
+    given = options.given,
+    handles = {},
+  }, classFor(options.policy, options.request, options.given))
   local code = listener:open()
   if not code then return listener end
   listener:close()

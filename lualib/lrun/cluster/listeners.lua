@@ -16,6 +16,9 @@ listeners.keepFor = 5000
 --- Who gets connections of listeners to come: lrun.cluster.schedule's policies.
 listeners.policy = nil
 
+--- What this primary has from the one that it takes over from: key → { handles…, several, request, serving }.
+listeners.inherited = {}
+
 local byKey = {}            -- key → listener
 local byId = {}             -- the number that lanes know it by → listener
 local lastId = 0
@@ -105,8 +108,10 @@ end
 
 local function open(key, request)
   lastId = lastId + 1
+  local given = listeners.inherited[key]
+  listeners.inherited[key] = nil
   local options = {
-    id = lastId, key = key, hub = theHub(), policy = listeners.policy, request = request, warn = warn,
+    id = lastId, key = key, hub = theHub(), policy = listeners.policy, request = request, given = given, warn = warn,
   }
   local listener, code = listen.open(options)
   if code == "EADDRINUSE" and makeRoom(request) then listener, code = listen.open(options) end
@@ -191,7 +196,40 @@ function listeners.leave(worker, died)
   listeners.redistribute()
 end
 
+--- The primary accepts no connection any more. Those that it has go on to workers.
+function listeners.stop()
+  for _, listener in pairs(byKey) do listener:stop() end
+end
+
+--- Whether connections are on their way to one of the places.
+---@param places table<any, Place>
+---@return boolean
+function listeners.busy(places)
+  listeners.redistribute()
+  for _, place in pairs(places) do
+    if place.lane and (place.lane:load() or 0) > 0 then return true end
+  end
+  return false
+end
+
 -- Facts ----------------------------------------------------------------------------------------------------------------
+
+--- All sockets, for a primary that takes over: what was asked for, the handles, and how many workers listen there.
+---@return { key: string, request: table, handles: userdata[], several: boolean, serving: integer }[]
+function listeners.all()
+  local list = {}
+  for key, listener in pairs(byKey) do
+    list[#list + 1] = {
+      key = key, request = listener.request, handles = listener.handles, several = listener.sockets ~= nil,
+      serving = listener:serving(),
+    }
+  end
+  return list
+end
+
+--- How many workers listen on the socket of that key.
+---@return integer
+function listeners.serving(key) return byKey[key] and byKey[key]:serving() or 0 end
 
 --- Whether a worker has asked for a socket.
 ---@return boolean

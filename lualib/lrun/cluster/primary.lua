@@ -1,6 +1,7 @@
 --- The primary's side of `cluster`: settings, fork, and the life of each worker. What workers listen on is
 --- lrun.cluster.listeners'. Owns the worker objects and their lanes (`lane` closes when the worker's process has ended).
 local EventEmitter = require("events").EventEmitter
+local bound = require("lrun.net.listen")
 local calls = require("lrun.check.calls")
 local common = require("lrun.cluster.common")
 local errors = require("errors")
@@ -40,6 +41,7 @@ local KILL_TIMEOUT = 1600     -- ms from SIGTERM to SIGKILL
 --- Event exit(worker: Worker, code: integer?, signal: string?)
 --- Event setup(settings: ClusterSettings)
 --- Event reload(phase: string, worker: Worker?)
+--- Event handover(phase: string, pid: integer?)
 ---@class cluster: EventEmitter
 ---@field isPrimary boolean
 ---@field isMaster boolean the same
@@ -128,6 +130,12 @@ local function onQueryServer(worker, message)
     fields.ack = message.seq
     send(worker.process, fields, handle)
   end)
+end
+
+-- A primary that takes over tells the old one when all that it has from it is served.
+if bound.inherited then
+  local inherit = require("lrun.cluster.inherit")
+  intercom:on("serves", inherit.check)
 end
 
 local function onListening(worker, message)
@@ -368,6 +376,19 @@ local function endAfter(workers, timeout, killTimeout)
   end, timeout):unref()
 end
 
+---@param options { drain: boolean?, limit: integer?, killTimeout: integer }
+local function disconnectAll(options)
+  local asked = {}
+  for worker in pairs(living) do asked[worker] = true end
+  for _, worker in pairs(cluster.workers) do
+    if worker:isConnected() then
+      cluster.workers[worker.id] = nil
+      askToDisconnect(worker, { drain = options.drain, limit = options.limit })
+    end
+  end
+  if options.limit then endAfter(asked, options.limit, options.killTimeout) end
+end
+
 --- Disconnects all workers. With a `timeout` (ms) those that are not gone by then get SIGTERM, and `killTimeout` (1600 ms)
 --- later SIGKILL. Source: Node 20, but for the options.
 ---@param options { timeout: integer?, killTimeout: integer? }?
@@ -380,20 +401,13 @@ function cluster.disconnect(options, callback)
   validate.optional(validate.integer, options.killTimeout, "options.killTimeout", 0, 2147483647)
   validate.optional(validate.func, callback, "callback")
   if callback then intercom:once("disconnect", callback) end
+  intercom:emit("ending")
   listeners.closeKept()
   if next(living) == nil then
     process.nextTick(function() intercom:emit("disconnect") end)
     return
   end
-  local asked = {}
-  for worker in pairs(living) do asked[worker] = true end
-  for _, worker in pairs(cluster.workers) do
-    if worker:isConnected() then
-      cluster.workers[worker.id] = nil
-      askToDisconnect(worker, { limit = options.timeout })
-    end
-  end
-  if options.timeout then endAfter(asked, options.timeout, options.killTimeout or KILL_TIMEOUT) end
+  disconnectAll{ limit = options.timeout, killTimeout = options.killTimeout or KILL_TIMEOUT }
 end
 
 --- Asks the worker to close its servers, to wait for their connections and for its `drain` listeners, and to close its
@@ -450,6 +464,34 @@ function forReload.retire(worker, limit) askToDisconnect(worker, { drain = true,
 ---@param callback fun(err: Error?)? `ERR_CLUSTER_RELOAD`: a new worker failed, the old one goes on
 function cluster.reload(options, callback)
   return require("lrun.cluster.reload").run(cluster, forReload, options, callback)
+end
+
+---@class HandoverOptions
+---@field exec string? the script, this one's
+---@field args string[]? its arguments, this one's
+---@field execArgv string[]? lrun's own options, this one's
+---@field execPath string? the lrun to run, this one
+---@field env table<string, any>? laid over this one's environment
+---@field cwd string?
+---@field listenTimeout integer? ms for the new primary to listen wherever this one does, 8000
+---@field minUptime integer? ms that it must live after that, 0
+---@field drainTimeout integer? ms for this one's workers and servers to finish, 30000
+---@field killTimeout integer? ms from SIGTERM to SIGKILL, 1600
+
+--- Starts a new primary that takes all listening sockets over; when its workers listen there, this one's finish what they
+--- do, the callback comes, and this process exits. A new one that fails is ended, and this one goes on. Event
+--- `handover (phase, pid)`: fork, ready, drain, done; failed. Source: ours, not Node's.
+---@param options HandoverOptions?
+---@param callback fun(err: Error?, pid: integer?)? `ERR_CLUSTER_HANDOVER`: the new one failed, this one goes on
+function cluster.handover(options, callback)
+  return require("lrun.cluster.handover").run({
+    cluster = cluster, events = intercom, places = places,
+    retireAll = function(limits, done)
+      if next(living) == nil then return done() end
+      intercom:once("disconnect", done)
+      disconnectAll{ drain = true, limit = limits.limit, killTimeout = limits.killTimeout }
+    end,
+  }, options, callback)
 end
 
 --- What the workers do at this moment, by id. Costs them nothing. Source: ours, not Node's.

@@ -104,11 +104,6 @@ end
 
 -- What was asked for --------------------------------------------------------------------------------------------------
 
-local function requestKey(request)
-  return ("%s:%s:%s:%s"):format(tostring(request.address), tostring(request.port), tostring(request.addressType),
-    tostring(request.fd))
-end
-
 local function takeIndex(key)
   local set = indexes[key]
   if not set then
@@ -218,7 +213,7 @@ function cluster.provide(server, request, callback)
   for _, name in ipairs(PASSED_ON) do message[name] = request[name] end
   local isPath = request.addressType == -1
   message.address = isPath and request.address and absolute(request.address) or request.address
-  local indexKey = requestKey(message)
+  local indexKey = bound.keyOf(message)
   message.index = takeIndex(indexKey)
   send(process, message, nil, function(reply, handle)
     if reply.errno then
@@ -237,13 +232,10 @@ function cluster.provide(server, request, callback)
   end)
 end
 
--- A UDP socket that nobody gave a port is no server.
-local function isServer(request) return not isUdp(request) or request.fd ~= nil or (request.port or 0) ~= 0 end
-
 function cluster.watch(server, request)
-  if not isServer(request) then return nil end
+  if not bound.isServer(request) then return nil end
   owns = owns + 1
-  local number, key = owns, requestKey(request)
+  local number, key = owns, bound.keyOf(request)
   local entry = enter(server, function() send(process, { act = "ownClosed", number = number }) end)
   server:once("listening", function()
     if listening[entry] then send(process, { act = "ownListening", number = number, key = key }) end

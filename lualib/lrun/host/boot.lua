@@ -89,6 +89,7 @@ local function prepare(options)
   seedRandom()
   if process.env.LRUN_CHANNEL_FD or process.env.NODE_CHANNEL_FD then require("lrun.ipc.channel").start() end
   if process.env.LRUN_CLUSTER_ID then require("cluster") end
+  if process.env.LRUN_HANDOVER then require("lrun.cluster.inherit").start() end
   require("lrun.core.vm").collect()
 end
 

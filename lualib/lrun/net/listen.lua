@@ -23,6 +23,11 @@ listen.cluster = nil
 listen.MAX_PATH = 107               -- sun_path of Linux, less its final NUL
 listen.BACKLOG = 511
 
+--- nil, or what a process has from the one that it takes over from: `take(key)` → a bound handle, or nil.
+listen.inherited = nil
+
+local bound = {}                    -- handle → { server, request, key } of those that servers of this process have from `open`
+
 local function fail(handle, code, request, syscall)
   if handle and not handle:is_closing() then listen.close(handle) end
   return nil, listen.failure(code, request, syscall)
@@ -65,18 +70,19 @@ function listen.ownFile(handle, path)
   if found then files[handle] = { path = path, dev = found.dev, ino = found.ino } end
 end
 
+--- The file that is removed with a handle.
+---@param handle userdata
+---@return string? path
+function listen.fileOf(handle) return files[handle] and files[handle].path end
+
 --- Leaves the file of a unix socket to another process that has the socket, too.
 ---@param handle userdata
----@return string? path nil: it has none
-function listen.leaveFile(handle)
-  local file = files[handle]
-  files[handle] = nil
-  return file and file.path
-end
+function listen.leaveFile(handle) files[handle] = nil end
 
 --- Closes what `bind` has made, its file included.
 ---@param handle any
 function listen.close(handle)
+  bound[handle] = nil
   local file = files[handle]
   if file then
     files[handle] = nil
@@ -198,14 +204,43 @@ function listen.watched(server, request)
   return listen.cluster and listen.cluster.watch(server, request)
 end
 
+--- What a request is known by.
+---@param request table
+---@return string
+function listen.keyOf(request)
+  return ("%s:%s:%s:%s"):format(tostring(request.address), tostring(request.port), tostring(request.addressType),
+    tostring(request.fd))
+end
+
 --- Gets a bound handle for `server`: in a cluster worker from the primary, unless the request is exclusive.
 ---@param server table
 ---@param request table
 ---@param callback fun(err: Error?, handle: any, hooks: table?)
 function listen.open(server, request, callback)
   if listen.cluster and not request.exclusive then return listen.cluster.provide(server, request, callback) end
-  local handle, err = listen.bind(request)
+  local key = listen.keyOf(request)     -- before binding, which writes into the request what it chose
+  local handle, err = listen.inherited and listen.inherited.take(key), nil
+  if not handle then handle, err = listen.bind(request) end
+  if handle then bound[handle] = { server = server, request = request, key = key } end
   callback(err, handle, handle and listen.watched(server, request))
+end
+
+--- Whether a UDP request is that of a server: nobody gave the others a port.
+---@return boolean
+function listen.isServer(request)
+  return type(request.addressType) ~= "string" or request.fd ~= nil or (request.port or 0) ~= 0
+end
+
+--- Servers of this process that listen on handles of their own, and UDP sockets that are servers.
+---@return { server: table, handle: userdata, request: table, key: string }[]
+function listen.servers()
+  local list = {}
+  for handle, each in pairs(bound) do
+    if listen.isServer(each.request) then
+      list[#list + 1] = { handle = handle, server = each.server, request = each.request, key = each.key }
+    end
+  end
+  return list
 end
 
 return listen
