@@ -60,14 +60,14 @@ local http = {
 function http.createServer(options, listener) return server.Server:new(options, listener) end
 
 --- Makes a request; call `finish` to send it. The URL may be a table of options.
----@param url string|RequestOptions
+---@param url string|URL|RequestOptions
 ---@param options RequestOptions?
 ---@param listener fun(res: IncomingMessage)?
 ---@return ClientRequest
 function http.request(url, options, listener) return require("lrun.http.client").ClientRequest:new(url, options, listener) end
 
 --- `request` for a GET, sent at once.
----@param url string|RequestOptions
+---@param url string|URL|RequestOptions
 ---@param options RequestOptions?
 ---@param listener fun(res: IncomingMessage)?
 ---@return ClientRequest

@@ -241,6 +241,32 @@ describe("the end of a response", function()
       assert.same({ "res close", "res error boo" }, order)
     end)
 
+    it("of its socket with an error goes to clientError, or to nobody", function()
+      local port, server = serve(function(req) req.socket:destroy("boo") end)
+      assert.same({ "", "closed" }, { rawhttp.exchange(port, GET) })
+      server:on("clientError", function(err, socket) order[#order + 1] = tostring(err) .. " " .. tostring(socket.destroyed) end)
+      rawhttp.exchange(port, GET)
+      eventually(function() return order[1] end)
+      assert.same({ "boo true" }, order)
+    end)
+
+    it("of a request that waits behind another leaves its response without finish", function()
+      local first, answer
+      local port = serve(function(req, res)
+        if req.url == "/1" then first = res return end
+        recorder.watch(order, nil, res)
+        req:destroy()
+        res:finish("two", function(err) answer = err.code end)
+        timers.setTimeout(function() first:finish("one") end, 10)
+      end)
+      local text, how = rawhttp.exchange(port, get("/1") .. get("/2"))
+      assert.equal("closed", how)
+      assert.truthy(text:find("one$"))
+      eventually(function() return order[1] and answer end)
+      assert.same({ "res close" }, order)
+      assert.equal("ERR_STREAM_DESTROYED", answer)
+    end)
+
     it("loses no answer before it, however it was finished", function()
       local first
       local port = serve(function(req, res)

@@ -177,6 +177,26 @@ describe("http messages", function()
     end)
   end)
 
+  it("have the path and the query of their target", function()
+    local seen = {}
+    local port = serve(function(req, res)
+      seen[#seen + 1] = { req.path, req.query, rawequal(req.query, req.query) }
+      res:finish("ok")
+    end)
+    local targets = { "/", "/a%20b/?x=1&y=a%20b+c&x=2&z", "http://x/p?q=%41", "http://x?only", "*" }
+    for i, target in ipairs(targets) do
+      rawhttp.exchange(port, (i == 5 and "OPTIONS " or "GET ") .. target .. " HTTP/1.1\r\nHost: x\r\n\r\n", { untilText = "ok" })
+    end
+    assert.same({
+      { "/", {}, true }, { "/a%20b/", { x = { "1", "2" }, y = "a b c", z = "" }, true }, { "/p", { q = "A" }, true },
+      { "/", { only = "" }, true }, { "*", {}, true },
+    }, seen)
+    local response = await(function(done) http.get({ port = port, host = "127.0.0.1", agent = false }, done) end)
+    assert.is_nil(response.path)
+    assert.is_nil(response.query)
+    response:resume()
+  end)
+
   it("count the bytes of their socket, through HTTP and behind it", function()
     local counts = {}
     local port, server = serve(function(req, res)

@@ -160,6 +160,16 @@ describe("an http client's connection", function()
     end)
   end)
 
+  it("ends its request with the error that its socket was destroyed with", function()
+    local port = raw(function() end)
+    local errs = {}
+    local request = http.get { port = port, host = "127.0.0.1", agent = agent }
+    request:on("error", function(err) errs[#errs + 1] = err end)
+    request:once("socket", function(socket) timers.setTimeout(function() socket:destroy("boo") end, 10) end)
+    eventually(function() return request.closed end)
+    assert.same({ "boo" }, errs)
+  end)
+
   it("answers the callback of finish when no connection could be made", function()
     local answers, err = {}, nil
     local request = http.request { host = "127.0.0.1", port = 1, method = "POST", agent = agent }

@@ -81,11 +81,11 @@ local function setHeaders(self, options)
   if options.headers then self:_take(options.headers) end
   if options.setHost ~= false and not self:hasHeader("host") then self:setHeader("Host", hostHeader(self, options)) end
   if options.auth and not self:hasHeader("authorization") then
-    self:setHeader("Authorization", "Basic " .. requestOptions.base64(options.auth))
+    self:setHeader("Authorization", "Basic " .. require("base64").encode(options.auth))
   end
 end
 
----@param url string|RequestOptions
+---@param url string|URL|RequestOptions
 ---@param options RequestOptions?
 ---@param listener fun(res: IncomingMessage)?
 function ClientRequest:initialize(url, options, listener)

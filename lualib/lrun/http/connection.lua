@@ -41,6 +41,14 @@ local ofSocket = setmetatable({}, { __mode = "k" })
 function Connection.lost() return errors.coded("ECONNRESET", "aborted") end
 local lost = Connection.lost
 
+-- A socket stands on the connection. An error that the program gives it, or that it had from below, is the role's.
+local function stand(self, socket)
+  self.socket = socket
+  ofSocket[socket] = self
+  self.onSocketError = function(err) self.role.onSocketError(self, err) end
+  socket:on("error", self.onSocketError)
+end
+
 -- Its life ------------------------------------------------------------------------------------------------------------
 
 --- Hangs a connection on a luv handle; `start` begins to read.
@@ -53,7 +61,7 @@ function Connection.make(role, owner, handle, isClient)
   local self = {
     c = false, role = false, owner = false, handle = false, socket = false, closed = false, incoming = false, response = false,
     turn = 0, later = false, request = false, interim = false, last = false, keepAlive = false, receivedBefore = 0,
-    waiting = false, limited = false, ownLimit = false, detached = false, whenClosed = false,
+    waiting = false, limited = false, ownLimit = false, detached = false, whenClosed = false, onSocketError = false,
   }
   self.role, self.owner, self.handle = role, owner, handle
   local c = core.attach(owner.group.core, handle, self, isClient)
@@ -77,8 +85,7 @@ function Connection.adopt(role, owner, socket, isClient)
     socket:_attach(handle)
     return nil, received
   end
-  self.socket = socket
-  ofSocket[socket] = self
+  stand(self, socket)
   socket:_attach(self)
   return self, received
 end
@@ -98,8 +105,7 @@ function Connection:getSocket()
   local socket = self.socket
   if socket then return socket end
   socket = net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
-  self.socket = socket
-  ofSocket[socket] = self
+  stand(self, socket)
   self.role.onSocket(self, socket)
   if self.closed then socket:destroy() end
   return socket
@@ -127,7 +133,10 @@ function Connection:detach()
   self.closed, self.detached = true, true
   answer(self, core.sent(self.c))
   self.role.onDetach(self)
-  if self.socket then ofSocket[self.socket] = nil end
+  if self.socket then
+    ofSocket[self.socket] = nil
+    self.socket:off("error", self.onSocketError)
+  end
   return self.handle, rest
 end
 
@@ -138,7 +147,7 @@ local function onClosed(self, code)
   if whenClosed then
     whenClosed()
   elseif socket then
-    socket:destroy(code < 0 and socket:listenerCount("error") > 0 and errors.system(code, "read") or nil)
+    socket:destroy(code < 0 and errors.system(code, "read") or nil)
   end
   self.role.onClosed(self, code)
 end

@@ -35,6 +35,8 @@ end
 ---@class IncomingMessage: Readable
 ---@field method string? of a request
 ---@field url string? of a request: the target as it came
+---@field path string? of a request: the target's path, percent-encoded as it came
+---@field query table<string, string|string[]>? of a request: what follows `?`, decoded; repeated names have a list
 ---@field statusCode integer? of a response
 ---@field statusMessage string? of a response
 ---@field httpVersion string
@@ -90,6 +92,18 @@ local function ofRequest(name, read)
 end
 ofRequest("method", core.method)
 ofRequest("url", core.target)
+
+IncomingMessage:getter("path", function(self)
+  local url = self.url
+  if not url then return nil end
+  local path = url:match("^[^?#]*")
+  return path:find("^%a[%w+.-]*://") and (path:match("^%a[%w+.-]*://[^/]*(/.*)$") or "/") or path
+end)
+
+cached("query", function(self)
+  local url = self.url
+  return url and require("querystring").parse(url:match("^[^?#]*%?([^#]*)") or "")
+end)
 
 -- Trailers are known at the end only: not kept before.
 local function trailers(name, read)

@@ -5,46 +5,33 @@ local validate = require("lrun.check.validate")
 
 local options = {}
 
-local function invalidUrl(text) error(errors.coded("ERR_INVALID_URL", "Invalid URL", { input = text }), 0) end
-
-local function parseUrl(text)
-  local scheme, rest = text:match("^(%a[%w+.-]*:)//(.*)$")
-  if not scheme or text:find("[%c%s]") then invalidUrl(text) end
-  local authority, path = rest:match("^([^/?#]*)([^#]*)")
-  local auth, place = authority:match("^(.*)@(.*)$")
-  place = place or authority
-  local host, port = place:match("^%[([%x:.]+)%]:?(%d*)$")
-  if not host then host, port = place:match("^([^:]*):?(%d*)$") end
-  if not host or host == "" or port ~= "" and tonumber(port) > 65535 then invalidUrl(text) end
-  if path:sub(1, 1) ~= "/" then path = "/" .. path end
-  local function unescape(part) return (part:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)) end
-  return { protocol = scheme:lower(), host = host, port = tonumber(port), path = path, auth = auth and unescape(auth) }
+-- A URL as options; its port is nil where it is the scheme's own.
+local function fromUrl(url)
+  local given = {
+    protocol = url.protocol, host = url.hostname:match("^%[(.*)%]$") or url.hostname, port = tonumber(url.port),
+    path = url.pathname .. url.search,
+  }
+  if url.username ~= "" or url.password ~= "" then
+    local unescape = require("querystring").unescape
+    given.auth = unescape(url.username) .. ":" .. unescape(url.password)
+  end
+  return given
 end
 
---- For `Authorization: Basic`.
----@param text string
----@return string
-function options.base64(text)
-  local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-  return (text:gsub("..?.?", function(part)
-    local a, b, c = part:byte(1, 3)
-    local n = a * 65536 + (b or 0) * 256 + (c or 0)
-    local out = ""
-    for i = 3, 0, -1 do
-      local digit = math.floor(n / 64 ^ i) % 64
-      out = out .. alphabet:sub(digit + 1, digit + 1)
-    end
-    return out:sub(1, #part + 1) .. ("="):rep(3 - #part)
-  end))
+-- A table that is a URL of the module `url`, or like one, and no options.
+local function isUrl(given)
+  return type(given.href) == "string" and type(given.protocol) == "string" and type(given.pathname) == "string"
+    and given.path == nil and given.auth == nil
 end
 
 --- One table of options.
----@param url string|table
+---@param url string|URL|table
 ---@param more table?
 ---@return table
 function options.from(url, more)
   local all = {}
-  if type(url) == "string" then all = parseUrl(url)
+  if type(url) == "string" then all = fromUrl(require("url").URL:new(url))
+  elseif type(url) == "table" and isUrl(url) then all = fromUrl(url)
   elseif type(url) == "table" then more = url
   else error(errors.argType("url", "string or table", url), 0) end
   if more ~= nil and type(more) ~= "table" then error(errors.argType("options", "table", more), 0) end

@@ -279,12 +279,15 @@ function OutgoingMessage:removeHeader(name)
 end
 
 --- Headers that follow a chunked body.
----@param headers table<string, string|number>|table or a list, as in `writeHead`
+---@param headers table<string, string|number|string[]>|table or a list, as in `writeHead`
 function OutgoingMessage:addTrailers(headers)
   local lines = {}
   outgoing.forEach(headers, function(name, value)
     lowerName(name)
-    lines[#lines + 1] = name .. ": " .. checkText(name, value) .. "\r\n"
+    value = checkValue(name, value)
+    for _, each in ipairs(type(value) == "table" and value or { value }) do
+      lines[#lines + 1] = name .. ": " .. each .. "\r\n"
+    end
   end)
   self._trailerLines = (self._trailerLines or "") .. table.concat(lines)
 end

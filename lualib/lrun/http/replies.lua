@@ -174,4 +174,10 @@ function replies.onDetach(connection) abandon(connection, nil) end
 
 function replies.onSocket() end
 
+--- The program destroyed the socket with an error: it is the request's.
+function replies.onSocketError(connection, err)
+  local request = connection.request
+  if request then request:destroy(err) end
+end
+
 return replies

@@ -156,9 +156,13 @@ function requests.onClosed(connection, code)
   local server = connection.owner
   local err = code < 0 and errors.system(code, "read") or nil
   abandon(connection, err)
-  if not connection.socket then server:_connectionClosed() end
+  if connection.socket then return end                     -- it tells the rest, by its `close` and `error`
+  server:_connectionClosed()
   if err and server:listenerCount("clientError") > 0 then server:emit("clientError", err, connection:getSocket()) end
 end
+
+--- The socket failed, or the program destroyed it with an error.
+function requests.onSocketError(connection, err) connection.owner:emit("clientError", err, connection.socket) end
 
 --- The connection goes to another process, or to another protocol: its requests get no answer from here.
 function requests.onDetach(connection) abandon(connection, nil) end

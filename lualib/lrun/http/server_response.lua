@@ -134,7 +134,9 @@ end
 ---@param bodyComes boolean its body is being received
 function ServerResponse:_onRequestDestroyed(bodyComes)
   local connection = self._connection
-  if not connection.closed and (bodyComes or not self:_isSent()) then connection:giveUp(self._id) end
+  if connection.closed or not bodyComes and self:_isSent() then return end
+  if self._state < ENDED then self.destroyed = true end
+  connection:giveUp(self._id)
 end
 
 --- Gives the response up: the connection is closed, once the responses before this one are written. The error goes to
@@ -296,7 +298,7 @@ function ServerResponse:writeEarlyHints(hints, callback)
     outgoing.lowerName(name)
     value = outgoing.checkValue(name, value)
     if type(value) == "table" then value = table.concat(value, ", ") end
-    lines[#lines + 1] = name .. ": " .. value .. "\r\n"
+    if value ~= "" then lines[#lines + 1] = name .. ": " .. value .. "\r\n" end
   end)
   if #lines > 1 then interim(self, table.concat(lines) .. "\r\n") end
   if callback then nextTick(callback) end
