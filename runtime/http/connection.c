@@ -266,6 +266,11 @@ void http_conn_resume(lua_State *L, http_conn_t *conn) {
   if (rc < 0) http_conn_close(L, conn, rc);
 }
 
+void http_conn_start(lua_State *L, http_conn_t *conn) {
+  int rc = stream_read_first(&conn->stream);
+  if (rc < 0) http_conn_close(L, conn, rc);
+}
+
 /* What the stream tells ------------------------------------------------------------------------------- */
 
 /* Lua's table keeps the connection while its functions run. */

@@ -118,6 +118,8 @@ enum { HTTP_MAX_INFLIGHT = 64, HTTP_MAX_OUTPUT = 256 * 1024, HTTP_HIGH_WATER = 6
 /* Hangs a connection on the luv handle at `handle_index`; Lua's table is on top of the stack and is popped.
  */
 void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *handle);
+/* Starts to read what a client sends. */
+void http_conn_start(lua_State *L, http_conn_t *conn);
 /* Starts, or goes on, reading and parsing where nothing speaks against it. */
 void http_conn_resume(lua_State *L, http_conn_t *conn);
 /* Takes bytes as if they had been read. */

@@ -195,8 +195,6 @@ int http_fields_is_token(lua_State *L) {
 int http_fields_is_text(lua_State *L) {
   size_t len;
   const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
-  bool good = s != NULL;
-  for (size_t i = 0; good && i < len; i++) good = http_is_text((unsigned char)s[i]);
-  lua_pushboolean(L, good);
+  lua_pushboolean(L, s != NULL && http_all_text(s, len));
   return 1;
 }

@@ -3,6 +3,7 @@
 #define LRUN_HTTP_GRAMMAR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum { HTTP_TOKEN = 1, HTTP_TEXT = 2, HTTP_HOST = 4, HTTP_PLAIN = 8 };
 extern const unsigned char http_classes[256];
@@ -10,6 +11,8 @@ extern const unsigned char http_classes[256];
 static inline bool http_is_token(unsigned char c) { return (http_classes[c] & HTTP_TOKEN) != 0; }
 /* may stand in a field value: no control byte but tab */
 static inline bool http_is_text(unsigned char c) { return (http_classes[c] & HTTP_TEXT) != 0; }
+/* The same of `len` bytes. */
+bool http_all_text(const char *s, size_t len);
 /* may stand in a Host value */
 static inline bool http_is_host(unsigned char c) { return (http_classes[c] & HTTP_HOST) != 0; }
 /* may stand in a path or query without a second look */

@@ -58,7 +58,7 @@ static http_event_kind_t status_line(http_parser_t *p, const char *line, size_t 
       len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && (line[7] == '0' || line[7] == '1') && line[8] == ' ';
   for (size_t i = 9; good && i < 12; i++) good = http_is_digit(line[i]);
   if (good) good = line[9] != '0' && (len == 12 || line[12] == ' ');
-  for (size_t i = 12; good && i < len; i++) good = http_is_text((unsigned char)line[i]);
+  if (good) good = http_all_text(line + 12, len - 12);
   return good ? HTTP_EV_MORE : http_fail_line(p, "HPE_INVALID_STATUS", "Invalid status line");
 }
 
@@ -181,11 +181,8 @@ static http_event_kind_t field_line(http_parser_t *p, const char *line, size_t l
     return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid header token");
   const char *value = line + n + 1;
   const char *end = line + len;
-  for (const char *s = value; s < end; s++) {
-    if (!http_is_text((unsigned char)*s)) {
-      return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid header value char");
-    }
-  }
+  if (!http_all_text(value, (size_t)(end - value)))
+    return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid header value char");
   while (value < end && (*value == ' ' || *value == '\t')) value++;
   while (end > value && (end[-1] == ' ' || end[-1] == '\t')) {
     if (*--end == '\t') p->seen |= SEEN_TAB;

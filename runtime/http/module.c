@@ -96,7 +96,8 @@ static int l_start(lua_State *L) {
   const char *bytes = lua_tolstring(L, 2, &len);
   if (!http_conn_is_open(conn)) return 0;
   if (bytes != NULL && len > 0) http_conn_feed(L, conn, bytes, len);
-  else http_conn_resume(L, conn);
+  else if (conn->client) http_conn_resume(L, conn);
+  else http_conn_start(L, conn);
   return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <luv/lhandle.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 const stream_kind_t stream_plain = {.received = stream_deliver, .ended = stream_deliver_end};
 
@@ -167,6 +168,26 @@ int stream_read(stream_t *s, bool on) {
   if (on == s->reading) return 0;
   s->reading = on;
   return on ? uv_read_start(s->handle, on_alloc, on_read) : uv_read_stop(s->handle);
+}
+
+/* libuv accepts as long as anybody connects: others must get their turn, too. */
+static bool may_read_first(stream_shared_t *shared) {
+  uint64_t now = uv_now(shared->loop);
+  if (shared->first_reads_at != now) shared->first_reads = 0;
+  shared->first_reads_at = now;
+  return shared->first_reads++ < STREAM_FIRST_READS;
+}
+
+int stream_read_first(stream_t *s) {
+  uv_os_fd_t fd;
+  if (s->handle == NULL || s->reading) return 0;
+  if (!may_read_first(s->shared) || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return stream_read(s, true);
+  s->wanted = true;
+  ssize_t n = recv(fd, s->shared->read_buffer, STREAM_READ_SIZE, MSG_DONTWAIT);
+  if (n <= 0) return stream_read(s, true); /* libuv sees an end or an error again */
+  s->active = uv_now(s->shared->loop);
+  s->kind->received(s, s->shared->read_buffer, (size_t)n);
+  return 0;
 }
 
 static void on_shutdown(uv_shutdown_t *req, int status) {

@@ -102,6 +102,10 @@ static inline bool stream_is_open(const stream_t *s) { return s->handle != NULL;
 /* Starts or stops to read. 0 or UV_E*. */
 int stream_read(stream_t *s, bool on);
 
+/* The same for a peer that speaks first and may have spoken already: what is there is received at once, and a stream
+ * that this is all of was never watched. Returns what became of it like stream_read; the owner may have closed it. */
+int stream_read_first(stream_t *s);
+
 /* Closes now: what was not written is tried once more, then dropped. Takes the function on top of L, which luv
  * calls when the handle is closed. */
 void stream_close(lua_State *L, stream_t *s);

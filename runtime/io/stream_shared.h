@@ -4,7 +4,10 @@
 
 #include "io/stream.h"
 
-enum { STREAM_READ_SIZE = 64 * 1024 };
+enum {
+  STREAM_READ_SIZE = 64 * 1024,
+  STREAM_FIRST_READS = 64 /* by stream_read_first in one turn: who is answered may connect again, and again */
+};
 
 /* The two buffers of a stream: bits of stream_t.lent. */
 enum { STREAM_OUT = 1, STREAM_WIRE = 2 };
@@ -17,6 +20,8 @@ struct stream_shared {
   stream_t *soon;          /* first of those that wait for the end of the turn */
   callback_end_t turn_end; /* calls them */
   bool turn_end_asked;
+  uint64_t first_reads_at; /* loop time of the turn that first_reads counts in */
+  uint32_t first_reads;
   uint8_t lent; /* which of the scratch buffers a stream has */
   buffer_t scratch_out, scratch_wire;
   char read_buffer[STREAM_READ_SIZE];
