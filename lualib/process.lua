@@ -139,6 +139,13 @@ local env = setmetatable({}, {
   __pairs = function() return next, uv.os_environ(), nil end,
 })
 
+--- Sets the variables that a file names and the environment has not. Source: Node 20. Throws where it cannot be read.
+---@param path string? default ".env"
+function api.loadEnvFile(path)
+  local err = require("lrun.host.env_file").load{ path == nil and ".env" or require("lrun.check.validate").string(path, "path") }
+  if err then error(err, 0) end
+end
+
 -- Signals -------------------------------------------------------------------------------------------------------------
 
 local signals = {}                  -- name → its uv_signal handle while somebody listens

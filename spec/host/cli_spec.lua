@@ -138,7 +138,7 @@ describe("the command line", function()
         local text = lrun.run{ "--completion", shell }
         for _, name in ipairs(option.names[1] == "--" and {} or option.names) do
           local word = shell == "fish" and name:gsub("^%-%-", "-l "):gsub("^%-(%a)$", "-s %1") or name
-          assert.truthy(text:find(word .. "%f[^%w]"), shell .. " does not complete " .. name)
+          assert.truthy(text:find(word:gsub("%-", "%%-") .. "%f[^%w]"), shell .. " does not complete " .. name)
         end
       end
     end

@@ -82,14 +82,25 @@ local function seedRandom()
   math.randomseed(((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f)
 end
 
+-- What the environment, and files for it, ask for.
+local function heedEnvironment(options)
+  if options.envFiles then
+    local err = require("lrun.host.env_file").load(options.envFiles)
+    if err then boot.die(9, "--env-file: ", tostring(err)) end
+  end
+  local env = process.env
+  if env.LRUN_WATCH then require("lrun.host.watched").start() end
+  if env.LRUN_CHANNEL_FD or env.NODE_CHANNEL_FD then require("lrun.ipc.channel").start() end
+  if env.LRUN_CLUSTER_ID then require("cluster") end
+  if env.LRUN_HANDOVER then require("lrun.cluster.inherit").start() end
+end
+
 local function prepare(options)
   if options.title then process.title = options.title end
   require("lrun.host.globals").install(process)
   programs.install(options.script)
   seedRandom()
-  if process.env.LRUN_CHANNEL_FD or process.env.NODE_CHANNEL_FD then require("lrun.ipc.channel").start() end
-  if process.env.LRUN_CLUSTER_ID then require("cluster") end
-  if process.env.LRUN_HANDOVER then require("lrun.cluster.inherit").start() end
+  heedEnvironment(options)
   require("lrun.core.vm").collect()
 end
 
@@ -108,20 +119,22 @@ local function runScript(options)
   chunk(unpack(options.args))
 end
 
--- A worker that the prompt forked, which has no script; a command of lrun's.
-local function runModule(options, module)
+--- Runs what has no script: a worker that the prompt forked, a command of lrun's.
+---@param options ReadOptions
+---@param module string it has `run(args, options)`
+function boot.runModule(options, module)
   options.script = nil
   setArguments(options)
   prepare(options)
   runSteps(options)
-  require(module).run(options.args)
+  require(module).run(options.args, options)
 end
 
 --- Runs what the command line names.
 ---@param options ReadOptions
 function boot.run(options)
-  if options.verb then return runModule(options, require("lrun.host.verbs").find(options.verb).module) end
-  if options.script == "lrun:worker" then return runModule(options, "lrun.repl.worker") end
+  if options.verb then return boot.runModule(options, require("lrun.host.verbs").find(options.verb).module) end
+  if options.script == "lrun:worker" then return boot.runModule(options, "lrun.repl.worker") end
   if options.script then return runScript(options) end
   setArguments(options)
   prepare(options)

@@ -19,6 +19,14 @@ function modes.check(boot, options)
   boot.compile(boot.readScript(options.script), "@" .. options.script)
 end
 
+function modes.test(boot, options) boot.runModule(options, "lrun.host.test") end
+
+-- The program reads files of variables itself, each time.
+function modes.watch(boot, options)
+  options.watched, options.script, options.envFiles, options.title = options.script, nil, nil, nil
+  boot.runModule(options, "lrun.host.watch")
+end
+
 -- The prompt comes after the script, whatever became of it.
 local function runThenPrompt(boot, options)
   local uncaught = require("lrun.host.uncaught")

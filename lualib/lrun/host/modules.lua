@@ -22,7 +22,9 @@ local OWN_C = { luv = true, cjson = true, ["cjson.safe"] = true }
 
 local startDirectory = uv.cwd() or "/"
 local mainDirectory = startDirectory
-local mainScript                    -- its real path, when it is a file
+
+modules.script = nil                -- the main script's real path, when it is a file
+modules.onLoad = nil                -- called with the path of each file that is about to be loaded
 
 local function normalize(path)
   local parts = {}
@@ -96,6 +98,7 @@ local function loadFile(path, name)
     names[name] = true
     return package.loaded[path]
   end
+  if modules.onLoad then modules.onLoad(path) end
   local chunk, err = loadfile(path)
   if not chunk then error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, err), 0) end
   local module = load(path, chunk, name)
@@ -147,7 +150,7 @@ end
 
 local function findBesideMain(name)
   local path, tried = find(mainDirectory .. "/" .. name:gsub("%.", "/"), MODULE_SUFFIXES)
-  if path == mainScript then return nil, "" end
+  if path == modules.script then return nil, "" end
   return path, tried
 end
 
@@ -224,8 +227,8 @@ end
 --- Replaces the global `require`. `script` is the path of the main script, or nil.
 function modules.install(script)
   if script and script ~= "-" then
-    mainScript = realpath(modules.absolute(script))
-    mainDirectory = mainScript:match("^(.*)/[^/]*$")
+    modules.script = realpath(modules.absolute(script))
+    mainDirectory = modules.script:match("^(.*)/[^/]*$")
   end
   rawset(_G, "require", require)
   package.loaders[2] = searchPath

@@ -14,7 +14,7 @@ local options = {}
 
 ---@class ReadOptions
 ---@field lrun string what lrun was called
----@field mode string "run", "check", "help", "version", "completion"
+---@field mode string "run", "check", "help", "version", "completion", "watch", "test"
 ---@field script string?
 ---@field args string[]
 ---@field execArgv string[]
@@ -23,6 +23,8 @@ local options = {}
 ---@field interactive boolean?
 ---@field title string?
 ---@field shell string?
+---@field envFiles string[]?
+---@field watchPaths string[]?
 ---@field verb string? a command of lrun's: see lrun/host/verbs.lua
 
 local SHELLS = { "bash", "zsh", "fish" }
@@ -52,6 +54,13 @@ local function readCompletion(result, value)
   return ("no completion for '%s': there is one for bash, zsh and fish"):format(value)
 end
 
+local function add(field)
+  return function(result, value)
+    result[field] = result[field] or {}
+    table.insert(result[field], value)
+  end
+end
+
 ---@type OwnOption[]
 options.list = {
   { names = { "-e" }, value = "CODE", text = "run a string; may repeat", read = code("-e") },
@@ -64,6 +73,12 @@ options.list = {
   { names = { "-j" }, value = "CMD", text = "LuaJIT command, such as -joff, -jv, -jp (profile)", handedOn = true,
     complete = { "on", "off", "flush", "v", "dump", "p", "opt" }, read = step("-j") },
   { names = { "-O" }, value = "LEVEL", attached = true, text = "LuaJIT optimization", handedOn = true, read = step("-O") },
+  { names = { "--env-file" }, value = "FILE", text = "environment variables from a file; may repeat", complete = "files",
+    handedOn = true, read = add("envFiles") },
+  { names = { "--watch" }, text = "run again when a file that was loaded changes", read = mode("watch") },
+  { names = { "--watch-path" }, value = "DIR", text = "also when a file in DIR changes; may repeat", complete = "folders",
+    read = add("watchPaths") },
+  { names = { "--test" }, text = "run specs with busted: lrun --test [FILES]", read = mode("test") },
   { names = { "--title" }, value = "NAME", text = "process title", handedOn = true,
     read = function(result, value) result.title = value end },
   { names = { "--completion" }, value = "SHELL", text = "print a script that completes all this", complete = SHELLS,
@@ -130,8 +145,12 @@ local function readOne(result, argv, at, known)
   return at
 end
 
--- -c runs nothing, so nothing that runs may stand beside it.
+-- What cannot stand together. -c runs nothing, so nothing that runs may stand beside it.
 local function checkCombination(result, extra)
+  if result.watchPaths and result.mode == "run" then return "option '--watch-path' belongs to '--watch'" end
+  if result.mode == "watch" and (not extra or extra == "-" or result.code > 0 or result.interactive) then
+    return "option '--watch' needs a script, without -e, -p and -i"
+  end
   if result.mode ~= "check" then return nil end
   local text = "option '-c' runs nothing, so it cannot stand beside '%s'"
   if result.code > 0 then return text:format("-e or -p") end
@@ -147,18 +166,19 @@ function options.read(argv)
   local result = { lrun = argv[0], mode = "run", args = {}, execArgv = {}, steps = {}, code = 0 }
   local known = byName(options.list)
   local at, ended = 1, false
-  while argv[at] and argv[at] ~= "-" and argv[at]:sub(1, 1) == "-" and not ended do
+  while not ended and argv[at] and argv[at] ~= "-" and argv[at]:sub(1, 1) == "-" do
     ended = argv[at] == "--"
     local last, err = at, nil
     if not ended then last, err = readOne(result, argv, at, known) end
     if not last then return nil, err end
     at = last + 1
+    ended = ended or result.mode == "test"        -- the others are busted's
   end
   local err = checkCombination(result, argv[at])
   if err then return nil, err end
-  if not result.script and result.code == 0 and argv[at] then
+  if not result.script and result.code == 0 and result.mode ~= "test" and argv[at] then
     result.script = argv[at]
-    if not ended and require("lrun.host.verbs").find(argv[at]) then result.verb = argv[at] end
+    if not ended and result.mode == "run" and require("lrun.host.verbs").find(argv[at]) then result.verb = argv[at] end
     at = at + 1
   end
   for i = at, #argv do result.args[i - at + 1] = argv[i] end
