@@ -2,7 +2,6 @@
  * Accepts all that is pending, puts it into the hub, and lets the hub have it assigned. Stops for a while
  * when the workers do not keep up (the kernel's backlog is the queue then) or when accepting fails. */
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -14,23 +13,6 @@ enum {
   ACCEPT_TURN = 256,  /* connections accepted before others get their turn */
   WAITING_MAX = 2048, /* accepted and not yet sent to a worker; less where few descriptors may be open */
   RETRY_MS = 100      /* how long to wait for free descriptors, or for an error to pass */
-};
-
-struct acceptor {
-  uv_poll_t poll;   /* both closed by acceptor_close; the last on_closed may free */
-  uv_timer_t retry; /* after an error, such as descriptors that had run out */
-  hub_t *hub;
-  acceptor_t *next; /* in the hub's list of those that are open */
-  int fd;           /* the owner's */
-  uint32_t id;
-  uint32_t waiting_max;
-  uint32_t waiting; /* connections from here that are in this process: they hold the struct */
-  int open_handles;
-  conn_queue_t parked; /* accepted while no worker listens: the next one that does gets them */
-  bool running;        /* between resume and pause */
-  bool starved;        /* out of descriptors at the last try */
-  bool full;           /* stopped at waiting_max */
-  bool closing;
 };
 
 static void maybe_free(acceptor_t *acceptor) {
@@ -60,15 +42,16 @@ static void on_retry(uv_timer_t *timer) {
 
 /* Nobody freed a descriptor in time: whoever waits is told so now, by a close, instead of hanging. */
 static void shed(acceptor_t *acceptor) {
-  int reserve = hub_take_reserve(acceptor->hub);
-  if (reserve < 0) return;
-  close(reserve);
+  hub_t *hub = acceptor->hub;
+  if (hub->reserve < 0) return;
+  close(hub->reserve);
+  hub->reserve = -1;
   for (int i = 0; i < ACCEPT_TURN; i++) {
     int fd = accept4(acceptor->fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) break;
     close(fd);
   }
-  hub_refill_reserve(acceptor->hub);
+  hub_refill_reserve(hub);
 }
 
 static void try_later(acceptor_t *acceptor) {
@@ -115,7 +98,7 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
       break;
     }
     acceptor->starved = false;
-    acceptor_conn_waits(acceptor);
+    acceptor->waiting++;
     accepted++;
     hub_put(acceptor->hub, (conn_t){.fd = fd, .from = acceptor});
   }
@@ -137,14 +120,14 @@ int acceptor_open(hub_t *hub, int fd, uint32_t id, int backlog, acceptor_t **out
   acceptor->fd = fd;
   acceptor->id = id;
   acceptor->waiting_max = waiting_max();
-  int rc = uv_poll_init(hub_loop(hub), &acceptor->poll, fd);
+  int rc = uv_poll_init(hub->loop, &acceptor->poll, fd);
   if (rc < 0) {
     free(acceptor);
     return rc;
   }
-  uv_timer_init(hub_loop(hub), &acceptor->retry);
+  uv_timer_init(hub->loop, &acceptor->retry);
   acceptor->open_handles = 2;
-  hub_join(hub, acceptor);
+  LIST_INSERT_HEAD(&hub->acceptors, acceptor, link);
   *out = acceptor;
   return 0;
 }
@@ -167,7 +150,7 @@ void acceptor_close(acceptor_t *acceptor) {
   if (acceptor->closing) return;
   acceptor_pause(acceptor);
   acceptor->closing = true;
-  hub_leave(acceptor->hub, acceptor);
+  LIST_REMOVE(acceptor, link);
   conn_queue_free(&acceptor->parked);
   uv_close((uv_handle_t *)&acceptor->poll, on_poll_closed);
   uv_close((uv_handle_t *)&acceptor->retry, on_retry_closed);
@@ -177,12 +160,6 @@ void acceptor_park(conn_t conn) {
   acceptor_t *acceptor = conn.from;
   if (acceptor->closing || conn_queue_push(&acceptor->parked, conn) < 0) conn_done(conn);
 }
-
-uint32_t acceptor_id(const acceptor_t *acceptor) { return acceptor->id; }
-
-acceptor_t **acceptor_next(acceptor_t *acceptor) { return &acceptor->next; }
-
-void acceptor_conn_waits(acceptor_t *acceptor) { acceptor->waiting++; }
 
 void acceptor_conn_done(acceptor_t *acceptor) {
   acceptor->waiting--;

@@ -4,7 +4,6 @@
  * lane_close reads what is left at both ends and gives that back to the hub, too. A worker that sends
  * nonsense gets no more, but what it has is its own as long as it lives. */
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -15,27 +14,6 @@ enum {
   BEHIND_MS = 2, /* between looks whether a worker that has HANDOFF_INFLIGHT to take has taken some */
   RETRY_MS = 5,  /* when the kernel has too many descriptors under way, or no memory */
   EXHAUSTED_PAUSE_MS = 100 /* how long to wait for free descriptors */
-};
-
-struct lane {
-  uv_poll_t poll; /* both closed by lane_close; the last on_closed may free */
-  uv_timer_t retry;
-  hub_t *hub;
-  lane_link_t link; /* in the hub's list of lanes to flush */
-  conn_queue_t queue;
-  uint64_t sent; /* connections */
-  uint64_t refused;
-  uint64_t answered; /* `first` of the last message of which the worker has sent back what it refused, + 1 */
-  uint64_t moved_at; /* ms of the loop's clock: when the worker last took some, or had none to take */
-  uint64_t seen;     /* how many it had taken then */
-  stats_t *stats;    /* the worker's page */
-  int fd;
-  int peer; /* the worker's end: what it left there is not lost with it */
-  int open_handles;
-  bool waits;  /* for room in the socket, or for the timer */
-  bool broken; /* takes and sends no more */
-  bool closing;
-  bool released; /* by its owner */
 };
 
 static void maybe_free(lane_t *lane) {
@@ -69,7 +47,7 @@ static uint64_t look(lane_t *lane) {
   uint64_t count = handed(lane);
   if (count == lane->seen && count < lane->sent) return count;
   lane->seen = count;
-  lane->moved_at = uv_now(hub_loop(lane->hub));
+  lane->moved_at = uv_now(lane->hub->loop);
   return count;
 }
 
@@ -171,7 +149,7 @@ static int send_batch(lane_t *lane, uint32_t count) {
   batch.count = count;
   for (uint32_t i = 0; i < count; i++) {
     const conn_t *conn = conn_queue_at(&lane->queue, i);
-    batch.listener[i] = acceptor_id(conn->from);
+    batch.listener[i] = conn->from->id;
     fds[i] = conn->fd;
   }
   int rc = handoff_send(lane->fd, &batch, fds, (int)count);
@@ -243,15 +221,15 @@ static int start(lane_t *lane, const char **syscall) {
   int rc = send_page(lane, syscall);
   if (rc < 0) return rc;
   *syscall = "epoll_ctl";
-  rc = uv_poll_init(hub_loop(lane->hub), &lane->poll, lane->fd);
+  rc = uv_poll_init(lane->hub->loop, &lane->poll, lane->fd);
   if (rc < 0) return rc;
-  uv_timer_init(hub_loop(lane->hub), &lane->retry);
+  uv_timer_init(lane->hub->loop, &lane->retry);
   lane->open_handles = 2;
   uv_unref((uv_handle_t *)&lane->poll); /* the worker's process keeps the primary alive, not its lane */
   return watch(lane, UV_READABLE);
 }
 
-int lane_open(hub_t *hub, lane_t **out, int *peer, const char **syscall) {
+int lane_open(hub_t *hub, lane_t **out, const char **syscall) {
   lane_t *lane = calloc(1, sizeof *lane);
   *syscall = "mmap";
   if (!lane) return UV_ENOMEM;
@@ -277,7 +255,6 @@ int lane_open(hub_t *hub, lane_t **out, int *peer, const char **syscall) {
     return rc;
   }
   *out = lane;
-  *peer = lane->peer;
   return 0;
 }
 
@@ -285,13 +262,6 @@ lane_load_t lane_load(lane_t *lane) {
   uint64_t taken = look(lane);
   uint64_t refused = lane->refused < taken ? lane->refused : taken;
   return (lane_load_t){.untaken = lane->queue.count + lane->sent - taken,
-                       .waited = lane->sent > taken ? uv_now(hub_loop(lane->hub)) - lane->moved_at : 0,
-                       .taken = taken - refused,
-                       .refused = lane->refused};
+                       .waited = lane->sent > taken ? uv_now(lane->hub->loop) - lane->moved_at : 0,
+                       .taken = taken - refused};
 }
-
-stats_t *lane_stats(lane_t *lane) { return lane->stats; }
-
-int lane_is_open(const lane_t *lane) { return !lane->broken; }
-
-lane_link_t *lane_link(lane_t *lane) { return &lane->link; }

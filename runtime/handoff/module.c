@@ -9,7 +9,6 @@
 #include <lauxlib.h>
 #include <sys/socket.h>
 
-#include "handoff/hub.h"
 #include "host/errors.h"
 #include "host/userdata.h"
 
@@ -46,7 +45,7 @@ static int l_hub(lua_State *L) {
 static int l_hub_next(lua_State *L) {
   const hub_t *hub = hub_check(L);
   if (hub->waiting.count == 0) return 0;
-  lua_pushinteger(L, (lua_Integer)acceptor_id(conn_queue_at(&hub->waiting, 0)->from));
+  lua_pushinteger(L, (lua_Integer)conn_queue_at(&hub->waiting, 0)->from->id);
   return 1;
 }
 
@@ -159,12 +158,11 @@ static int l_hub_lane(lua_State *L) {
   hub_t *hub = hub_check(L);
   void **box = box_new(L, LANE);
   lane_t *lane;
-  int peer;
   const char *syscall;
-  int rc = lane_open(hub, &lane, &peer, &syscall);
+  int rc = lane_open(hub, &lane, &syscall);
   if (rc < 0) return errors_result(L, rc, syscall);
   *box = lane;
-  lua_pushinteger(L, peer);
+  lua_pushinteger(L, lane->peer);
   return 2;
 }
 
@@ -195,9 +193,9 @@ static double busy_ms(const stats_t *stats) {
  * when the lane is closed. */
 static int l_lane_load(lua_State *L) {
   lane_t *lane = lane_check(L);
-  if (!lane || !lane_is_open(lane)) return 0;
+  if (!lane || lane->broken) return 0;
   lane_load_t load = lane_load(lane);
-  const stats_t *stats = lane_stats(lane);
+  const stats_t *stats = lane->stats;
   uint64_t ended = stats->closed, all = load.taken + load.untaken;
   lua_pushinteger(L, (lua_Integer)load.untaken);
   lua_pushinteger(L, (lua_Integer)(all > ended ? all - ended : 0));
@@ -217,7 +215,7 @@ static int l_lane_counts(lua_State *L) {
   lane_t *lane = lane_check(L);
   if (!lane) return 0;
   lane_load_t load = lane_load(lane);
-  stats_t *stats = lane_stats(lane);
+  stats_t *stats = lane->stats;
   uint64_t started = stats->turn_started, now = uv_hrtime();
   uint64_t turn = started && now > started ? now - started : 0;
   if (stats->longest_turn > turn) turn = stats->longest_turn;
@@ -228,11 +226,9 @@ static int l_lane_counts(lua_State *L) {
   set_count(L, "requests", stats->requests);
   set_count(L, "taken", load.taken);
   set_count(L, "untaken", load.untaken);
-  set_count(L, "refused", load.refused);
+  set_count(L, "refused", lane->refused);
   lua_pushnumber(L, (double)turn / 1e6);
   lua_setfield(L, -2, "longestTurn");
-  lua_pushnumber(L, busy_ms(stats));
-  lua_setfield(L, -2, "busy");
   set_count(L, "waited", load.waited);
   return 1;
 }

@@ -58,11 +58,14 @@ int handoff_peek(int fd, handoff_batch_t *batch, int fds[HANDOFF_BATCH]) {
   ssize_t n;
   do n = recvmsg(fd, &message, MSG_PEEK | MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   while (n < 0 && errno == EINTR);
-  if (n < 0) return errno == EAGAIN ? 0 : uv_translate_sys_error(errno);
+  if (n < 0 && errno == EAGAIN) return 0;
+  if (n < 0 && (errno == ENOMEM || errno == ENOBUFS)) return UV_EMFILE; /* it passes, too */
+  if (n < 0) return uv_translate_sys_error(errno);
   if (n == 0) return UV_EOF;
   int count = take_descriptors(&message, fds);
   bool whole = !(message.msg_flags & MSG_CTRUNC);
-  bool good = is_batch(batch, (size_t)n) && (!whole || (uint32_t)count == (batch->count ? batch->count : 1));
+  bool good = !(message.msg_flags & MSG_TRUNC) && is_batch(batch, (size_t)n) &&
+              (!whole || (uint32_t)count == (batch->count ? batch->count : 1));
   if (good && whole) return 1;
   for (int i = 0; i < count; i++) close(fds[i]);
   return good ? UV_EMFILE : UV_EPROTO;

@@ -55,7 +55,7 @@ function metrics.read(place)
     messages = place.messages,
     rss = residentBytes(pid),
     cpu = cpuMilliseconds(pid),
-    lag = math.max(counts.longestTurn, counts.busy, counts.waited),
+    lag = math.max(counts.longestTurn, counts.waited),
   }
 end
 
