@@ -1,12 +1,15 @@
---- Timers over luv: one uv_timer a Timeout, one check and one idle handle for all immediates.
-local uv = require("luv")
+--- Timers and immediates. Timeouts wait in lrun/host/timer_lists.lua; immediates wait here, for the next turn of the loop.
+local vm = require("lrun.core.vm")
+local timing = require("lrun.core.timing")
 local errors = require("errors")
 local calls = require("lrun.check.calls")
+local lists = require("lrun.host.timer_lists")
 
 local MAX_DELAY = 2147483647        -- as Node: a longer delay becomes 1 ms, with a warning
 
+-- A timer that was cleared has no `_f`.
 ---@class Timeout
-local Timeout = { name = "Timeout" }
+local Timeout = { name = "Timeout", _arguments = false }
 Timeout.__index = Timeout
 
 local function delayOf(ms)
@@ -19,72 +22,55 @@ local function delayOf(ms)
   return ms >= 1 and math.floor(ms) or 1
 end
 
--- The loop's clock stands still while Lua runs: without the update a timer would fire early.
-local function start(timer)
-  uv.update_time()
-  uv.timer_start(timer._handle, timer._delay, timer._repeats and timer._delay or 0, timer._fire)
+local timers = {}
+
+-- Hot functions, which look for a colon in the place of a dot only where something is wrong anyhow.
+local function refuse(name, f)
+  if f == timers then calls.needsDot("timers", name) end
+  error(errors.argType("callback", "function", f), 0)
 end
 
-local function stop(timer)
-  local handle = timer._handle
-  if not handle then return end
-  timer._handle = nil
-  if not uv.is_closing(handle) then uv.close(handle) end
-end
-
-local function newTimeout(f, ms, repeats, ...)
-  if type(f) ~= "function" then error(errors.argType("callback", "function", f), 0) end
-  local count = select("#", ...)
-  local arguments = count > 0 and { ... }
-  local timer = setmetatable({ _delay = delayOf(ms), _repeats = repeats, _handle = uv.new_timer() }, Timeout)
-  timer._fire = function()
-    local handle = timer._handle
-    -- refresh() from inside the callback starts the timer again, so it may only be closed afterwards.
-    timer._fired = not repeats
-    if not arguments then f() else f(unpack(arguments, 1, count)) end
-    if not repeats and timer._fired and handle == timer._handle then stop(timer) end
-  end
-  start(timer)
+local function newTimeout(f, ms, repeats, count, ...)
+  -- Constants only, and eight, which is one copy: from bytecode any other constructor makes a table that grows field by field.
+  local timer = {
+    _f = false, _ms = 0, _repeats = false, _ref = true, _started = 0, _list = false, _before = false, _after = false,
+  }
+  timer._f, timer._ms, timer._repeats = f, delayOf(ms), repeats
+  if count > 0 then timer._arguments = { n = count, ... } end
+  setmetatable(timer, Timeout)
+  lists.start(timer)
   return timer
 end
 
 --- Keeps the loop alive until the timer has fired (the default).
 ---@return self
 function Timeout:ref()
-  self._unref = nil
-  if self._handle then uv.ref(self._handle) end
+  lists.ref(self, true)
   return self
 end
 
 --- Lets the loop end before the timer has fired.
 ---@return self
 function Timeout:unref()
-  self._unref = true
-  if self._handle then uv.unref(self._handle) end
+  lists.ref(self, false)
   return self
 end
 
 ---@return boolean
-function Timeout:hasRef() return self._handle ~= nil and uv.has_ref(self._handle) end
+function Timeout:hasRef() return self._ref and self._list ~= false end
 
 --- Starts the time anew, also after the timer has fired.
 ---@return self
 function Timeout:refresh()
-  if self._cleared then return self end
-  self._fired = false
-  if not self._handle then
-    self._handle = uv.new_timer()
-    if self._unref then uv.unref(self._handle) end
-  end
-  start(self)
+  if self._f then lists.start(self) end
   return self
 end
 
 --- The same as clearTimeout.
 ---@return self
 function Timeout:close()
-  self._cleared = true
-  stop(self)
+  self._f = false
+  lists.stop(self)
   return self
 end
 
@@ -92,108 +78,134 @@ end
 local Immediate = { name = "Immediate" }
 Immediate.__index = Immediate
 
-local queue = {}                    -- immediates of the next turn, in order
+local queue, count = {}, 0          -- immediates of the next turn, in order
 local waiting = 0                   -- how many of all queued keep the loop alive
-local check, idle
+local checking, idling = false, false   -- what the host knows of that
 
-local function keepAlive(change)
-  waiting = waiting + change
-  if waiting > 0 then
-    if not uv.is_active(idle) then uv.idle_start(idle, function() end) end
-  else
-    uv.idle_stop(idle)
+local function update()
+  if idling ~= (waiting > 0) then
+    idling = waiting > 0
+    timing.idle(idling)
   end
 end
 
 local function runImmediates()
-  local vm = require("lrun.core.vm")
-  local turn = queue
-  queue = {}
-  for i = 1, #turn do
+  local turn, last = queue, count
+  queue, count = {}, 0
+  for i = 1, last do
     local immediate = turn[i]
-    if immediate._f then
-      local f = immediate._f
-      immediate._f = nil
-      if immediate._ref then keepAlive(-1) end
-      vm.enter(f, unpack(immediate, 1, immediate._count))
+    local f, arguments = immediate._f, immediate._arguments
+    if f then
+      immediate._f = false
+      if immediate._ref then waiting = waiting - 1 end
+      if arguments then vm.enter(f, unpack(arguments, 1, arguments.n)) else vm.enter(f) end
       vm.ticks()
     end
   end
-  if #queue == 0 then uv.check_stop(check) end
+  if count == 0 then
+    checking = false
+    timing.check(false)
+  end
+  update()
 end
 
 local function forget(immediate)
   if not immediate._f then return end
-  immediate._f = nil
-  if immediate._ref then keepAlive(-1) end
+  immediate._f = false
+  if not immediate._ref then return end
+  waiting = waiting - 1
+  update()
 end
 
 ---@return self
 function Immediate:ref()
-  if self._f and not self._ref then self._ref = true keepAlive(1) end
+  if self._f and not self._ref then
+    self._ref = true
+    waiting = waiting + 1
+    update()
+  end
   return self
 end
 
 ---@return self
 function Immediate:unref()
-  if self._f and self._ref then self._ref = false keepAlive(-1) end
+  if self._f and self._ref then
+    self._ref = false
+    waiting = waiting - 1
+    update()
+  end
   return self
 end
 
 ---@return boolean
-function Immediate:hasRef() return self._f ~= nil and self._ref end
+function Immediate:hasRef() return self._f ~= false and self._ref end
 
-local timers = {}
+timing.open(lists.fire, runImmediates)
 
 --- Calls `f(...)` once, `ms` milliseconds from now (1 to 2^31 − 1; anything else counts as 1). Source: Node 20.
 ---@param f function
 ---@param ms number?
 ---@return Timeout
-function timers.setTimeout(f, ms, ...) return newTimeout(f, ms, false, ...) end
+function timers.setTimeout(f, ms, ...)
+  if type(f) ~= "function" then refuse("setTimeout", f) end
+  return newTimeout(f, ms, false, select("#", ...), ...)
+end
 
 --- Calls `f(...)` every `ms` milliseconds.
 ---@param f function
 ---@param ms number?
 ---@return Timeout
-function timers.setInterval(f, ms, ...) return newTimeout(f, ms, true, ...) end
+function timers.setInterval(f, ms, ...)
+  if type(f) ~= "function" then refuse("setInterval", f) end
+  return newTimeout(f, ms, true, select("#", ...), ...)
+end
 
 --- Calls `f(...)` once, after the I/O events of this turn of the loop.
 ---@param f function
 ---@return Immediate
 function timers.setImmediate(f, ...)
-  if type(f) ~= "function" then error(errors.argType("callback", "function", f), 0) end
-  if not check then
-    check, idle = uv.new_check(), uv.new_idle()
-    uv.unref(check)
+  if type(f) ~= "function" then refuse("setImmediate", f) end
+  local given = select("#", ...)
+  local immediate = { _f = false, _ref = true, _arguments = false }
+  immediate._f = f
+  if given > 0 then immediate._arguments = { n = given, ... } end
+  setmetatable(immediate, Immediate)
+  count = count + 1
+  queue[count] = immediate
+  waiting = waiting + 1
+  if not checking then
+    checking = true
+    timing.check(true)
   end
-  local immediate = setmetatable({ ... }, Immediate)
-  immediate._f, immediate._count, immediate._ref = f, select("#", ...), true
-  queue[#queue + 1] = immediate
-  if not uv.is_active(check) then uv.check_start(check, runImmediates) end
-  keepAlive(1)
+  if not idling then update() end
   return immediate
 end
 
-local function clear(timer)
+local function clear(timer, name)
   if timer == nil then return end
-  if getmetatable(timer) == Immediate then return forget(timer) end
-  if getmetatable(timer) == Timeout then timer:close() end
+  if timer == timers then calls.needsDot("timers", name) end
+  local class = getmetatable(timer)
+  if class == Timeout then
+    timer._f = false
+    lists.stop(timer)
+  elseif class == Immediate then
+    forget(timer)
+  end
 end
 
 --- Forgets a timer; nil, or one that has fired, is fine.
 ---@param timer Timeout?
-timers.clearTimeout = function(timer) return clear(timer) end
+function timers.clearTimeout(timer) clear(timer, "clearTimeout") end
 
 --- The same.
 ---@param timer Timeout?
-timers.clearInterval = function(timer) return clear(timer) end
+function timers.clearInterval(timer) clear(timer, "clearInterval") end
 
 --- Forgets an immediate; nil, or one that has run, is fine.
 ---@param immediate Immediate?
-timers.clearImmediate = function(immediate) return clear(immediate) end
+function timers.clearImmediate(immediate) clear(immediate, "clearImmediate") end
 
 calls.methods(Timeout, "timer")
 calls.methods(Immediate, "immediate")
-calls.functions(timers, "timers")
 
 return timers

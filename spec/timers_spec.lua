@@ -94,6 +94,112 @@ describe("timers", function()
     assert.is_false(timer:hasRef())
   end)
 
+  it("fires by the time they are due, of one time the list that is there longer, as Node does", function()
+    local seen = {}
+    local function note(name) return function() seen[#seen + 1] = name end end
+    local function block(ms)
+      local stop = process.hrtime() + ms * 1e6
+      while process.hrtime() < stop do end
+    end
+    await(function(done)
+      timers.setTimeout(note("300 a"), 300)
+      timers.setTimeout(note("200 a"), 200)
+      timers.setTimeout(note("250 a"), 250)
+      block(3)
+      timers.setTimeout(note("200 b"), 200)
+      timers.setTimeout(note("1 a"), 1)
+      timers.setTimeout(done, 350)
+      block(360)
+      timers.setTimeout(note("1 b"), 1)       -- its list is due, and it goes with it once it is due itself
+      block(3)
+    end)
+    assert.same({ "1 a", "1 b", "200 a", "200 b", "250 a", "300 a" }, seen)
+  end)
+
+  it("keeps the order of many, of which many are cleared", function()
+    local random = 12345
+    local function next(n)
+      random = (random * 1103515245 + 12345) % 2147483648
+      return math.floor(random / 65536) % n + 1
+    end
+    local set, fired, left = {}, {}, 0
+    await(function(done)
+      for i = 1, 2000 do
+        local ms = next(60)
+        set[i] = timers.setTimeout(function()
+          fired[#fired + 1] = { ms = ms, i = i }
+          left = left - 1
+          if left == 0 then done() end
+        end, ms)
+        left = left + 1
+        if i % 3 == 0 then
+          local at = next(i)
+          if set[at] then left = left - 1 end
+          timers.clearTimeout(set[at])
+          set[at] = nil
+        end
+      end
+      local stop = process.hrtime() + 100e6     -- all are due then
+      while process.hrtime() < stop do end
+    end)
+    local count = 0
+    for _ in pairs(set) do count = count + 1 end
+    assert.equal(count, #fired)
+    local over = {}                             -- durations whose list has fired
+    for i = 2, #fired do
+      local a, b = fired[i - 1], fired[i]
+      if a.ms == b.ms then
+        assert.is_true(a.i < b.i)
+      else
+        over[a.ms] = true
+        assert.is_nil(over[b.ms])
+      end
+    end
+  end)
+
+  it("loses no timer to another one's error, clearing, or new timers", function()
+    local out, err = lrun.eval([[
+      local timers = require("timers")
+      process:on("uncaughtException", function(e) print("caught", e) end)
+      local c
+      timers.setTimeout(function() error("a", 0) end, 5)
+      timers.setTimeout(function()
+        print("b")
+        timers.clearTimeout(c)
+        process.nextTick(print, "tick")
+        timers.setTimeout(print, 5, "f")
+        timers.setTimeout(print, 1, "e")
+      end, 5)
+      c = timers.setTimeout(print, 5, "c")
+      timers.setTimeout(print, 5, "d")
+      local stop = process.hrtime() + 20e6
+      while process.hrtime() < stop do end]])
+    assert.equal("caught\ta\nb\ntick\nd\ne\nf\n", out, err)
+  end)
+
+  it("forgets lists of durations that come once", function()
+    collectgarbage()
+    local before = collectgarbage("count")
+    for i = 1, 100000 do timers.clearTimeout(timers.setTimeout(print, 1000 + i)) end
+    collectgarbage()
+    assert.is_true(collectgarbage("count") - before < 100)
+  end)
+
+  it("ends the process while timers that keep nothing alive wait", function()
+    local out = lrun.eval([[
+      local timers = require("timers")
+      timers.setTimeout(print, 60000, "late"):unref()
+      timers.setInterval(print, 60000, "late"):unref()
+      local interval
+      interval = timers.setInterval(function() print("interval") interval:unref() end, 1)
+      timers.setImmediate(print, "never"):unref()
+      local again = timers.setTimeout(print, 1, "again"):unref()
+      process:on("beforeExit", function() if not again:hasRef() then again:ref():refresh() again = { hasRef = print } end end)]])
+    assert.matches("interval\n", out)
+    assert.matches("again\n", out)
+    assert.is_nil(out:find("late"))
+  end)
+
   it("refuses a callback that is no function", function()
     local ok, err = pcall(timers.setTimeout, "x", 1)
     assert.is_false(ok)
@@ -101,5 +207,8 @@ describe("timers", function()
     ok, err = pcall(function() timers:setTimeout(print, 1) end)
     assert.is_false(ok)
     assert.equal("call timers.setTimeout(...) with a dot", err.message)
+    ok, err = pcall(function() timers:clearTimeout(nil) end)
+    assert.is_false(ok)
+    assert.equal("call timers.clearTimeout(...) with a dot", err.message)
   end)
 end)

@@ -36,6 +36,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.spawn", luaopen_lrun_spawn},
     {"lrun.core.terminal", luaopen_lrun_terminal},
     {"lrun.core.unix", luaopen_lrun_unix},
+    {"lrun.core.timing", luaopen_lrun_timing},
     {"lrun.core.vm", luaopen_lrun_vm},
     {"lrun.core.wait", luaopen_lrun_wait},
     {"lrun.core.zlib", luaopen_lrun_zlib},

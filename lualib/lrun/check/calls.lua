@@ -13,6 +13,11 @@ function calls.needsColon(label, name)
   fail(("call %s:%s(...) with a colon"):format(label, name))
 end
 
+--- Throws the error for a function of a module that was called with a colon.
+function calls.needsDot(label, name)
+  fail(("call %s.%s(...) with a dot"):format(label, name))
+end
+
 local function checkedMethod(label, name, method)
   return function(self, ...)
     if type(self) ~= "table" or getmetatable(self) == nil then calls.needsColon(label, name) end
@@ -34,7 +39,7 @@ end
 
 local function checkedFunction(owner, label, name, f)
   return function(...)
-    if rawequal((...), owner) then fail(("call %s.%s(...) with a dot"):format(label, name)) end
+    if rawequal((...), owner) then calls.needsDot(label, name) end
     return f(...)
   end
 end

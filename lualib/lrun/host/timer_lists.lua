@@ -1,0 +1,190 @@
+--- The timers that wait, in lists by their duration, as a program with a limit on every request needs them: setting and
+--- clearing one costs no more than a place in a list. The order in which timers fire is Node's.
+---
+--- A list holds the timers of one duration, the oldest first, so its first is its next. A heap holds the lists by when they
+--- are due (`expiry`; of two at the same time the one that was put there first). One timer of the host's (runtime/host/
+--- timing.c) is armed for the first list; it keeps the loop alive while a timer does.
+---
+--- A timer is a Timeout of timers.lua; the fields that are used here are `_ms`, `_started`, `_list`, `_before`, `_after`,
+--- `_ref`, `_repeats`, `_f`, `_arguments`.
+local vm = require("lrun.core.vm")
+local timing = require("lrun.core.timing")
+
+local now, enter = timing.now, vm.enter
+local unpack = unpack
+
+local timerLists = {}
+
+local IDLE_LISTS = 32               -- that may stay without timers until they are due: the next one needs no new list
+
+local lists = {}                    -- duration → list
+local heap, size = {}, 0
+local idle = 0                      -- lists without timers
+local serial = 0                    -- counts the lists' places in the heap
+local armed = math.huge             -- when the host's timer fires
+local kept = 0                      -- timers that keep the loop alive
+local keeping = false               -- what the host knows of that
+local firing = false
+
+-- The heap ------------------------------------------------------------------------------------------------------------
+
+local function precedes(a, b) return a.expiry < b.expiry or a.expiry == b.expiry and a.serial < b.serial end
+
+local function put(list, at)
+  heap[at] = list
+  list.at = at
+end
+
+local function up(list, at)
+  while at > 1 do
+    local parent = (at - at % 2) / 2
+    if not precedes(list, heap[parent]) then break end
+    put(heap[parent], at)
+    at = parent
+  end
+  put(list, at)
+end
+
+local function down(list, at)
+  while true do
+    local child = 2 * at
+    if child > size then break end
+    if child < size and precedes(heap[child + 1], heap[child]) then child = child + 1 end
+    if not precedes(heap[child], list) then break end
+    put(heap[child], at)
+    at = child
+  end
+  put(list, at)
+end
+
+local function forget(list)
+  local at, last = list.at, heap[size]
+  heap[size] = nil
+  size = size - 1
+  lists[list.ms] = nil
+  if last == list then return end
+  if at > 1 and precedes(last, heap[(at - at % 2) / 2]) then up(last, at) else down(last, at) end
+end
+
+local function newList(ms, expiry)
+  serial = serial + 1
+  local list = { ms = ms, expiry = expiry, serial = serial, first = false, last = false, at = 0 }
+  lists[ms] = list
+  size = size + 1
+  up(list, size)
+  return list
+end
+
+-- The host's timer ----------------------------------------------------------------------------------------------------
+
+local function arm(expiry, time)
+  armed = expiry
+  timing.arm(expiry > time and expiry - time or 1)
+end
+
+local function keep(change)
+  kept = kept + change
+  if firing or (kept > 0) == keeping then return end
+  keeping = kept > 0
+  timing.keep(keeping)
+end
+
+-- Lists ---------------------------------------------------------------------------------------------------------------
+
+local function insert(timer, time)
+  local ms = timer._ms
+  local list = lists[ms]
+  if not list then
+    list = newList(ms, time + ms)
+    if list.expiry < armed and not firing then arm(list.expiry, time) end
+  elseif not list.first then
+    idle = idle - 1
+  end
+  local last = list.last
+  timer._started, timer._list, timer._before, timer._after = time, list, last, false
+  if last then last._after = timer else list.first = timer end
+  list.last = timer
+end
+
+local function take(timer)
+  local list, before, after = timer._list, timer._before, timer._after
+  if before then before._after = after else list.first = after end
+  if after then after._before = before else list.last = before end
+  timer._list, timer._before, timer._after = false, false, false
+  if list.first then return end
+  if idle < IDLE_LISTS then idle = idle + 1 else forget(list) end
+end
+
+--- Starts the timer's time, anew where it runs.
+---@param timer Timeout
+function timerLists.start(timer)
+  if timer._list then take(timer) elseif timer._ref then keep(1) end
+  insert(timer, now())
+end
+
+--- Takes the timer out, if it waits.
+---@param timer Timeout
+function timerLists.stop(timer)
+  if not timer._list then return end
+  take(timer)
+  if timer._ref then keep(-1) end
+end
+
+--- Whether the timer keeps the loop alive while it waits.
+---@param timer Timeout
+---@param on boolean
+function timerLists.ref(timer, on)
+  if timer._ref == on then return end
+  timer._ref = on
+  if timer._list then keep(on and 1 or -1) end
+end
+
+-- Firing --------------------------------------------------------------------------------------------------------------
+
+-- A repeated timer's next time counts from before its call.
+local function fire(timer)
+  take(timer)
+  if timer._ref then kept = kept - 1 end
+  local started = timer._repeats and now()
+  local arguments = timer._arguments
+  if arguments then enter(timer._f, unpack(arguments, 1, arguments.n)) else enter(timer._f) end
+  if not started or timer._list or not timer._f then return end
+  if timer._ref then kept = kept + 1 end
+  insert(timer, started)
+end
+
+-- All of a list that are due. The list may have new timers then, or be gone.
+local function run(list, time)
+  while list.first do
+    local timer = list.first
+    if time - timer._started < list.ms then
+      serial = serial + 1
+      list.expiry, list.serial = math.max(timer._started + list.ms, time + 1), serial
+      return down(list, list.at)
+    end
+    fire(timer)
+    vm.ticks()
+  end
+  if lists[list.ms] ~= list then return end       -- `take` found too many idle ones
+  idle = idle - 1
+  forget(list)
+end
+
+--- The host's timer has fired.
+function timerLists.fire()
+  firing, armed = true, math.huge
+  local time = now()
+  while size > 0 do
+    local list = heap[1]
+    if list.expiry > time then
+      time = now()
+      if list.expiry > time then break end
+    end
+    run(list, time)
+  end
+  firing = false
+  if size > 0 then arm(heap[1].expiry, time) end
+  keep(0)
+end
+
+return timerLists
