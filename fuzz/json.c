@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,11 +86,52 @@ static void check_cjson(lua_State *L, const char *text, size_t length) {
   check(memmem(text, length, "null", 4) || lua_objlen(L, -1) == expected); /* it keeps them */
 }
 
+/* How deep the arrays and objects of a good text go. */
+static int depth_of(const char *text, size_t length) {
+  int depth = 0, most = 0;
+  bool quoted = false;
+  for (size_t i = 0; i < length; i++) {
+    if (quoted && text[i] == '\\') i++;
+    else if (text[i] == '"') quoted = !quoted;
+    else if (!quoted && (text[i] == '[' || text[i] == '{') && ++depth > most) most = depth;
+    else if (!quoted && (text[i] == ']' || text[i] == '}')) depth--;
+  }
+  return most;
+}
+
+/* A good text within so many arrays that the limit is near: good up to there and no further, both ways. */
+static void check_depth(lua_State *L, const char *text, size_t length, json_mode_t mode) {
+  int depth = JSON_MAX_DEPTH - (int)(length % 3);
+  char *deep = malloc(length + 2 * (size_t)depth);
+  check(deep != NULL);
+  memset(deep, '[', (size_t)depth);
+  memcpy(deep + depth, text, length);
+  memset(deep + (size_t)depth + length, ']', (size_t)depth);
+  int good = decode(L, deep, length + 2 * (size_t)depth, mode);
+  check(good == (depth + depth_of(text, length) <= JSON_MAX_DEPTH));
+  free(deep);
+  if (good) encode(L, mode);
+  lua_settop(L, 0);
+}
+
+/* A value that is one array deeper than may be is refused, and everything that was written for it forgotten. */
+static void check_too_deep(lua_State *L) {
+  lua_newtable(L);
+  for (int i = 0; i < JSON_MAX_DEPTH; i++) {
+    lua_createtable(L, 1, 0);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, 1);
+  }
+  check(!encode(L, JSON_STRICT));
+  lua_settop(L, 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   const char *text = (const char *)bytes;
   if (!state) {
     state = open_state();
     check(atexit(close_state) == 0);
+    check_too_deep(state);
   }
   lua_State *L = state;
   lua_settop(L, 0);
@@ -104,5 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   check_stable(L, JSON_LENIENT);
   lua_settop(L, 0);
   if (strict) check_cjson(L, text, size);
+  lua_settop(L, 0);
+  if (size % 4 == 1) check_depth(L, text, size, strict ? JSON_STRICT : JSON_LENIENT);
   return 0;
 }
