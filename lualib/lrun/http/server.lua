@@ -68,14 +68,16 @@ function Server:initialize(options, listener)
   if listener then self:on("request", listener) end
 end
 
+-- The shorter of two limits in ms, of which 0 is none.
+local function shorter(a, b)
+  if a <= 0 then return b end
+  return b > 0 and b < a and b or a
+end
+
 -- Its limits may have been set since.
 local function update(self)
   self.group.configure()
-  local shortest = math.huge
-  for _, limit in ipairs { self.headersTimeout, self.requestTimeout, self.keepAliveTimeout, self.timeout } do
-    if limit > 0 and limit < shortest then shortest = limit end
-  end
-  self.group:limit(shortest)
+  self.group:limit(shorter(shorter(shorter(self.headersTimeout, self.requestTimeout), self.keepAliveTimeout), self.timeout))
 end
 
 -- What the options of `createServer` say about every connection.

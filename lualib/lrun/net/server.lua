@@ -181,17 +181,16 @@ end
 
 -- Listening -----------------------------------------------------------------------------------------------------------
 
-local function accept(self, handle)
-  local client = handle:get_type() == "tcp" and uv.new_tcp() or uv.new_pipe(false)
-  if not handle:accept(client) then return client:close() end
-  self:_onconnection(client)
-end
+local function newPipe() return uv.new_pipe(false) end
 
 local function startListening(self, handle, request)
+  local make = handle:get_type() == "tcp" and uv.new_tcp or newPipe
   return handle:listen(request.backlog, function(err)
     -- Out of descriptors and the like: libuv has turned the client away; the next one may find some free.
     if err or self._handle ~= handle then return end
-    accept(self, handle)
+    local client = make()
+    if not handle:accept(client) then return client:close() end
+    self:_onconnection(client)
   end)
 end
 
