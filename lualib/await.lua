@@ -99,7 +99,7 @@ end
 ---@param f function
 function await.spawn(f, ...)
   if type(f) ~= "function" then error(errors.argType("f", "function", f), 0) end
-  local origin = traceback.here()
+  local origin = require("lrun.host.places").here()
   vm.enter(function(...)
     local co = coroutine.running()
     traceback.started(co, origin)

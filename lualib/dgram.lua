@@ -212,6 +212,7 @@ function Socket:bind(...)
   validate.optional(validate.string, options.address, "options.address")
   validate.optional(validate.boolean, options.exclusive, "options.exclusive")
   validate.optional(validate.integer, options.fd, "options.fd", 0, 2147483647)
+  require("lrun.host.places").note(self)
   if listener then self:once("listening", listener) end
   local request = requestFor(self, options)
   if options.handle then
@@ -342,6 +343,7 @@ function Socket:connect(port, address, callback)
   validate.optional(validate.string, address, "address")
   validate.optional(validate.func, callback, "callback")
   if self._connected then error(errors.coded("ERR_SOCKET_DGRAM_IS_CONNECTED", "Already connected"), 0) end
+  require("lrun.host.places").note(self)
   self._connected = "pending"
   local function failed(err)
     self._connected = nil

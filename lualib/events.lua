@@ -210,9 +210,12 @@ function EventEmitter:removeAllListeners(name)
   return self
 end
 
-local function throwUnhandled(err)
-  if err ~= nil and (errors.isError(err) or type(err) == "string") then error(err, 0) end
-  error(errors.coded("ERR_UNHANDLED_ERROR", ("Unhandled error. (%s)"):format(require("inspect").inspect(err)), { context = err }), 0)
+local function throwUnhandled(self, err)
+  if err == nil or not errors.isError(err) and type(err) ~= "string" then
+    err = errors.coded("ERR_UNHANDLED_ERROR", ("Unhandled error. (%s)"):format(require("inspect").inspect(err)), { context = err })
+  end
+  require("lrun.host.places").blame(err, self)
+  error(err, 0)
 end
 
 --- Calls the event's listeners in order with the arguments. An `error` event that nobody listens to is thrown.
@@ -223,7 +226,7 @@ function EventEmitter:emit(name, ...)
   local all = self._listeners
   local present = all and all[name]
   if present == nil then
-    if name == "error" then throwUnhandled((...)) end
+    if name == "error" then throwUnhandled(self, (...)) end
     return false
   end
   if type(present) == "function" then

@@ -26,6 +26,7 @@
 #include <fcntl.h>
 #include <histedit.h>
 #include <lauxlib.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -432,6 +433,18 @@ static int l_open(lua_State *L) {
   return errors_result(L, 0, "open");
 }
 
+/* Lines that were typed while a chunk ran, as long as the terminal is in the mode that they were typed in: there
+ * Ctrl-D is an end of the kernel's, and would be a zero after the change. */
+static void take_typed_ahead(tty_t *tty) {
+  struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
+  while (poll(&ready, 1, 0) > 0 && ready.revents == POLLIN) {
+    size_t before = tty->input.end - tty->input.start;
+    ssize_t n = tty_input_read(&tty->input);
+    if (n == 0) tty->input.bytes[tty->input.end++] = END_OF_FILE; /* reading has made room */
+    if (n < 0 || tty->input.end - tty->input.start == before) return;
+  }
+}
+
 /* prompt(text): shows a prompt and takes a line. */
 static int l_prompt(lua_State *L) {
   tty_t *tty = tty_of(L);
@@ -442,6 +455,7 @@ static int l_prompt(lua_State *L) {
   tty_output_lock(tty->output);
   tty_output_take_erased(tty->output);
   tty->editing = true;
+  if (!tty->marks_pastes) take_typed_ahead(tty);
   mark_pastes(tty, true);
   el_set(tty->editor, EL_UNBUFFERED, 1);
   note_position(tty);

@@ -28,7 +28,31 @@ describe("a hint", function()
     tells('hint: local http = require("http")', "http.createServer()")
     tells('hint: local await = require("await")', "await(print)")
     tells('hint: require("fs")', "require('node:fs')")
-    tells("TLS", "require('https')")
+  end)
+
+  it("names the module that was meant", function()
+    for name, expected in pairs{ childprocess = "child_process", timer = "timers", jason = "json", clusters = "cluster", Http = "http" } do
+      tells(('hint: did you mean require("%s")?'):format(expected), ("require('%s')"):format(name))
+    end
+    tells('require("luv")', "require('uv')")
+    tells('require("websocket")', "require('ws')")
+    tells("child_process.fork", "require('worker_threads')")
+    assert.is_nil(hints.of("module 'entirely.other' not found:"))
+  end)
+
+  it("tells how objects of a module are made, and who forks", function()
+    local function ofFile(code)
+      local path = os.tmpname()
+      finally(function() uv.fs_unlink(path) end)
+      local file = assert(io.open(path, "w"))
+      file:write(code)
+      file:close()
+      return hints.of(select(2, pcall(assert(loadfile(path)))), path)
+    end
+    assert.equal("hint: events.EventEmitter:new(...)", ofFile("local emitter = require('events'):new()\n"))
+    assert.equal("hint: net.BlockList:new(...), net.Server:new(...), net.Socket:new(...), net.Stream:new(...)",
+      ofFile("local net = require('net') local socket = net:new()\n"))
+    assert.matches("only the primary forks", hints.of("x.lua:1: attempt to call field 'fork' (a nil value)", "x.lua"))
   end)
 
   it("names the methods and functions that are there", function()

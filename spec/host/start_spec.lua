@@ -45,7 +45,8 @@ describe("a process", function()
   it("reports a full stack with its traceback, in a callback, in a handler, at the prompt", function()
     local deep = "local function deep() return 1 + deep() end "
     local _, err = lrun.eval(deep .. "require('timers').setTimeout(deep, 1)")
-    assert.matches("^%(command line%):1: stack overflow\nstack traceback:\n\t%(command line%):1: in function 'deep' %(%d+ times%)\n\t%.%.%. %d+ more\n",
+    assert.matches("^%(command line%):1: stack overflow\nstack traceback:\n\t%(command line%):1: in function 'deep' %(%d+ times%)\n"
+      .. "\t%.%.%. %d+ more\n",
       err)
     local out
     out, err = lrun.eval(deep .. [[
@@ -83,6 +84,23 @@ describe("a process", function()
 
   it("tells luv's full version", function()
     assert.matches("^%d+%.%d+%.%d+$", process.versions.luv)
+  end)
+end)
+
+describe("an error that nobody listens to", function()
+  it("is reported with the script's line that began it", function()
+    for code, text in pairs{
+      ["require('child_process').spawn('no-such')"] = "spawn no%-such ENOENT",
+      ["require('net').connect('/no/such')"] = "connect ENOENT /no/such",
+      ["require('net').createServer():listen('/no/such')"] = "listen EACCES: permission denied /no/such",
+      ["require('http').get{ socketPath = '/no/such' }"] = "connect ENOENT /no/such",
+      ["require('dgram').createSocket('udp4'):bind(1, '192.0.2.1')"] = "bind EADDRNOTAVAIL 192%.0%.2%.1:1",
+    } do
+      local _, err, ended = lrun.run({ "-" }, "local function begin()\n  " .. code .. "\nend\nbegin()\nprint(1)\n")
+      assert.matches("^stdin:2: " .. text:gsub("EACCES: permission denied", "E%%u+: [%%l ]+") .. "\n", err)
+      assert.matches("\nstack traceback:\n\tstdin:2: in function ", err)
+      assert.equal(1, ended)
+    end
   end)
 end)
 

@@ -105,6 +105,14 @@ describe("the prompt", function()
     t:waitFor("> 44444444\n44444444\n>", true)
   end)
 
+  it("leaves by a Ctrl-D that was typed while a chunk ran", function()
+    open()
+    t:type("print('be' .. 'gun') io.stdout:flush() require('luv').sleep(50)\r")
+    t:waitFor("\nbegun", true)
+    t:type("\4")
+    assert.equal(0, (t:waitForExit()))
+  end)
+
   it("keeps locals for later inputs, a variable for each declaration", function()
     local function shows(expected, input) assert.equal(expected, (lrun.run({ "-i" }, input):gsub("%.%.%. ", ""):gsub("> ", ""))) end
     shows("41\n42\n\n", "local count = 40\nlocal function add(n) count = count + n end\nadd(1)\ncount\nadd(1) print(count)\n")
@@ -112,7 +120,8 @@ describe("the prompt", function()
       "local a, b = 5\nfunction old() return a * 2 end\nlocal a = 20\nprint(a, b) local a = 15 print(a, rawget(_G, 'a'))\nold()\nprint(#'20' * 10)\n")
     shows("120\n\n", "local function fact(n)\nreturn n < 2 and 1 or n * fact(n - 1)\nend\nfact(5)\n")
     shows("function\n1\n\n", "local print = print\nlocal s, t = 'local x', { f = function() local u = 1 return u end }\nprint(type(s.rep))\nt.f()\n")
-    shows("true\ttrue\n\n", "local x --[[ local y ]] ; local z = [[ local ]] do local w = 1 end if x then local v else local v end\nprint(x == nil, w == v)\n")
+    shows("true\ttrue\n\n", "local x --[[ local y ]] ; local z = [[ local ]] do local w = 1 end if x then local v else local v end\n"
+      .. "print(x == nil, w == v)\n")
   end)
 
   it("completes locals", function()

@@ -180,6 +180,7 @@ function ChildProcess:_start(plan, options)
       stdio.close(slots, "ours")
       error(errors.system(err.errno, "spawn", { cause = err }), 0)
     end
+    require("lrun.host.places").note(self)
     process.nextTick(onNotStarted, self, plans.failure(err, plan, "spawn"))
     if NO_DESCRIPTORS[err.code] then
       self.stdio = nil

@@ -19,7 +19,7 @@ local GLOBALS = {
   __filename = "process.argv[1] is the main script",
   EventEmitter = 'require("events").EventEmitter',
   Promise = 'require("await") takes the place of promises',
-  fetch = 'require("http") has http.get(url, function(res) print(res:body()) end)',
+  fetch = 'require("fetch"), or http.get(url, function(res) print(res:body()) end)',
   Error = 'require("errors").Error:new(message, fields)',
   Date = "os.time() and os.date()", Math = "Lua has math", Object = "for key, value in pairs(t)",
   parseInt = "tonumber(x)", Number = "tonumber(x)", String = "tostring(x)",
@@ -43,7 +43,7 @@ local FIELDS = {
   unpack = "LuaJIT speaks Lua 5.1: unpack(t)", pack = '{ n = select("#", ...), ... }',
   stdin = 'without a pipe there is no stream: stdio = "pipe"', stdout = 'without a pipe there is no stream: stdio = "pipe"',
   body = "what a server's handler gets has body(), and what a client's `response` event brings",
-  query = "a request has req.url: the path and the query, as they came",
+  fork = "only the primary forks: if cluster.isPrimary then cluster.fork() end",
   close = "a stream or socket has finish() and destroy()",
   receive = 'data comes as an event: x:on("data", function(chunk) ... end)',
   lines = 'data comes as an event: x:on("data", function(chunk) ... end); a chunk ends anywhere',
@@ -51,8 +51,24 @@ local FIELDS = {
 
 local MODULES = {
   util = "inspect is the module \"inspect\", promisify is await", assert = "Lua has assert(v, message)",
-  readline = 'process.stdin:on("data", function(chunk) ... end)', buffer = "strings hold any bytes",
-  socket = "the modules for sockets are net, dgram and http", https = "there is no TLS", tls = "there is no TLS", express = "the module is http",
+  buffer = "strings hold any bytes", string_decoder = "strings hold any bytes",
+  readline = 'process.stdin:on("data", function(chunk) ... end)',
+  socket = "the modules for sockets are net, dgram and http", ["socket.http"] = 'require("http")', ["ssl.https"] = 'require("https")',
+  https = "there is no TLS", tls = "there is no TLS", ws = 'require("websocket")', ["socket.io"] = 'require("websocket")',
+  crypto = 'io.open("/dev/urandom") has random bytes', url = 'text:match("^(%w+)://([^/:]+):?(%d*)(.*)$")',
+  dns = "net.connect looks names up", express = "the module is http", koa = "the module is http", fastify = "the module is http",
+  axios = 'require("http"), or require("fetch")', ["node-fetch"] = 'require("fetch")',
+  worker_threads = "processes take the place of threads: child_process.fork, or the module cluster",
+  lanes = "processes take the place of threads: child_process.fork, or the module cluster",
+  copas = "handlers are on coroutines already: the module await", async_hooks = "handlers are on coroutines: the module await",
+  promise = 'require("await")', ["fs.promises"] = 'await(fs.readFile, path), with require("fs") and require("await")',
+  ["fs/promises"] = 'await(fs.readFile, path), with require("fs") and require("await")',
+  ["timers/promises"] = 'require("await").sleep(ms)', ["stream/promises"] = 'await(stream.pipeline, a, b)',
+  uv = 'require("luv"), or timers, net, fs and child_process of lrun', lfs = 'require("fs"), or LuaRocks\' luafilesystem',
+  perf_hooks = "process.hrtime() gives nanoseconds", v8 = 'collectgarbage("count") gives KiB', vm = "loadstring(code), with setfenv",
+  ioredis = 'require("redis")', dotenv = "process.loadEnvFile(), or lrun --env-file .env app.lua",
+  winston = 'require("log")', pino = 'require("log")', nodemon = "lrun --watch app.lua",
+  pm2 = "lrun start app.lua", jest = "lrun --test", mocha = "lrun --test",
 }
 
 -- Errors of ours, and of Lua about values that are not nil.
@@ -148,13 +164,27 @@ local function namesLike(module, name)
   return table.concat(names, ", ", 1, math.min(#names, NAMES_SHOWN)) .. more
 end
 
+-- The classes of a module, and how objects of them are made.
+local function makers(name)
+  local found = {}
+  for key, value in pairs(modules.loaded(name) or {}) do
+    if type(key) == "string" and key:find("^%u") and type(value) == "table" and type(value.new) == "function" then
+      found[#found + 1] = ("%s.%s:new(...)"):format(name, key)
+    end
+  end
+  table.sort(found)
+  return #found > 0 and table.concat(found, ", ", 1, math.min(#found, NAMES_SHOWN)) or nil
+end
+
 -- `name` of a local that the script got from `require` of a built-in module.
 local function missingOfModule(name, text, path)
   local script = readFile(path)
   local line = lineOf(script, tonumber(text:match(":(%d+): attempt")))
   local receiver = line and line:match("([%w_]+)[.:]" .. name .. "%f[^%w_]")
-  local module = receiver and script:match("%f[%w_]" .. receiver .. "%s*=%s*require%s*%(?%s*[\"']([%w_]+)[\"']%s*%)?%s*[\n;]")
+  local module = receiver and script:match("%f[%w_]" .. receiver .. "%s*=%s*require%s*%(?%s*[\"']([%w_]+)[\"']%s*%)?%f[%s;][%s;]")
+  module = module or line and line:match("require%s*%(?%s*[\"']([%w_]+)[\"']%s*%)?%s*[.:]%s*" .. name .. "%f[^%w_]")
   local loaded = module and modules.isBuiltin(module) and modules.loaded(module)
+  if type(loaded) == "table" and name == "new" then return makers(module) end
   return type(loaded) == "table" and ("%s has %s"):format(module, namesLike(loaded, name)) or nil
 end
 
@@ -180,7 +210,9 @@ local function ofModule(text)
   if not name then return nil end
   local plain = name:match("^node:(.*)$")
   if plain and modules.isBuiltin(plain) then return ('require("%s")'):format(plain) end
-  return MODULES[plain or name]
+  if MODULES[plain or name] then return MODULES[plain or name] end
+  local similar = require("lrun.host.similar").nearest(plain or name:gsub("^lrun:", ""), modules.names())
+  return similar and ('did you mean require("%s")?'):format(similar)
 end
 
 local function ofSyntax(text, source)

@@ -34,6 +34,16 @@ steps["-p"] = function(code, options)
   show(count(chunk(unpack(options.args))))
 end
 
+-- Calls `f` when the process ends: also by Lua's os.exit, which asks nobody.
+local function atEnd(f)
+  local exit = os.exit
+  process:on("exit", f)
+  rawset(os, "exit", function(...)
+    f()
+    exit(...)
+  end)
+end
+
 steps["-j"] = function(command)
   local name, arguments = command:match("^([^=]*)=?(.*)$")
   if jit[name] and name ~= "opt" then return jit[name]() end
@@ -42,6 +52,7 @@ steps["-j"] = function(command)
   local ok, module = pcall(programs.require, "jit." .. name)
   if not ok then die(2, ("unknown LuaJIT command or jit.* modules not installed: -j %s"):format(name)) end
   module.start(unpack(list))
+  if module.stop then atEnd(module.stop) end           -- -jp: prints what it found
 end
 
 steps["-O"] = function(flags)

@@ -104,6 +104,11 @@ local function contains(frames, path, line)
   return false
 end
 
+--- What began the work whose end nobody awaits: the frame of a place that was noted.
+---@param frames table[]
+---@param place { func: function, currentline: integer }
+function traceback.addBeginning(frames, place) frames[#frames + 1] = frameOf(place) end
+
 --- What only an error's message tells: the line of a frame that the virtual machine left without one, and the frame of a
 --- function that C called (a comparison of table.sort), which is gone when the error has passed C.
 ---@param frames table[]
@@ -178,28 +183,6 @@ function traceback.join(child, parent) origins[child] = parent end
 ---@param child thread
 ---@param place { func: function, currentline: integer }?
 function traceback.started(child, place) origins[child] = place end
-
-local runtimeFunctions = setmetatable({}, { __mode = "k" })
-
-local function isRuntimeFunction(f)
-  local known = runtimeFunctions[f]
-  if known == nil then
-    local info = debug.getinfo(f, "S")
-    known = info.what == "C" or isRuntime(info)
-    runtimeFunctions[f] = known
-  end
-  return known
-end
-
---- The nearest line of the user's that runs now, for `started`. Called often: it is put into words when it is needed.
----@return { func: function, currentline: integer }?
-function traceback.here()
-  for level = 3, 12 do
-    local info = debug.getinfo(level, "fl")
-    if not info then return nil end
-    if not isRuntimeFunction(info.func) then return info end
-  end
-end
 
 local kept                          -- the last error that was thrown on from one coroutine to another, and where it came from
 

@@ -60,6 +60,8 @@ function uncaught.describe(coroutine, err, options)
   local frames = traceback.taken(err) or traceback.frames(coroutine)
   local stack = type(err) == "table" and rawget(err, "stack")
   if #frames == 0 and errors.isError(err) and type(stack) == "string" then frames = traceback.parse(stack) end
+  local begun = require("lrun.host.places").of(err)
+  if begun and not traceback.place(frames) then traceback.addBeginning(frames, begun) end
   local raw, place = message(err), traceback.place(frames)
   local text, path, line = raw, nil, nil
   if place then text = text:gsub(RUNTIME_PLACE, "") end

@@ -4,6 +4,7 @@
 local calls = require("lrun.check.calls")
 local core = require("lrun.core.http")
 local errors = require("errors")
+local places = require("lrun.host.places")
 local process = require("process")
 local validate = require("lrun.check.validate")
 local aborting = require("lrun.check.aborting")
@@ -109,6 +110,7 @@ function ClientRequest:initialize(url, options, listener)
     aborting.follow(self, aborting.check(signal), function() self:destroy(aborting.failure(signal)) end)
   end
   if self:hasHeader("expect") then self:flushHeaders() end -- its answer comes before the body
+  places.note(self)
   nextTick(function() if not self.destroyed then self.agent:addRequest(self) end end)
 end
 

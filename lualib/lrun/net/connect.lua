@@ -4,6 +4,7 @@
 local uv = require("luv")
 local process = require("process")
 local errors = require("errors")
+local places = require("lrun.host.places")
 local dns = require("lrun.net.dns")
 local handles = require("lrun.net.handles")
 local ip = require("lrun.net.ip")
@@ -268,6 +269,7 @@ function connect.connect(self, ...)
     error(errors.coded("ERR_SOCKET_CONNECTION_PENDING", "The socket is already connected or connecting"), 0)
   end
   renew(self)
+  places.note(self)
   if listener then self:once("connect", listener) end
   if options.timeout then self:setTimeout(options.timeout) end
   if options.noDelay then self:setNoDelay(true) end
