@@ -26,6 +26,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.first", luaopen_lrun_first},
     {"lrun.core.handoff", luaopen_lrun_handoff},
     {"lrun.core.http", luaopen_lrun_http},
+    {"lrun.core.supervise", luaopen_lrun_supervise},
     {"lrun.core.system", luaopen_lrun_system},
     {"lrun.core.interrupt", luaopen_lrun_interrupt},
     {"lrun.core.json", luaopen_lrun_json},

@@ -149,7 +149,8 @@ describe("the command line", function()
     end
     for _, verb in ipairs(verbs.list) do
       for name, text in pairs{ ["docs/cli.md"] = page, ["docs/lrun.1"] = manual, help = help } do
-        assert.truthy(text:find("lrun " .. verb.name .. "%f[^%w]"), name .. " has not: lrun " .. verb.name)
+        local pattern = name == "help" and verb.brief and "%f[%w]" .. verb.name .. "%f[^%w]" or "lrun " .. verb.name .. "%f[^%w]"
+        assert.truthy(text:find(pattern), name .. " has not: lrun " .. verb.name)
       end
       assert.is_true(require("lrun.core.bundle").has(verb.module), verb.module)
     end

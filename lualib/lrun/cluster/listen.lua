@@ -80,12 +80,11 @@ function listen.isRequest(message)
   return ADDRESS_TYPES[addressType] == true and (addressType ~= -1 or address ~= nil)
 end
 
---- Binds what a worker asked for.
----@param request table as lrun.listen has it
----@return uv_handle_t? handle
----@return string? code when it could not be bound
----@return integer? directory a descriptor that must stay open as long as the handle
-function listen.bind(request)
+--- nil, or who holds bound sockets beyond the life of their listeners: `take(request)` → handle?, `bound(request, handle)`,
+--- `closed(request)` when a worker closed the last server on it by itself.
+listen.store = nil
+
+local function bindAnew(request)
   if request.fd then return openDescriptor(request) end
   if request.addressType == -1 then return bindPath(request) end
   local handle, err = bound.bind(request)
@@ -95,6 +94,21 @@ function listen.bind(request)
   if ok then return handle end
   closeHandle(handle)
   return nil, code
+end
+
+--- Binds what a worker asked for.
+---@param request table as lrun.listen has it
+---@return uv_handle_t? handle
+---@return string? code when it could not be bound
+---@return integer? directory a descriptor that must stay open as long as the handle
+function listen.bind(request)
+  local store = listen.store
+  local kept = store and store:take(request)
+  if kept then return kept end
+  local asked = store and setmetatable({}, { __index = request })
+  local handle, code, directory = bindAnew(asked or request)
+  if handle and store then store:bound(request, handle) end
+  return handle, code, directory
 end
 
 -- What all kinds do ---------------------------------------------------------------------------------------------------

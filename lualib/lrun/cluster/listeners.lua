@@ -182,7 +182,10 @@ end
 --- A worker has closed a server.
 function listeners.closed(worker, key)
   local listener = byKey[key]
-  if listener and listener.users[worker] then remove(listener, worker, false) end
+  if listener and listener.users[worker] then
+    remove(listener, worker, false)
+    if not byKey[key] and listen.store and not worker.exitedAfterDisconnect then listen.store:closed(listener.request) end
+  end
   listeners.redistribute()
 end
 

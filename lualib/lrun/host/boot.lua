@@ -119,7 +119,12 @@ local function runScript(options)
   chunk(unpack(options.args))
 end
 
---- Runs what has no script: a worker that the prompt forked, a command of lrun's.
+-- Processes of lrun's own: a worker that the prompt forked, the manager's.
+local INTERNAL = {
+  ["lrun:worker"] = "lrun.repl.worker", ["lrun:daemon"] = "lrun.manager.daemon.main", ["lrun:keeper"] = "lrun.manager.keeper.main",
+}
+
+--- Runs what has no script: one of these, a command of lrun's.
 ---@param options ReadOptions
 ---@param module string it has `run(args, options)`
 function boot.runModule(options, module)
@@ -134,7 +139,7 @@ end
 ---@param options ReadOptions
 function boot.run(options)
   if options.verb then return boot.runModule(options, require("lrun.host.verbs").find(options.verb).module) end
-  if options.script == "lrun:worker" then return boot.runModule(options, "lrun.repl.worker") end
+  if INTERNAL[options.script] then return boot.runModule(options, INTERNAL[options.script]) end
   if options.script then return runScript(options) end
   setArguments(options)
   prepare(options)

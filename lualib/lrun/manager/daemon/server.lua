@@ -1,0 +1,84 @@
+--- The daemon's socket: who may connect, the lines that they send, and the answers. A client is the owner, or root. One that sends
+--- garbage, or a line without end, is told and left; one that sends nothing costs a descriptor.
+---   in:  {"id":1,"call":"stop","args":{…}}     out: {"version":…} first; then {"id":1,"event":…} …, {"id":1,"ok":…} or {"id":1,"error":{…}}
+local uv = require("luv")
+local home = require("lrun.manager.home")
+local json = require("json")
+local supervise = require("lrun.core.supervise")
+local system = require("lrun.core.system")
+local wire = require("lrun.manager.wire")
+
+local MAX_CLIENTS = 512
+
+local server = {}
+
+local count = 0
+
+local function close(client)
+  if client.closed then return end
+  client.closed = true
+  count = count - 1
+  if not client.pipe:is_closing() then client.pipe:close() end
+  if client.onClose then client.onClose() end
+end
+
+-- The last words, then the end.
+local function refuse(client, code, message)
+  client.send({ error = { code = code, message = message } }, true)
+  client.pipe:read_stop()
+  client.pipe:shutdown(function() close(client) end)
+end
+
+local function onLine(client, line, handle)
+  local ok, request = pcall(json.decode, line)
+  if not ok or type(request) ~= "table" or type(request.call) ~= "string" then
+    return refuse(client, "protocol", "a line has to be an object with \"call\"")
+  end
+  request = wire.unpack(request)
+  local args = type(request.args) == "table" and request.args or {}
+  local id = request.id
+  local answered = false
+  handle(client, request.call, args, {
+    event = function(event) client.send{ id = id, event = event } end,
+    ok = function(value)
+      if answered then return end
+      answered = true
+      client.send({ id = id, ok = value == nil and json.null or value }, true)
+    end,
+    fail = function(err)
+      if answered then return end
+      answered = true
+      client.send({ id = id, error = { code = err.code, message = err.message, hint = err.hint, exit = err.exit } }, true)
+    end,
+  })
+end
+
+local function accept(listener, options)
+  local pipe = uv.new_pipe(false)
+  if not listener:accept(pipe) then return pipe:close() end
+  local uid = supervise.peer(pipe:fileno())
+  if uid ~= system.geteuid() and uid ~= 0 then return pipe:close() end
+  count = count + 1
+  local client = { pipe = pipe, send = wire.writer(pipe) }
+  if count > MAX_CLIENTS then return refuse(client, "busy", ("more than %d clients"):format(MAX_CLIENTS)) end
+  client.send(options.greeting(), true)
+  local reader = wire.reader(wire.MAX_LINE, function(line)
+    if not client.closed then onLine(client, line, options.onCall) end
+  end)
+  pipe:read_start(function(err, data)
+    if err or not data then return close(client) end
+    if not reader.feed(data) then
+      refuse(client, "protocol", ("a line has more than %d bytes"):format(wire.MAX_LINE))
+    end
+  end)
+end
+
+--- Listens on `folder/daemon.sock`.
+---@param options { home: string, greeting: fun(): table, onCall: fun(client: table, call: string, args: table, answer: table) }
+---@return uv_pipe_t? listener
+---@return string? code
+function server.listen(options)
+  return home.listen(options.home, "daemon.sock", function(listener) accept(listener, options) end)
+end
+
+return server
