@@ -64,8 +64,7 @@ local function readFields(raw, context, label)
     end
     local section = name and name:match("^env_(.+)$")
     local field = name and fields.find(name)
-    if name == nil then field = nil      -- said nothing
-    elseif field then
+    if field then
       value = special(field, value)
       local normal, problem = values.read(field, value, context.system)
       if normal == nil then fail("%s: %s: %s", label, name, problem) end
@@ -74,9 +73,9 @@ local function readFields(raw, context, label)
       local env, problem = values.read(fields.find("env"), value, context.system)
       if not env then fail("%s: %s %s", label, name, problem) end
       sections[section] = env
-    elseif fields.isIgnored(name) then
+    elseif name and fields.isIgnored(name) then
       context.warn(("%s: '%s' means nothing here and is ignored"):format(label, name))
-    else
+    elseif name then
       fail("%s: unknown field '%s'%s", label, name, fields.hint(name))
     end
   end

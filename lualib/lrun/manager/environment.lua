@@ -8,7 +8,8 @@ local PRIVATE = {
   "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "MAINPID",
 }
 
-local SECRETS = { "secret", "passw", "token", "credential", "private", "apikey", "api_key", "access_key", "auth", "cookie", "session", "_key$", "^key$",
+local SECRETS = { "secret", "passw", "token", "credential", "private", "apikey", "api_key", "access_key", "auth", "cookie", "session",
+  "_key$", "^key$",
   "pwd$", "passphrase", "dsn", "database_url", "connection_string" }
 
 -- Names that a secret's pattern takes and that hold none.

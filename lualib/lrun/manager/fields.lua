@@ -31,14 +31,16 @@ fields.list = {
   { name = "filterEnv", kind = "filter", aliases = { "filter_env" }, help = "names, or beginnings, of the caller's variables to leave out" },
   { name = "listen", kind = "addresses", help = "addresses whose sockets the app gets as descriptors (LISTEN_FDS)" },
   { name = "ready", kind = "ready", help = "listen, uptime, message, notify, or an address such as http://127.0.0.1:8000/ok" },
-  { name = "minReady", kind = "duration", default = 1000, aliases = { "min_ready" }, help = "a new instance lives so long before a reload goes on" },
+  { name = "minReady", kind = "duration", default = 1000, aliases = { "min_ready" },
+    help = "a new instance lives so long before a reload goes on" },
   { name = "listenTimeout", kind = "duration", default = 8000, aliases = { "listen_timeout" }, help = "time to be ready" },
   { name = "autorestart", kind = "boolean", default = true, help = "start it again when it ends" },
   { name = "stopExitCodes", kind = "codes", default = {}, aliases = { "stop_exit_codes" }, help = "exit codes after which it stays stopped" },
   { name = "minUptime", kind = "duration", default = 1000, aliases = { "min_uptime" }, help = "an end before that is a failure" },
   { name = "maxRestarts", kind = "count", default = 16, aliases = { "max_restarts" }, help = "failures in a row before it is given up" },
   { name = "restartDelay", kind = "duration", default = 0, aliases = { "restart_delay" }, help = "pause before a restart" },
-  { name = "backoff", kind = "duration", default = 100, aliases = { "exp_backoff_restart_delay" }, help = "first pause after a failure; it doubles up to 15 s" },
+  { name = "backoff", kind = "duration", default = 100, aliases = { "exp_backoff_restart_delay" },
+    help = "first pause after a failure; it doubles up to 15 s" },
   { name = "maxMemory", kind = "size", aliases = { "max_memory_restart" }, help = "reload an instance past it, such as 300M" },
   { name = "cron", kind = "cron", aliases = { "cron_restart" }, help = "restart by a pattern of five or six fields" },
   { name = "watch", kind = "watch", default = false, short = "w", help = "restart when files change" },
@@ -47,7 +49,8 @@ fields.list = {
   { name = "killTimeout", kind = "duration", default = 10000, aliases = { "kill_timeout" }, help = "time to end before SIGKILL" },
   { name = "stopSignal", kind = "signal", default = "SIGTERM", aliases = { "stop_signal", "kill_signal" }, help = "signal that asks it to end" },
   { name = "treekill", kind = "boolean", default = true, help = "end the whole process tree" },
-  { name = "shutdownWithMessage", kind = "boolean", default = false, aliases = { "shutdown_with_message" }, help = "ask by the message \"shutdown\" in place of a signal" },
+  { name = "shutdownWithMessage", kind = "boolean", default = false, aliases = { "shutdown_with_message" },
+    help = "ask by the message \"shutdown\" in place of a signal" },
   { name = "out", kind = "string", short = "o", aliases = { "out_file", "output" }, help = "file for standard output" },
   { name = "err", kind = "string", short = "e", aliases = { "error_file", "err_file", "error" }, help = "file for standard error" },
   { name = "log", kind = "string", short = "l", aliases = { "log_file", "combine_logs_file" }, help = "file for both" },
@@ -75,7 +78,8 @@ for name in ([[pmx vizion automation trace disable_trace axm_options axm_monitor
 IGNORED.force, IGNORED.disable_logs = nil, nil
 
 -- pm2's that stand for another value of a field of ours.
-local TRANSLATED = { wait_ready = true, waitReady = true, max_memory = true, disable_logs = true, force = true, command = true, append_env_to_name = true }
+local TRANSLATED = { wait_ready = true, waitReady = true, max_memory = true, disable_logs = true, force = true, command = true,
+  append_env_to_name = true }
 
 local byName, names = {}, {}
 for _, field in ipairs(fields.list) do

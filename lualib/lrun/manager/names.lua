@@ -22,7 +22,8 @@ end
 function names.ofScript(script)
   local base = script:match("([^/]+)/*$") or script
   return (base:gsub("%.[%a]+$", function(ending)
-    local known = { [".lua"] = 1, [".js"] = 1, [".cjs"] = 1, [".mjs"] = 1, [".py"] = 1, [".sh"] = 1, [".rb"] = 1, [".pl"] = 1, [".ts"] = 1, [".php"] = 1 }
+    local known = { [".lua"] = 1, [".js"] = 1, [".cjs"] = 1, [".mjs"] = 1, [".py"] = 1, [".sh"] = 1, [".rb"] = 1, [".pl"] = 1, [".ts"] = 1,
+      [".php"] = 1 }
     return known[ending] and "" or ending
   end))
 end

@@ -283,7 +283,8 @@ kinds.group = account("group", "group")
 function kinds.umask(value)
   local mask = type(value) == "string" and value:match("^0?o?([0-7]+)$")
   local number = mask and tonumber(mask, 8) or type(value) == "number" and value
-  if not number or number < 0 or number > 511 or number % 1 ~= 0 then return nil, "has to be an octal mask such as \"027\", not " .. quote(value) end
+  if not number or number < 0 or number > 511 or number % 1 ~= 0 then return nil,
+    "has to be an octal mask such as \"027\", not " .. quote(value) end
   return number
 end
 

@@ -151,6 +151,16 @@ end
 
 -- The others ----------------------------------------------------------------------------------------------------------
 
+--- Whether targets mean nothing, where no daemon runs: none is started for that. Throws for one that is unknown.
+function apps.isNothing(run, targets)
+  local connection = run.connect{ start = false }
+  if connection then
+    connection:close()
+    return false
+  end
+  return #require("lrun.manager.cli.asking").select(show.fromFiles(run.home), targets) == 0
+end
+
 local function targetVerb(verb)
   return function(run)
     local words = run.options.words
@@ -165,6 +175,7 @@ local function targetVerb(verb)
       if #targets > 0 then usage("%s: either configurations or names", verb) end
       args.apps, args.targets = list, nil
     end
+    if args.targets and apps.isNothing(run, targets) then return print(run, require("lrun.manager.wire").list()) end
     if run.options["update-env"] then args.env = callerEnvironment() end
     print(run, call(run, verb, args))
   end

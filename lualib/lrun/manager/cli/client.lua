@@ -9,7 +9,7 @@ local wire = require("lrun.manager.wire")
 local client = {}
 
 local START_LIMIT = 10000       -- ms for a daemon to answer that was just started
-local GREETING_LIMIT = 20000
+local GREETING_LIMIT = 15000
 
 local function fail(code, message, hint)
   error({ exit = 4, code = code, message = message, hint = hint }, 0)
@@ -92,12 +92,16 @@ local function greet(pipe)
       timer:close()
       done(good)
     end
-    timer:start(GREETING_LIMIT, 0, function() onEnd(self) end)
+    timer:start(GREETING_LIMIT, 0, function()
+      self.silent = true
+      onEnd(self)
+    end)
     pipe:read_start(function(err, data)
       if err or not data then return onEnd(self) end
       reader.feed(data)
     end)
   end)
+  if self.silent then fail("no-daemon", ("the daemon does not answer within %d s"):format(GREETING_LIMIT / 1000)) end
   return greeted and self or nil
 end
 
@@ -178,10 +182,10 @@ function Client:call(call, args, onEvent)
   return result
 end
 
---- Calls without waiting: for streams. `onEnd` is called when the daemon has gone.
-function Client:stream(call, args, onEvent, onEnd)
+--- Calls without waiting: for streams. `onClose` is called when the daemon has gone.
+function Client:stream(call, args, onEvent, onClose)
   self.lastId = self.lastId + 1
-  self.waiting[self.lastId] = { done = onEnd, onEvent = onEvent }
+  self.waiting[self.lastId] = { done = onClose, onEvent = onEvent }
   self.pipe:write(wire.encode{ id = self.lastId, call = call, args = args })
 end
 

@@ -48,7 +48,8 @@ local function limit(run, isJson)
   if not timed then return end
   local timer = uv.new_timer()
   timer:start(ms, 0, function()
-    report({ exit = 5, code = "timeout", message = ("%s: time is up after %s; it is still under way"):format(run.verb.name, given or "60s") }, isJson)
+    report({ exit = 5, code = "timeout", message = ("%s: time is up after %s; it is still under way"):format(run.verb.name,
+      given or "60s") }, isJson)
     finish(5)
   end)
   timer:unref()

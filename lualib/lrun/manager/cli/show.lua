@@ -23,7 +23,8 @@ function show.json(value)
 end
 
 local COLUMNS = {
-  { title = "id", right = true }, { title = "name" }, { title = "#", right = true }, { title = "namespace" }, { title = "mode" }, { title = "state" },
+  { title = "id", right = true }, { title = "name" }, { title = "#", right = true }, { title = "namespace" }, { title = "mode" },
+    { title = "state" },
   { title = "pid", right = true }, { title = "restarts", right = true }, { title = "uptime", right = true }, { title = "cpu", right = true },
   { title = "memory", right = true },
 }
@@ -54,7 +55,8 @@ function show.list(rows)
   io.stdout:write(table.concat(made, "\n"), "\n")
 end
 
-local FIRST = { "name", "id", "namespace", "state", "reason", "mode", "script", "args", "cwd", "interpreter", "keeper", "restarts", "uptime", "lost" }
+local FIRST = { "name", "id", "namespace", "state", "reason", "mode", "script", "args", "cwd", "interpreter", "keeper", "restarts",
+  "uptime", "lost" }
 
 local function text(name, value)
   if type(value) == "table" then
@@ -119,7 +121,8 @@ function show.rows(documents)
   for i, each in ipairs(documents) do
     local instances = wire.list()
     for j, one in ipairs(each.instances) do
-      instances[j] = { number = one.number, pid = one.pid, state = one.state, restarts = one.restarts, uptime = one.uptime, memory = one.memory, cpu = one.cpu }
+      instances[j] = { number = one.number, pid = one.pid, state = one.state, restarts = one.restarts, uptime = one.uptime,
+        memory = one.memory, cpu = one.cpu }
     end
     list[i] = { id = each.id, name = each.name, namespace = each.namespace, mode = each.mode, state = each.state, restarts = each.restarts,
       uptime = each.uptime, instances = instances }

@@ -63,7 +63,8 @@ verbs.list = {
     options = function() return with(ONLY, WAIT) end, more = TARGETS, aliases = { "del" } },
   { name = "apply", module = "cli.apps", call = "apply", usage = "[CONFIG]", text = "make what runs equal to a configuration",
     options = function()
-      return with({ { name = "dry-run", help = "only tell the difference" }, { name = "prune", help = "delete what it does not name" } }, ONLY, SECTION, WAIT)
+      return with({ { name = "dry-run", help = "only tell the difference" }, { name = "prune", help = "delete what it does not name" } },
+        ONLY, SECTION, WAIT)
     end, aliases = { "startOrRestart", "startOrReload", "startOrGracefulReload" } },
   { name = "scale", module = "cli.apps", call = "scale", usage = "NAME N|+N|-N", apps = true, text = "more instances, or fewer",
     options = function() return with(WAIT) end, numbers = true },
@@ -82,33 +83,22 @@ verbs.list = {
         { name = "raw", help = "lines as they are, without the app's name" },
         { name = "follow", short = "f", help = "go on with what comes (--no-follow: do not)", aliases = { "stream" } } })
     end },
-  { name = "flush", module = "cli.apps", call = "flush", usage = "[TARGET…]", apps = true, text = "empty logs", options = function() return with() end },
+  { name = "flush", module = "cli.apps", call = "flush", usage = "[TARGET…]", apps = true, text = "empty logs",
+    options = function() return with() end },
   { name = "reopen", module = "cli.apps", call = "reopen", usage = "[TARGET…]", apps = true, text = "open log files anew",
     options = function() return with() end, aliases = { "reloadLogs" } },
-  { name = "monit", module = "monit.main", call = "monit", usage = "", text = "terminal monitor", options = function() return with() end,
-    aliases = { "dash", "dashboard", "monitor" } },
-  { name = "web", module = "web.main", call = "web", usage = "", text = "the same as a live page, and /metrics",
-    options = function()
-      return with({ { name = "port", value = "N", help = "port (8090; 0: any)" }, { name = "host", value = "H", help = "address (127.0.0.1)" },
-        { name = "control", help = "allow changes from the page" } })
-    end },
-  { name = "events", module = "cli.asking", call = "events", usage = "", text = "what happens, as it happens", options = function() return with() end },
+  { name = "events", module = "cli.asking", call = "events", usage = "", text = "what happens, as it happens",
+    options = function() return with() end },
   { name = "signal", module = "cli.apps", call = "signal", usage = "SIGNAL TARGET…", apps = true, text = "send a signal to each instance",
     options = function() return with() end, aliases = { "sendSignal" } },
   { name = "send", module = "cli.apps", call = "send", usage = "NAME LINE", apps = true, text = "send a line to an app's standard input",
     options = function() return with() end },
-  { name = "reset", module = "cli.apps", call = "reset", usage = "TARGET…", apps = true, text = "zero the counters", options = function() return with() end },
+  { name = "reset", module = "cli.apps", call = "reset", usage = "TARGET…", apps = true, text = "zero the counters",
+    options = function() return with() end },
   { name = "run", module = "cli.run", call = "run", usage = "CONFIG|FILE [options] [-- ARGUMENTS]", text = "in the foreground, for containers",
     options = running, aliases = { "runtime", "docker" } },
-  { name = "dev", module = "cli.run", call = "dev", usage = "FILE [options] [-- ARGUMENTS]", text = "run, and restart when files change", options = running },
-  { name = "serve", module = "cli.serve", call = "serve", usage = "DIR PORT", text = "a static server as an app",
-    options = function()
-      return with({ { name = "spa", help = "answer unknown paths with index.html" },
-        { name = "basic-auth-username", value = "USER", help = "ask for this user" },
-        { name = "basic-auth-password", value = "PASSWORD", help = "and this password" },
-        { name = "host", value = "HOST", help = "address to listen on" },
-        { name = "force", short = "f", help = "start another one of an app that runs" } }, fields.options(), WAIT)
-    end },
+  { name = "dev", module = "cli.run", call = "dev", usage = "FILE [options] [-- ARGUMENTS]", text = "run, and restart when files change",
+    options = running },
   { name = "startup", module = "cli.service", call = "startup", usage = "", text = "start at boot what runs, by systemd",
     options = function() return with({ { name = "print", help = "print the unit, change nothing" } }) end },
   { name = "unstartup", module = "cli.service", call = "unstartup", usage = "", text = "undo startup", options = function() return with() end },
@@ -118,9 +108,11 @@ verbs.list = {
     options = function() return with(WAIT) end },
   { name = "update", module = "cli.service", call = "update", usage = "", text = "replace the daemon by this version",
     options = function() return with(WAIT) end },
-  { name = "kill", module = "cli.service", call = "kill", usage = "", text = "end the daemon and all apps", options = function() return with(WAIT) end },
+  { name = "kill", module = "cli.service", call = "kill", usage = "", text = "end the daemon and all apps",
+    options = function() return with(WAIT) end },
   { name = "ping", module = "cli.asking", call = "ping", usage = "", text = "whether there is a daemon", options = function() return with() end },
-  { name = "jlist", module = "cli.asking", call = "jlist", usage = "", text = "the apps with pm2's names of fields", options = function() return with() end },
+  { name = "jlist", module = "cli.asking", call = "jlist", usage = "", text = "the apps with pm2's names of fields",
+    options = function() return with() end },
 }
 
 --- The verb of a name or alias.

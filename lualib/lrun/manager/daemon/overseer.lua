@@ -321,8 +321,16 @@ end
 Overseer.awaitProcess = awaitProcess
 Overseer.dropSockets = dropSockets
 
+---@class OverseerOptions
+---@field home string LRUN_HOME
+---@field attached boolean? keepers end with this process
+---@field sink string? where lines go in place of files: "plain", "raw", "json" on standard output
+---@field onStatus fun(entry: table)
+---@field onEvent fun(entry: table, event: table)
+---@field onEnded fun(entry: table, status: table)
+
 --- Makes an overseer.
----@param options { home: string, attached: boolean?, sink: string?, onStatus: fun(entry: table), onEvent: fun(entry: table, event: table), onEnded: fun(entry: table, status: table) }
+---@param options OverseerOptions
 local function new(options)
   return setmetatable({
     home = options.home, attached = options.attached or false, sink = options.sink,

@@ -49,7 +49,8 @@ end
 function Registry:follow(entry)
   local wanted = entry.record.wanted == "running" and not entry.record.down and self.byName[entry.record.app.name] == entry
   schedule.update(entry, wanted and entry.link ~= nil, function() self.onDue(entry, "cron") end)
-  watch.update(entry, wanted and entry.link ~= nil, entry.record.app.watch and logPaths(self, entry) or {}, function() self.onDue(entry, "watch") end)
+  watch.update(entry, wanted and entry.link ~= nil, entry.record.app.watch and logPaths(self, entry) or {}, function() self.onDue(entry,
+    "watch") end)
 end
 
 --- Writes the state file. Returns the reason when that cannot be done; it is tried again then.
@@ -149,7 +150,8 @@ function Registry:claim(hello)
 end
 
 local function new(options)
-  local self = setmetatable({ home = options.home, byName = {}, dirty = {}, recovered = {}, timer = uv.new_timer(), onDue = options.onDue }, Registry)
+  local self = setmetatable({ home = options.home, byName = {}, dirty = {}, recovered = {}, timer = uv.new_timer(), onDue = options.onDue },
+    Registry)
   self.overseer = overseers.new{
     home = options.home,
     onStatus = function(entry)

@@ -15,7 +15,8 @@ local verbs = {}
 local FAILED, USAGE, UNKNOWN = 1, 2, 3
 
 local function fail(exit, message, hint, code)
-  error({ code = code or (exit == USAGE and "usage" or exit == UNKNOWN and "unknown-target" or "failed"), message = message, hint = hint, exit = exit }, 0)
+  error({ code = code or (exit == USAGE and "usage" or exit == UNKNOWN and "unknown-target" or "failed"), message = message, hint = hint,
+    exit = exit }, 0)
 end
 
 local function milliseconds()
@@ -510,9 +511,9 @@ function verbs.apply(context, args, answer)
     end
   end
   if args.dryRun then return difference end
-  for _, each in ipairs(work) do
-    if not each.known then each.added = registry:add(each.app) end
-    each.entry = each
+  for _, one in ipairs(work) do
+    if not one.known then one.added = registry:add(one.app) end
+    one.entry = one
   end
   local function run()
     inWaves(order.reversed(byName(gone)), function(entry)

@@ -2,7 +2,6 @@
 --- what the daemon shall hear. Calls end with callback(problem).
 local uv = require("luv")
 local fork = require("lrun.manager.keeper.fork")
-local identity = require("lrun.manager.identity")
 local instances = require("lrun.manager.keeper.instance")
 local logs = require("lrun.manager.keeper.logs")
 local ready = require("lrun.manager.keeper.ready")
@@ -350,8 +349,19 @@ end
 
 function Keeper:forget(instance) forget(self, instance) end
 
+---@class KeeperOptions
+---@field app table its normal form
+---@field home string LRUN_HOME
+---@field mark string what its processes are known by
+---@field sink string? see Logs
+---@field write fun(text: string)? with a sink
+---@field tell fun(name: string, args: table) what the daemon shall hear
+---@field onIdle fun() nothing runs, and nothing is going to
+---@field onBound fun(held: HeldSocket)
+---@field onReleased fun(key: string)
+
 --- Makes a keeper.
----@param options { app: table, home: string, mark: string, sink: string?, write: function?, tell: fun(name: string, args: table), onIdle: fun(), onBound: function, onReleased: function }
+---@param options KeeperOptions
 local function new(options)
   local self = setmetatable({
     app = options.app, home = options.home, mark = options.mark, tell = options.tell, onIdle = options.onIdle,
@@ -362,4 +372,4 @@ local function new(options)
   return self
 end
 
-return { new = new, identity = identity }
+return { new = new }

@@ -33,6 +33,7 @@ end
 
 local function onIdle()
   if not keeper or ending then return end
+  if main.handedOver then return finish() end
   if not daemon or daemon.closed then
     main.finishWhenHeard = true
     return
@@ -161,6 +162,7 @@ function calls.handOver(_, answer)
   keeper.tell = function() end
   if daemon then daemon:close() end
   main.handedOver = true
+  keeper.sockets:letGo()
   keeper:stop("reload", function() end)
 end
 --- The daemon ends and wants no other yet.

@@ -186,7 +186,8 @@ local function queryServer(keeper, worker, message)
     return send(worker, { ack = message.seq, key = key }, listener.handle)
   end
   local name = listener.kind == "tcp" and listener.handle:getsockname() or nil
-  send(worker, { ack = message.seq, key = key, sockname = name and { address = name.ip, port = name.port, family = name.family == "inet6" and "IPv6" or "IPv4" } })
+  send(worker, { ack = message.seq, key = key, sockname = name and { address = name.ip, port = name.port,
+    family = name.family == "inet6" and "IPv6" or "IPv4" } })
   listener:add(worker)
 end
 
@@ -257,7 +258,8 @@ end
 function node.start(keeper, number, mark)
   local made = keeper.app
   local env = environmentOf(keeper, number, mark)
-  local interpreter = app.interpreter(made.interpreter, function(name) return require("lrun.manager.keeper.find")(name, env.PATH) end, process.execPath)
+  local interpreter = app.interpreter(made.interpreter, function(name) return require("lrun.manager.keeper.find")(name, env.PATH) end,
+    process.execPath)
   if not interpreter then return nil, ("the interpreter '%s' is not installed (not found in PATH)"):format(made.interpreter) end
   local options, problem = fork.launchOptions(made)
   if not options then return nil, problem end

@@ -168,6 +168,12 @@ function Sockets:releaseUnused()
   end
 end
 
+--- Another keeper has them now: closes ours, and leaves the files of unix sockets.
+function Sockets:letGo()
+  for _, held in pairs(self.held) do core.close(held.fd) end
+  self.held = {}
+end
+
 --- Gives all of them back.
 function Sockets:release()
   for _, handle in ipairs(self.bindings) do
