@@ -118,7 +118,7 @@ describe("what survives what", function()
     manager.wait("the daemon's end", function() return not manager.isAlive(daemon) end)
     manager.wait("the app in the list", function() return home:app("app") ~= nil end)
     assert.same(pids, home:pids("app"))
-    assert.truthy(fs.existsSync(home.state .. "/apps/app.json"))
+    manager.wait("its state file", function() return fs.existsSync(home.state .. "/apps/app.json") end)
   end)
 
   it("two first commands at once: one daemon", function()

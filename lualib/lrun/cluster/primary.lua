@@ -299,6 +299,7 @@ local function startProcess(ids, laneEnd, env)
   local child = require("child_process").fork(settings.exec, settings.args, {
     cwd = settings.cwd, env = workerEnvironment(ids, laneFd, env), execArgv = settings.execArgv, stdio = stdio,
     serialization = settings.serialization, silent = settings.silent, uid = settings.uid, gid = settings.gid,
+    groups = settings.groups, umask = settings.umask, nice = settings.nice, limits = settings.limits,
   })
   child.stdio[laneFd + 1] = nil       -- the program did not ask for it
   return child
