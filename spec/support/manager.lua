@@ -164,8 +164,10 @@ function Home:close()
     left = self:members()
   end
   for _, pid in ipairs(left) do uv.kill(pid, "sigkill") end
+  local log = manager.slurp(self.state .. "/lrun.log") or ""
   fs.rmSync(self.dir, { recursive = true, force = true })
-  assert(code == 0, "lrun kill: " .. err)
+  assert(code == 0, "lrun kill: " .. err .. log)
+  assert(not log:find("attempt to"), log)
   assert(#left == 0, #left .. " processes were left")
 end
 

@@ -22,6 +22,7 @@ end
 function revive.environment(home)
   local env = require("lrun.manager.environment").inherited(process.env)
   env.LRUN_HOME = home
+  env.LRUN_MANAGER = "1"          -- a daemon that a keeper started is none of its app's processes: see keeper/tree.lua
   return env
 end
 

@@ -220,4 +220,6 @@ function logs.logs(run)
   follow(run, sources, write)
 end
 
+logs.sourcesOf, logs.tailOf, logs.look, logs.entryOf = sourcesOf, tailOf, look, entryOf
+
 return logs

@@ -87,6 +87,13 @@ verbs.list = {
     options = function() return with() end },
   { name = "reopen", module = "cli.apps", call = "reopen", usage = "[TARGET…]", apps = true, text = "open log files anew",
     options = function() return with() end, aliases = { "reloadLogs" } },
+  { name = "monit", module = "monit.main", call = "monit", usage = "", text = "terminal monitor", options = function() return with() end,
+    aliases = { "dash", "dashboard", "monitor" } },
+  { name = "web", module = "web.main", call = "web", usage = "", text = "the same as a live page, and /metrics",
+    options = function()
+      return with({ { name = "port", value = "N", help = "port (8090; 0: any)" }, { name = "host", value = "H", help = "address (127.0.0.1)" },
+        { name = "control", help = "allow changes from the page" } })
+    end },
   { name = "events", module = "cli.asking", call = "events", usage = "", text = "what happens, as it happens",
     options = function() return with() end },
   { name = "signal", module = "cli.apps", call = "signal", usage = "SIGNAL TARGET…", apps = true, text = "send a signal to each instance",

@@ -30,6 +30,10 @@ local function greeting()
   return { version = process.versions.lrun, protocol = wire.VERSION, pid = process.pid, warnings = #told > 0 and told or nil }
 end
 
+local function say(text)
+  io.stderr:write(os.date("%Y-%m-%d %H:%M:%S"), " daemon ", process.pid, ": ", text, "\n")
+end
+
 -- Events --------------------------------------------------------------------------------------------------------------
 
 local function emit(entry, event)
@@ -42,6 +46,7 @@ end
 
 local function exit(code)
   context.registry:saveAll()
+  say("ends")
   if listener and not listener:is_closing() then listener:close() end
   uv.fs_unlink(context.home .. "/daemon.sock")
   process.exit(code)
@@ -155,6 +160,7 @@ function main.run(args)
   context.home = found
   home.make(found)
   if not takeLock() then process.exit(0) end
+  say("version " .. process.versions.lrun .. " begins")
   context.emit, context.exitSoon = emit, exitSoon
   context.registry = registries.new{
     home = found, onStatus = function() end, onEvent = emit,

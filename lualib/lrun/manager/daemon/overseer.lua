@@ -126,6 +126,12 @@ local function handlersOf(self, entry)
   local made
   local function onCall(name, args, answer, handle)
     if entry.link ~= made and entry.nextLink ~= made then return answer(nil, true) end      -- a keeper that was replaced
+    if not entry.record.app and name ~= "socket" and name ~= "released" then
+      -- It was found a moment ago; whose it is is not known yet.
+      if name ~= "ended" then return answer(nil, true) end
+      entry.endedEarly = { status = args, answer = answer }
+      return
+    end
     if name == "ended" then return onEnded(self, entry, args, answer) end
     local handler = handlers[name]
     if handler then handler(self, entry, args, handle) end
@@ -300,6 +306,9 @@ function Overseer:adopt(entry, found, hello)
   set(made)
   made.onCall, made.onClose = onCall, onClose
   takeStatus(self, entry, hello.status)
+  local early = entry.endedEarly
+  entry.endedEarly = nil
+  if early then onEnded(self, entry, early.status, early.answer) end
 end
 
 --- Lets go of all keepers: they go on.

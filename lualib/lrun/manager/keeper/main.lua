@@ -196,7 +196,10 @@ local function startReviving()
   local first = 5 + uv.os_getpid() % 20
   reviver:start(first, REVIVE_EVERY, function()
     if daemon and not daemon.closed then return stopReviving() end
-    revive.daemon(options.home, false)
+    local child = revive.daemon(options.home, false)
+    local pid = child.pid
+    keeper:own(pid)
+    child:on("exit", function() keeper:disown(pid) end)
   end)
 end
 

@@ -33,6 +33,18 @@ function tree.adopt(isOurs)
   reaperTimer:unref()
 end
 
+-- Daemons and keepers may come to be below a keeper, when it started a daemon, or was left with another keeper.
+local function isManager(pid) return identity.variable(pid, "LRUN_MANAGER") ~= nil end
+
+local function addBelow(pid, list)
+  for _, child in ipairs(identity.children(pid)) do
+    if not isManager(child) then
+      list[#list + 1] = child
+      addBelow(child, list)
+    end
+  end
+end
+
 local function kill(pid, signal) uv.kill(pid, signal) end
 
 --- The processes that belong to an instance, but not its own one.
@@ -40,13 +52,13 @@ local function kill(pid, signal) uv.kill(pid, signal) end
 ---@return integer[]
 function tree.members(options)
   local found = {}
-  if options.pid then identity.descendants(options.pid, found) end
+  if options.pid then addBelow(options.pid, found) end
   for _, child in ipairs(identity.children(uv.os_getpid())) do
-    if not options.isOurs(child) then
+    if not options.isOurs(child) and not isManager(child) then
       local mark = identity.variable(child, "LRUN_KEEPER")
       if mark and mark == options.mark or not mark and options.alone then
         found[#found + 1] = child
-        identity.descendants(child, found)
+        addBelow(child, found)
       end
     end
   end
