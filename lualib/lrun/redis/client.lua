@@ -1,0 +1,479 @@
+--- A client of one Redis server: a connection that is made anew when it is lost, and the commands that wait meanwhile.
+---
+--- A command, or the commands of a transaction, is a unit: a list of entries (see lrun.redis.connection) that are sent one
+--- behind the other. While there is no connection units wait in `_queue`. What was sent when a connection died is answered with
+--- `ECONNRESET`, since nobody knows whether the server has done it; only what reads may be sent again (`retryReads`).
+local EventEmitter = require("events").EventEmitter
+local await = require("await")
+local calls = require("lrun.check.calls")
+local commands = require("lrun.redis.commands")
+local Connection = require("lrun.redis.connection")
+local errors = require("errors")
+local options = require("lrun.redis.options")
+local process = require("process")
+local subscriptions = require("lrun.redis.subscriptions")
+local timers = require("timers")
+local validate = require("lrun.check.validate")
+
+local nextTick = process.nextTick
+
+--- Event connect()
+--- Event ready()
+--- Event error(err: Error)
+--- Event close()
+--- Event reconnecting(delay: integer)
+--- Event end()
+---@class RedisClient: EventEmitter
+---@field status string wait, connecting, ready, reconnecting, end
+local Client = EventEmitter:extend("RedisClient")
+
+---@param read table of lrun.redis.options
+function Client:initialize(read)
+  self.status = "wait"
+  self._options = read
+  self._queue, self._queued = {}, 0
+  self._tries = 0
+  self._subscriptions = subscriptions.new()
+  if not read.lazy then self:_open() end
+end
+
+-- Connecting ----------------------------------------------------------------------------------------------------------
+
+-- A lost connection is no news to a program that listens to nothing: it is made anew.
+function Client:_report(err)
+  if self:listenerCount("error") > 0 then return self:emit("error", err) end
+  process.emitWarning("redis: " .. err.message)
+end
+
+local function pause(self)
+  local read = self._options
+  local delay = math.min(read.retryMax, read.retryMin * 2 ^ math.min(self._tries - 1, 30))
+  return math.floor(delay * (0.75 + math.random() / 4) + 0.5)
+end
+
+local function fail(unit, err)
+  for i = #unit, 1, -1 do          -- a transaction is one: its last entry answers
+    local entry = unit[i]
+    if entry.timer then timers.clearTimeout(entry.timer) end
+    local callback = entry.callback
+    entry.callback = nil
+    if callback then return nextTick(callback, err) end
+  end
+end
+
+function Client:_failQueue(err)
+  local queue = self._queue
+  self._queue, self._queued = {}, 0
+  for _, unit in ipairs(queue) do fail(unit, err) end
+end
+
+local function finish(self, err)
+  if self.status == "end" then return end
+  self.status = "end"
+  if self._retry then timers.clearTimeout(self._retry) end
+  if self._subscriber then self._subscriber:disconnect() end
+  self:_failQueue(err)
+  nextTick(self.emit, self, "end")
+end
+
+local function ended()
+  return errors.coded("ERR_SOCKET_CLOSED", "The client was closed")
+end
+
+-- Whoever was asked when the connection died.
+local function answerWaiting(self, connection, err)
+  local lost = errors.coded("ECONNRESET", ("The connection was lost before the command was answered: %s"):format(err.message),
+    { cause = err })
+  local again = {}
+  for _, entry in ipairs(connection:takeWaiting()) do
+    local name = tostring(entry.words[1]):upper()
+    if self._options.retryReads and commands.reads[name] and not entry.inUnit and self.status ~= "end" then
+      again[#again + 1] = { entry }
+    else
+      fail({ entry }, lost)
+    end
+  end
+  for i = #again, 1, -1 do table.insert(self._queue, 1, again[i]) end
+  self._queued = self._queued + #again
+end
+
+local function onClosed(self, connection, err)
+  if self._connection ~= connection then return end
+  self._connection = nil
+  local quitting = self._quitting
+  if self.status ~= "end" then self.status = "reconnecting" end
+  answerWaiting(self, connection, err)
+  if connection.refused then self:_failQueue(err) end
+  if not quitting and self.status ~= "end" then self:_report(err) end
+  self:emit("close")
+  if self.status == "end" then return end
+  if quitting then return finish(self, err) end
+  self._tries = self._tries + 1
+  if self._tries > self._options.maxRetries then return finish(self, err) end
+  local delay = pause(self)
+  self._retry = timers.setTimeout(function()
+    self._retry = nil
+    self:_open()
+  end, delay)
+  self:emit("reconnecting", delay)
+end
+
+local function send(self, unit)
+  for _, entry in ipairs(unit) do
+    if not entry.abandoned then self._connection:send(entry) end
+  end
+end
+
+local function subscribeAgain(self)
+  for kind, names in pairs(subscriptions.KINDS) do
+    local list = self._subscriptions:names(kind)
+    if #list > 0 then
+      self._connection:send{
+        n = #list + 1, words = { names.subscribe, unpack(list) }, confirms = names.subscribe:lower(), left = #list,
+        callback = function(err) if err then self:_report(err) end end,
+      }
+    end
+  end
+end
+
+local function onReady(self)
+  self.status, self._tries = "ready", 0
+  subscribeAgain(self)
+  local queue = self._queue
+  self._queue, self._queued = {}, 0
+  for _, unit in ipairs(queue) do self:dispatch(unit) end
+  self:emit("ready")
+end
+
+local function onPush(self, push)
+  local listeners, message, channel, pattern = self._subscriptions:listeners(push)
+  for _, f in ipairs(listeners or {}) do
+    local ok, err = pcall(f, message, channel, pattern)
+    if not ok then nextTick(error, err, 0) end
+  end
+end
+
+--- Whether there is a connection.
+---@return boolean
+function Client:isConnected() return self._connection ~= nil and self.status == "ready" end
+
+--- Internal: makes a connection.
+function Client:_open()
+  self.status = "connecting"
+  self:_locate(function(err, read)
+    if self.status == "end" then return end
+    local connection
+    connection = Connection.new(read or self._options, {
+      connect = function() self:emit("connect") end,
+      ready = function() onReady(self) end,
+      push = function(push) onPush(self, push) end,
+      closed = function(reason) onClosed(self, connection, reason) end,
+    })
+    self._connection = connection
+    if err then return connection:die(err) end
+    connection:open()
+  end)
+end
+
+--- Internal: where to connect to; a sentinel knows.
+function Client:_locate(callback)
+  local read = self._options
+  if not read.sentinel then return callback(nil, read) end
+  require("lrun.redis.sentinel").find(read, callback)
+end
+
+-- Commands ------------------------------------------------------------------------------------------------------------
+
+local function startTimer(self, unit)
+  local ms = self._options.commandTimeout
+  local entry = unit[#unit]
+  if not ms or not entry.callback or entry.timer then return end
+  local callback = entry.callback
+  entry.timer = timers.setTimeout(function()
+    entry.callback = nil
+    if not self._connection or self.status ~= "ready" then
+      for _, each in ipairs(unit) do each.abandoned = true end
+    end
+    callback(errors.coded("ETIMEDOUT", ("%s was not answered within %d ms"):format(tostring(entry.words[1]):upper(), ms)))
+  end, ms)
+  entry.callback = function(...)
+    timers.clearTimeout(entry.timer)
+    callback(...)
+  end
+end
+
+--- Internal: sends a unit, or keeps it until there is a connection.
+---@package
+---@param unit table[] entries
+function Client:dispatch(unit)
+  if self.status == "end" then return fail(unit, ended()) end
+  startTimer(self, unit)
+  if self.status == "ready" then return send(self, unit) end
+  if self._queued >= self._options.offlineQueue then
+    return fail(unit, errors.coded("ENOBUFS",
+      ("%d commands wait for a connection, the limit (options.offlineQueue)"):format(self._queued)))
+  end
+  self._queued = self._queued + 1
+  self._queue[self._queued] = unit
+  if self.status == "wait" then self:_open() end
+end
+
+-- What comes with a success, for a client that is made anew later.
+local function remember(self, n, words, callback)
+  if n ~= 2 or tostring(words[1]):upper() ~= "SELECT" then return callback end
+  return function(err, reply)
+    if not err then self._options.db = tonumber(words[2]) or self._options.db end
+    callback(err, reply)
+  end
+end
+
+local function entryOf(self, n, words, callback)
+  commands.check(n, words)
+  return { n = n, words = words, callback = remember(self, n, words, callback), map = commands.isMap(n, words) }
+end
+
+-- The reply, or nil and the error: of a unit that `give` makes around a callback.
+local function answer(give)
+  local err, reply = await(give)
+  if err then return nil, err end
+  return reply
+end
+
+--- Any command: `client:command("GET", "k")`. In a coroutine it returns the reply, or nil and the error; with a function
+--- last that is called with `(err, reply)`.
+---@param ... string|number|function
+---@return any reply nil also for what is not there
+---@return Error? err with the server's code
+function Client:command(...)
+  local n = select("#", ...)
+  local words = { ... }
+  local callback = words[n]
+  if type(callback) == "function" then
+    words[n] = nil
+    self:dispatch{ entryOf(self, n - 1, words, callback) }
+    return
+  end
+  local entry = entryOf(self, n, words, nil)
+  return answer(function(resume)
+    entry.callback = remember(self, n, words, resume)
+    self:dispatch{ entry }
+  end)
+end
+
+-- Commands by their names: a method for each, made when it is asked for.
+local methods = {}
+local function methodOf(name)
+  local method = methods[name]
+  if not method then
+    local word = name:upper()
+    method = function(self, ...)
+      if type(self) ~= "table" or not self.dispatch then calls.needsColon("client", name) end
+      return self:command(word, ...)
+    end
+    methods[name] = method
+  end
+  return method
+end
+
+local getField = Client.__index
+local function lookUp(self, key)
+  local value
+  if type(getField) == "function" then value = getField(self, key) else value = getField[key] end
+  if value ~= nil or type(key) ~= "string" or not key:find("^%l[%l%d]*$") then return value end
+  return methodOf(key)
+end
+
+-- Gives a class, whose instances are clients, the commands as methods.
+local function open(class)
+  class.__index = function(self, key)
+    local own = rawget(class, key)
+    if own ~= nil then return own end
+    return lookUp(self, key)
+  end
+end
+
+-- Transactions and scripts --------------------------------------------------------------------------------------------
+
+--- A transaction: `client:multi():set("a", 1):incr("a"):exec()`.
+---@return RedisMulti
+function Client:multi() return require("lrun.redis.multi").new(self) end
+
+--- A script as a function `f(keys, args[, callback])`, which sends its text once and its digest from then on.
+---@param text string Lua, for the server
+---@return fun(keys: (string|number)[]?, args: (string|number)[]?, callback: fun(err: Error?, reply: any)?): any, Error?
+function Client:script(text) return require("lrun.redis.script").new(self, validate.string(text, "lua")) end
+
+--- All keys, for a loop: `for key in client:scan{ match = "user:*" } do`. A key may come twice. Given a cursor, the command SCAN.
+---@param how { match: string?, count: integer?, type: string? }|integer|string|nil
+---@return any
+function Client:scan(how, ...)
+  if how ~= nil and type(how) ~= "table" then return self:command("SCAN", how, ...) end
+  local words = {}
+  for _, name in ipairs{ "match", "count", "type" } do
+    if how and how[name] ~= nil then
+      words[#words + 1] = name:upper()
+      words[#words + 1] = how[name]
+    end
+  end
+  local cursor, keys, at = "0", {}, 0
+  local begun = false
+  return function()
+    at = at + 1
+    while keys[at] == nil do
+      if begun and cursor == "0" then return nil end
+      local page, err = self:command("SCAN", cursor, unpack(words))
+      if not page then error(err, 0) end
+      begun, cursor, keys, at = true, page[1], page[2], 1
+    end
+    return keys[at]
+  end
+end
+
+-- Publish and subscribe -----------------------------------------------------------------------------------------------
+
+-- Calls `f` with the client whose connection takes subscriptions: with RESP2 one of its own.
+local function withSubscriber(self, f)
+  if self._options.dedicated then return f(self) end
+  local function choose()
+    local connection = self._connection
+    if self.status ~= "ready" or connection.resp == 3 then return f(self) end
+    if not self._subscriber then
+      local read = options.at(self._options, self._options.host, self._options.port)
+      read.path, read.sentinel, read.dedicated = self._options.path, self._options.sentinel, true
+      self._subscriber = Client:new(read)
+      self._subscriber:on("error", function(err) self:_report(err) end)
+    end
+    f(self._subscriber)
+  end
+  if self.status == "ready" or self.status == "end" then return choose() end
+  self:command("PING", choose)       -- once there is a connection
+end
+
+local function listen(self, kind, name, f, callback)
+  local words = subscriptions.KINDS[kind]
+  withSubscriber(self, function(client)
+    local first = client._subscriptions:add(kind, name, f)
+    if not first then return nextTick(callback, nil, true) end
+    if client.status ~= "ready" and client.status ~= "end" then
+      client:once("ready", function() callback(nil, true) end)  -- with the others of the new connection
+      return
+    end
+    client:dispatch{ {
+      n = 2, words = { words.subscribe, name }, confirms = words.subscribe:lower(), left = 1,
+      callback = function(err, reply)
+        if err then client._subscriptions:remove(kind, name, f) end
+        callback(err, reply)
+      end,
+    } }
+  end)
+end
+
+local function forget(self, kind, name, f, callback)
+  local words = subscriptions.KINDS[kind]
+  withSubscriber(self, function(client)
+    local last = client._subscriptions:remove(kind, name, f)
+    if not last or client.status ~= "ready" then return nextTick(callback, nil, true) end
+    client:dispatch{ {
+      n = 2, words = { words.unsubscribe, name }, confirms = words.unsubscribe:lower(), left = 1, callback = callback,
+    } }
+  end)
+end
+
+local function subscribing(act, kind, needsListener)
+  return function(self, name, f, callback)
+    if type(self) ~= "table" or not self.dispatch then calls.needsColon("client", "subscribe") end
+    validate.string(name, "channel")
+    if needsListener or f ~= nil then validate.func(f, "listener") end
+    if callback ~= nil then
+      validate.func(callback, "callback")
+      return act(self, kind, name, f, callback)
+    end
+    return answer(function(resume) act(self, kind, name, f, resume) end)
+  end
+end
+
+--- Listens to a channel: `f(message, channel)`. Returns when the server has confirmed it.
+---@param channel string
+---@param f fun(message: string, channel: string)
+---@param callback fun(err: Error?)?
+---@return boolean? done
+---@return Error? err
+function Client:subscribe(channel, f, callback) return subscribing(listen, "channel", true)(self, channel, f, callback) end
+
+--- Listens to all channels that a pattern fits: `f(message, channel, pattern)`.
+---@param pattern string
+---@param f fun(message: string, channel: string, pattern: string)
+---@param callback fun(err: Error?)?
+---@return boolean? done
+---@return Error? err
+function Client:psubscribe(pattern, f, callback) return subscribing(listen, "pattern", true)(self, pattern, f, callback) end
+
+--- Listens to a channel of a cluster's slot.
+---@param channel string
+---@param f fun(message: string, channel: string)
+---@param callback fun(err: Error?)?
+---@return boolean? done
+---@return Error? err
+function Client:ssubscribe(channel, f, callback) return subscribing(listen, "shard", true)(self, channel, f, callback) end
+
+--- Takes a listener away, or all of a channel.
+---@param channel string
+---@param f function?
+---@param callback fun(err: Error?)?
+---@return boolean? done
+function Client:unsubscribe(channel, f, callback) return subscribing(forget, "channel")(self, channel, f, callback) end
+
+--- The same for a pattern.
+---@param pattern string
+---@param f function?
+---@param callback fun(err: Error?)?
+---@return boolean? done
+function Client:punsubscribe(pattern, f, callback) return subscribing(forget, "pattern")(self, pattern, f, callback) end
+
+--- The same for a channel of a cluster's slot.
+---@param channel string
+---@param f function?
+---@param callback fun(err: Error?)?
+---@return boolean? done
+function Client:sunsubscribe(channel, f, callback) return subscribing(forget, "shard")(self, channel, f, callback) end
+
+-- Ending --------------------------------------------------------------------------------------------------------------
+
+local function leave(self, callback)
+  if self.status == "end" then return nextTick(callback, ended()) end
+  if self.status == "wait" then
+    finish(self, ended())
+    return nextTick(callback, nil, "OK")
+  end
+  self:dispatch{ { n = 1, words = { "QUIT" }, callback = function(err, reply)
+    if not err then finish(self, ended()) end
+    if self._connection and not err then self._connection:die(ended()) end
+    callback(err, reply)
+  end } }
+  self._quitting = true
+end
+
+--- Ends the client when all that was asked has been answered.
+---@param callback fun(err: Error?, reply: string?)?
+---@return string? ok "OK"
+---@return Error? err
+function Client:quit(callback)
+  if callback ~= nil then return leave(self, validate.func(callback, "callback")) end
+  return answer(function(resume) leave(self, resume) end)
+end
+
+--- Ends the client now; what was asked and not answered fails.
+function Client:disconnect()
+  if self.status == "end" then return end
+  local connection = self._connection
+  finish(self, ended())
+  if connection then connection:die(ended()) end
+end
+
+calls.methods(Client, "client", {
+  new = true, dispatch = true, subscribe = true, psubscribe = true, ssubscribe = true, unsubscribe = true, punsubscribe = true,
+  sunsubscribe = true,
+})
+open(Client)
+
+return { Client = Client, open = open }

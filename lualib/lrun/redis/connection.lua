@@ -1,0 +1,254 @@
+--- One connection to a Redis server. Owns its socket, the parser, what is gathered to be written, and the commands that are
+--- under way, in order: a reply belongs to the first of them.
+---
+---   send(entry) → gathered → one write at the end of the turn → replies → entry.callback(err, reply)
+---
+--- `open` connects and says who we are: HELLO 3, or, where the server does not know it, AUTH and SELECT of RESP2. The owner is
+--- told by `handlers`: `connect()`, `ready()`, `push(list)`, `closed(err)`, the last one once, when no reply can come any more.
+local buffers = require("string.buffer")
+local commands = require("lrun.redis.commands")
+local core = require("lrun.core.redis")
+local errors = require("errors")
+local json = require("json")
+local net = require("net")
+local timers = require("timers")
+
+local NULL = json.null
+local FLUSH_AT = 64 * 1024           -- bytes that are written before the turn ends
+
+local Connection = { name = "RedisConnection" }
+Connection.__index = Connection
+
+local Push = { name = "RedisPush" }  -- metatable of what comes unasked
+
+-- "WRONGTYPE Operation against …": the first word is the code.
+local function serverError(text)
+  local code = text:match("^(%u[%u%d_]*) ") or text:match("^(%u[%u%d_]*)$") or "ERR"
+  return errors.coded(code, text)
+end
+
+---@param options table of lrun.redis.options
+---@param handlers { connect: function?, ready: function, push: function?, closed: function }
+function Connection.new(options, handlers)
+  return setmetatable({
+    options = options, handlers = handlers, resp = 3,
+    parser = core.parser(options.replyLimit), output = buffers.new(),
+    waiting = {}, first = 1, last = 0, written = 0,
+    scheduled = false, isReady = false, dead = false,
+  }, Connection)
+end
+
+-- The end, once: `err` says why.
+function Connection:die(err)
+  if self.dead then return end
+  self.dead, self.isReady = true, false
+  if self.timer then timers.clearTimeout(self.timer) end
+  if self.socket then self.socket:destroy() end
+  self.handlers.closed(err)
+end
+
+-- Replies -------------------------------------------------------------------------------------------------------------
+
+function Connection:settle(entry, reply)
+  local callback = entry.callback
+  if not callback then return end
+  if errors.isError(reply) then return callback(reply) end
+  if reply == NULL then return callback(nil, nil) end
+  if entry.map and self.resp == 2 then reply = commands.toMap(reply) end
+  callback(nil, reply)
+end
+
+-- What listens may throw: what came behind must not be lost with it.
+local function guarded(f, ...)
+  local ok, err = pcall(f, ...)
+  if not ok then require("process").nextTick(error, err, 0) end
+end
+
+function Connection:shift()
+  self.waiting[self.first] = nil
+  self.first = self.first + 1
+  if self.first > self.last then self.first, self.last, self.written = 1, 0, 0 end
+end
+
+-- What the server says of its own accord. That it has done a SUBSCRIBE it says so, too, in the place of a reply.
+function Connection:takePush(value)
+  local entry = self.waiting[self.first]
+  if entry and entry.confirms and entry.confirms == value[1] then
+    entry.left = entry.left - 1
+    if entry.left == 0 then
+      self:shift()
+      guarded(self.settle, self, entry, true)
+    end
+  end
+  if self.handlers.push then guarded(self.handlers.push, value) end
+  return not self.dead
+end
+
+-- With RESP2 a connection that has subscribed gets nothing but pushes, which look like replies.
+local function isPush(self, value)
+  return getmetatable(value) == Push or self.options.dedicated and self.resp == 2 and self.isReady and not errors.isError(value)
+end
+
+function Connection:take(value)
+  if type(value) == "table" and isPush(self, value) then return self:takePush(value) end
+  local entry = self.first <= self.written and self.waiting[self.first]
+  if not entry then
+    self:die(errors.coded("ERR_REDIS_PROTOCOL", "The server has answered what nobody asked"))
+    return false
+  end
+  self:shift()
+  guarded(self.settle, self, entry, value)
+  return not self.dead
+end
+
+function Connection:onData(data)
+  local list = {}
+  local n, fault = self.parser:feed(data, list, serverError, Push)
+  for i = 1, n do
+    if not self:take(list[i]) then return end
+  end
+  if fault then
+    self:die(errors.coded("ERR_REDIS_PROTOCOL", ("The server has sent what is no reply: %s"):format(fault)))
+  end
+end
+
+-- Commands ------------------------------------------------------------------------------------------------------------
+
+local function flush(self)
+  self.scheduled = false
+  if self.dead or #self.output == 0 then return end
+  self.written = self.last
+  self.socket:write(self.output:get())
+end
+
+--- Sends a command at the end of the turn. `entry`: `n`, `words`, `callback(err, reply)`; `map` where RESP2's reply is one; `confirms`
+--- and `left` where so many pushes of that kind stand for the reply.
+function Connection:send(entry)
+  commands.write(self.output, entry.n, entry.words)
+  self.last = self.last + 1
+  self.waiting[self.last] = entry
+  if #self.output >= FLUSH_AT then return flush(self) end
+  if self.scheduled then return end
+  self.scheduled = true
+  timers.setImmediate(flush, self)
+end
+
+--- The commands that were sent and not answered; nobody will be told by this connection any more.
+---@return table[] entries
+function Connection:takeWaiting()
+  local list = {}
+  for i = self.first, self.last do
+    if not self.waiting[i].greeting then list[#list + 1] = self.waiting[i] end
+  end
+  self.waiting, self.first, self.last, self.written = {}, 1, 0, 0
+  return list
+end
+
+--- How many commands are under way.
+function Connection:pending() return self.last - self.first + 1 end
+
+-- Greeting ------------------------------------------------------------------------------------------------------------
+
+local function ask(self, callback, ...)
+  self:send{ n = select("#", ...), words = { ... }, callback = callback, greeting = true }
+end
+
+function Connection:ready()
+  timers.clearTimeout(self.timer)
+  self.timer = nil
+  self.isReady = true
+  self.handlers.ready()
+end
+
+-- Asks whether this is the master, where a sentinel has said so.
+function Connection:checkRole()
+  if not self.options.mustBeMaster then return self:ready() end
+  ask(self, function(err, role)
+    if err then return self:die(err) end
+    if type(role) ~= "table" or role[1] ~= "master" then
+      return self:die(errors.coded("READONLY", "The server that the sentinel named is no master"))
+    end
+    self:ready()
+  end, "ROLE")
+end
+
+function Connection:selectDatabase()
+  if self.options.db == 0 then return self:checkRole() end
+  ask(self, function(err)
+    if err then return self:refuse(err) end
+    self:checkRole()
+  end, "SELECT", self.options.db)
+end
+
+--- What the server refuses of the greeting, it will refuse again: `err` answers every command that waits.
+function Connection:refuse(err)
+  self.refused = err
+  self:die(err)
+end
+
+function Connection:authenticate()
+  local options = self.options
+  if not options.password then return self:selectDatabase() end
+  local function answered(err)
+    if err then return self:refuse(err) end
+    self:selectDatabase()
+  end
+  if options.username then return ask(self, answered, "AUTH", options.username, options.password) end
+  ask(self, answered, "AUTH", options.password)
+end
+
+local UNKNOWN = { ERR = true, NOPROTO = true }
+
+function Connection:greet()
+  local options = self.options
+  if options.plain then                -- a sentinel: as simple as can be
+    self.resp = 2
+    return self:authenticate()
+  end
+  local function answered(err)
+    if not err then return self:selectDatabase() end
+    if not UNKNOWN[err.code] then return self:refuse(err) end
+    self.resp = 2
+    self:authenticate()
+  end
+  if options.password then
+    return ask(self, answered, "HELLO", 3, "AUTH", options.username or "default", options.password)
+  end
+  ask(self, answered, "HELLO", 3)
+end
+
+local function where(options)
+  return options.path or ("%s:%d"):format(options.host, options.port)
+end
+
+local function makeSocket(options)
+  local to = options.path and { path = options.path }
+    or { host = options.host, port = options.port, noDelay = true, keepAlive = true }
+  if not options.tls then return net.connect(to), "connect" end
+  for name, value in pairs(type(options.tls) == "table" and options.tls or {}) do to[name] = value end
+  return require("tls").connect(to), "secureConnect"
+end
+
+--- Connects, greets; `handlers.ready` comes when commands can be sent.
+function Connection:open()
+  local options = self.options
+  self.timer = timers.setTimeout(function()
+    self:die(errors.coded("ETIMEDOUT",
+      ("connect ETIMEDOUT %s: no answer within %d ms"):format(where(options), options.connectTimeout),
+      { syscall = "connect", address = options.host, port = options.port }))
+  end, options.connectTimeout)
+  local socket, event = makeSocket(options)
+  self.socket = socket
+  socket:once(event, function()
+    if self.dead then return end
+    if self.handlers.connect then self.handlers.connect() end
+    self:greet()
+  end)
+  socket:on("data", function(data) if not self.dead then self:onData(data) end end)
+  socket:on("error", function(err) self:die(err) end)
+  socket:on("close", function()
+    self:die(errors.coded("ECONNRESET", ("The connection to %s was closed by the server"):format(where(options))))
+  end)
+end
+
+return Connection
