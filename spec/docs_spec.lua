@@ -2,7 +2,8 @@
 --- with 0 and, where a block of `text` follows, print just that. 8000 in it becomes a free port. A comment before a block
 --- says otherwise: `<!-- fragment -->` is only parsed, `<!-- file NAME -->` is put beside the page's other blocks under that
 --- name, `<!-- answers TEXT -->` is a server that is ended when it has answered a request for / so, `<!-- prints TEXT -->`
---- a program that is ended when it has printed that.
+--- a program that is ended when it has printed that. Where a block has `localhost:6379` a redis-server runs for the page, and that
+--- becomes its port; without the program such blocks are only parsed.
 local await = require("await")
 local child_process = require("child_process")
 local fs = require("fs")
@@ -103,18 +104,42 @@ local function answers(run, text, port)
   assert(not run.over, "it ended; " .. run:output())
 end
 
-local function writeBlock(page, path, block, port)
+local REDIS = "localhost:6379"
+
+local function hasRedis() return child_process.spawnSync("redis-server", { "--version" }).status == 0 end
+
+-- A server for the blocks that speak to one; returns its port and what ends it.
+local function startRedis(directory)
+  local port = program.port()
+  local child = child_process.spawn("redis-server", { "--port", tostring(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory },
+    { stdio = { "ignore", "pipe", "ignore" } })
+  await(function(callback)
+    local text = ""
+    child.stdout:on("data", function(data)
+      text = text .. data
+      if text:find("Ready to accept", 1, true) then callback() end
+    end)
+    child:on("exit", function() callback() end)
+  end)
+  return port, function()
+    child:kill("SIGKILL")
+    await(function(callback) child:once("close", callback) end)
+  end
+end
+
+local function writeBlock(page, path, block, port, redisPort)
   local text = block.text:gsub("%f[%d]8000%f[%D]", tostring(port))
+  if redisPort then text = text:gsub("localhost:6379", "127.0.0.1:" .. redisPort) end
   -- So that the lines of its errors are the page's.
   fs.writeFileSync(path, ("\n"):rep(block.line - 1) .. text)
   assert(loadstring(text, "@" .. page))
 end
 
-local function check(page, block, directory, port)
+local function check(page, block, directory, port, redisPort)
   local path = ("%s/%s_%d.lua"):format(directory, page:match("([^/]+)%.md$"), block.line)
-  writeBlock(page, path, block, port)
+  writeBlock(page, path, block, port, redisPort)
   local kind, text = (block.note or ""):match("^(%w+) ?(.*)$")
-  if kind == "fragment" or kind == "file" then return end
+  if kind == "fragment" or kind == "file" or block.text:find(REDIS, 1, true) and not redisPort then return end
   local run = start(path, directory)
   if kind == "prints" then prints(run, text)
   elseif kind == "answers" then answers(run, text, port)
@@ -143,20 +168,26 @@ end
 for _, page in ipairs(pages()) do
   describe(page, function()
     local blocks = luaBlocks(page)
-    local directory, port
+    local directory, port, redisPort, stopRedis
 
     setup(function()
       directory, port = fs.mkdtempSync("/tmp/lrun-docs-"), program.port()
       for _, block in ipairs(blocks) do
+        if not stopRedis and block.text:find(REDIS, 1, true) and hasRedis() then redisPort, stopRedis = startRedis(directory) end
+      end
+      for _, block in ipairs(blocks) do
         local name = (block.note or ""):match("^file (.+)$")
-        if name then writeBlock(page, directory .. "/" .. name, block, port) end
+        if name then writeBlock(page, directory .. "/" .. name, block, port, redisPort) end
       end
     end)
 
-    teardown(function() fs.rmSync(directory, { recursive = true, force = true }) end)
+    teardown(function()
+      if stopRedis then stopRedis() end
+      fs.rmSync(directory, { recursive = true, force = true })
+    end)
 
     for _, block in ipairs(blocks) do
-      it("runs the block of line " .. block.line, function() check(page, block, directory, port) end)
+      it("runs the block of line " .. block.line, function() check(page, block, directory, port, redisPort) end)
     end
 
     it("has no mistake in other languages", function()
