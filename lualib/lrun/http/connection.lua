@@ -20,6 +20,7 @@ local HIGH_WATER = core.limits.highWater
 ---@field handle userdata the stream below
 ---@field socket Socket|false made when somebody asks for it
 ---@field closed boolean closed, or given away by `detach`; then `detached`, too
+---@field over boolean `onClosed` of its role was called
 ---@field incoming IncomingMessage|false whose body is being received
 ---@field response ServerResponse|false whose turn it is, of a server's connection; `turn` is its id
 ---@field later table<integer, ServerResponse>|false those behind it, by id
@@ -61,7 +62,7 @@ function Connection.make(role, owner, handle, isClient)
   local self = {
     c = false, role = false, owner = false, handle = false, socket = false, closed = false, incoming = false, response = false,
     turn = 0, later = false, request = false, interim = false, last = false, keepAlive = false, receivedBefore = 0,
-    waiting = false, limited = false, ownLimit = false, detached = false, whenClosed = false, onSocketError = false,
+    waiting = false, limited = false, ownLimit = false, detached = false, over = false, whenClosed = false, onSocketError = false,
   }
   self.role, self.owner, self.handle = role, owner, handle
   local c = core.attach(owner.group.core, handle, self, isClient)
@@ -142,6 +143,7 @@ end
 
 -- The handle is closed; C has set `closed` already.
 local function onClosed(self, code)
+  self.over = true
   answer(self, core.sent(self.c))
   local socket, whenClosed = self.socket, self.whenClosed
   if whenClosed then

@@ -148,9 +148,11 @@ function ServerResponse:destroy(err)
   self.destroyed = true
   if self.errored == nil then self.errored = err end
   local connection = self._connection
-  if self._state >= FINISHED or connection.closed then
+  if self._state >= FINISHED then
     nextTick(emitClosed, self)
     nextTick(emitError, self)
+  elseif connection.closed then
+    expect(self)                     -- one that is not complete is told by the connection
   elseif not (connection.response and self:_isSent()) then
     expect(self)
     connection:giveUp(self._id)
