@@ -77,7 +77,8 @@ end
 -- Its limits may have been set since.
 local function update(self)
   self.group.configure()
-  self.group:limit(shorter(shorter(shorter(self.headersTimeout, self.requestTimeout), self.keepAliveTimeout), self.timeout))
+  local limit = shorter(shorter(shorter(self.headersTimeout, self.requestTimeout), self.keepAliveTimeout), self.timeout)
+  self.group:limit(limit > 0 and limit or math.huge)       -- C has limits of its own
 end
 
 -- What the options of `createServer` say about every connection.
