@@ -14,6 +14,9 @@ function(lrun_library variable package)
   if(NOT ${variable})
     message(FATAL_ERROR "${ARGN} not found: install the package ${package}")
   endif()
+  if(${variable} MATCHES "\\.a$")
+    set_property(GLOBAL APPEND PROPERTY LRUN_LINKED_PACKAGES ${package})
+  endif()
 endfunction()
 
 # lrun_header(VARIABLE PACKAGE HEADER SUFFIXES...)
@@ -61,6 +64,12 @@ if(NOT LLHTTP_LIBRARY)
 endif()
 if(NOT LLHTTP_INCLUDE)
   message(FATAL_ERROR "llhttp.h not found: install the package libllhttp-dev or node-llhttp")
+endif()
+
+if(NOT LLHTTP_LIBRARY)
+  set_property(GLOBAL APPEND PROPERTY LRUN_LINKED_PACKAGES node-llhttp)
+elseif(LLHTTP_LIBRARY MATCHES "\\.a$")
+  set_property(GLOBAL APPEND PROPERTY LRUN_LINKED_PACKAGES libllhttp-dev)
 endif()
 
 # luv has its version in its pkg-config file alone, which cannot be asked where Lua's own is missing.

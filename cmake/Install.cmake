@@ -2,7 +2,7 @@
 install(TARGETS lrun RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(FILES docs/lrun.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
+install(FILES ${LRUN_NOTICES} DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright)
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
 # For lua-language-server: the modules are compiled into lrun, so an editor gets their annotations as files of types.
@@ -13,7 +13,8 @@ add_custom_command(
   COMMENT "Writing type files" VERBATIM)
 add_custom_target(types ALL DEPENDS ${CMAKE_BINARY_DIR}/types/events.lua)
 install(DIRECTORY ${CMAKE_BINARY_DIR}/types/ DESTINATION ${CMAKE_INSTALL_DATADIR}/lrun/types)
-# Completion for the shells, where Debian's look for it.
+# Completion for the shells, where they look for it: a package's has other folders than what is put under /usr/local, and fish
+# looks below /etc, the user's home and /usr alone.
 set(completions ${CMAKE_BINARY_DIR}/completions)
 file(MAKE_DIRECTORY ${completions})
 add_custom_command(
@@ -23,8 +24,18 @@ add_custom_command(
   COMMENT "Writing shell completions" VERBATIM)
 add_custom_target(completions ALL DEPENDS ${completions}/lrun)
 install(FILES ${completions}/lrun DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
-install(FILES ${completions}/_lrun DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
-install(FILES ${completions}/lrun.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+install(CODE "set(completions \"${completions}\")")
+install(CODE [[
+  set(zsh "${CMAKE_INSTALL_PREFIX}/share/zsh/site-functions")
+  set(fish "${CMAKE_INSTALL_PREFIX}/share/fish/vendor_completions.d")
+  if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+    set(zsh /usr/share/zsh/vendor-completions)
+  elseif(CMAKE_INSTALL_PREFIX STREQUAL "/usr/local")
+    set(fish /etc/fish/completions)
+  endif()
+  file(INSTALL DESTINATION "${zsh}" TYPE FILE FILES "${completions}/_lrun")
+  file(INSTALL DESTINATION "${fish}" TYPE FILE FILES "${completions}/lrun.fish")
+]])
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME lrun)

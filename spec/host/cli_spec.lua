@@ -207,6 +207,24 @@ describe("the command line", function()
     pipe:close()
   end)
 
+  it("prints completion scripts that zsh and fish take", function()
+    local function has(program) return os.execute("command -v " .. program .. " >/dev/null 2>&1") == 0 end
+    if not (has("zsh") and has("fish")) then return pending("zsh and fish are not there") end
+    local path = script((lrun.run{ "--completion", "zsh" }), "_lrun")
+    assert.equal(0, os.execute("zsh -n '" .. path .. "'"))
+    path = script((lrun.run{ "--completion", "fish" }), "lrun.fish")
+    local pipe = io.popen(("fish --no-config -c 'source \"%s\"; complete -C \"lrun --env\"; complete -C \"lrun -l chil\"'"):format(path))
+    assert.equal("--env-file\tenvironment variables from a file; may repeat\nchild_process\n", (pipe:read("*a"):gsub("\trequire[^\n]*", "")))
+    pipe:close()
+  end)
+
+  it("prints the notices of what is linked in", function()
+    local text = lrun.run{ "--licenses" }
+    for _, name in ipairs{ "libluajit", "libuv1", "lua-luv", "llhttp", "libedit", "lua-cjson" } do
+      assert.matches("\n======== [%w-]*" .. name:gsub("%-", "%%-") .. "[%w-]* ========\n\n..........", text)
+    end
+  end)
+
   it("prints uncaught errors with place, fields and traceback, and exits with 1", function()
     local err = fails(1, "script.lua:2: boom", { script("local function f()\n error('boom') end\nf()\n") })
     assert.equal(([[

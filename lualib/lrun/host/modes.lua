@@ -12,6 +12,8 @@ function modes.version()
     versions.lrun, versions.luajit, versions.uv, versions.luv, versions.llhttp))
 end
 
+function modes.licenses() io.write((require("lrun.host.notices"))) end
+
 function modes.completion(_, options) io.write(require("lrun.host.completion").script(options.shell)) end
 
 function modes.check(boot, options)

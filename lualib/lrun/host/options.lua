@@ -14,7 +14,7 @@ local options = {}
 
 ---@class ReadOptions
 ---@field lrun string what lrun was called
----@field mode string "run", "check", "help", "version", "completion", "watch", "test"
+---@field mode string "run", "check", "help", "version", "licenses", "completion", "watch", "test"
 ---@field script string?
 ---@field args string[]
 ---@field execArgv string[]
@@ -84,6 +84,7 @@ options.list = {
   { names = { "--completion" }, value = "SHELL", text = "print a script that completes all this", complete = SHELLS,
     read = readCompletion },
   { names = { "-v", "--version" }, text = "version, also of the libraries", read = mode("version") },
+  { names = { "--licenses" }, text = "licences of lrun and of what is linked into it", read = mode("licenses") },
   { names = { "-h", "--help" }, text = "this help", read = mode("help") },
   { names = { "--" }, text = "end of the options" },
 }
