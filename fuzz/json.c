@@ -3,11 +3,14 @@
  * same. */
 #include "json/json.h"
 #include "host/modules.h"
+#include "json/number.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,8 +129,23 @@ static void check_too_deep(lua_State *L) {
   lua_settop(L, 0);
 }
 
+/* Eight bytes are a number, too, which its text gives back in no more digits than printf's. */
+static void check_number(const uint8_t *bytes, size_t size) {
+  double number;
+  char text[JSON_NUMBER_SIZE], printed[JSON_NUMBER_SIZE];
+  if (size < sizeof number) return;
+  memcpy(&number, bytes, sizeof number);
+  if (!isfinite(number)) return;
+  size_t length = json_put_number(text, number);
+  check(length < JSON_NUMBER_SIZE);
+  text[length] = 0;
+  check(strtod(text, NULL) == number);
+  check(length <= (size_t)snprintf(printed, sizeof printed, "%.17g", number));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   const char *text = (const char *)bytes;
+  check_number(bytes, size);
   if (!state) {
     state = open_state();
     check(atexit(close_state) == 0);

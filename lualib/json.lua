@@ -1,5 +1,5 @@
 --- JSON text and Lua values. Decoding is strict (RFC 8259, UTF-8) and says where the text is wrong; encoding says which
---- value cannot be encoded. Both are done in runtime/json/decode.c and json_encode.c, as for the IPC channel's JSON wire.
+--- value cannot be encoded. Both are done in runtime/json/decode.c and runtime/json/encode.c, as for the IPC channel's JSON wire.
 ---
 --- Tables: one whose keys are whole numbers from 1 is an array, any other an object. An empty table is `{}`, as with
 --- lua-cjson, unless its metatable has `__jsontype = "array"`: then it is `[]`. A hole in an array is null; an array of

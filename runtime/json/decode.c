@@ -5,6 +5,7 @@
 #include "json/json.h"
 
 #include <lauxlib.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,12 +39,6 @@ static bool next_is(const reader_t *r, char c) { return r->at < r->end && *r->at
 
 static bool is_digit(const reader_t *r) { return r->at < r->end && *r->at >= '0' && *r->at <= '9'; }
 
-static bool skip_digits(reader_t *r) {
-  if (!is_digit(r)) return fail(r, "expected a digit");
-  while (is_digit(r)) r->at++;
-  return true;
-}
-
 /* Makes scratch hold `length` bytes. */
 static bool ensure(reader_t *r, size_t length) {
   if (r->scratch && r->room >= length) return true;
@@ -60,44 +55,74 @@ static bool ensure(reader_t *r, size_t length) {
 
 /* The number from `start` to `at`, whatever the locale's decimal point is. */
 static bool push_double(reader_t *r, const unsigned char *start) {
+  static locale_t plain; /* a constant of the C library: never freed */
   size_t length = (size_t)(r->at - start);
   if (!ensure(r, length + 1)) return false;
   memcpy(r->scratch, start, length);
   r->scratch[length] = 0;
-  locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a constant of the C library: never freed */
+  if (!plain) plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
   lua_pushnumber(r->L, strtod_l(r->scratch, NULL, plain));
   return true;
 }
 
+enum { EXACT_DIGITS = 15, EXACT_POWER = 22 };
+
+/* digits × 10^power, where both are exact in a double and one operation rounds once. */
+static lua_Number scale(int64_t digits, int power) {
+  static const double powers[EXACT_POWER + 1] = {1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                                 1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                                 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+  return power < 0 ? (double)digits / powers[-power] : (double)digits * powers[power];
+}
+
+/* Appends digits to `*value` while they are exact; returns how many there were, exact or not. */
+static int read_digits(reader_t *r, int64_t *value, int known) {
+  const unsigned char *first = r->at;
+  for (; is_digit(r); r->at++)
+    if (known + (r->at - first) < EXACT_DIGITS) *value = *value * 10 + (*r->at - '0');
+  return r->at - first > INT_MAX ? INT_MAX : (int)(r->at - first);
+}
+
+/* The exponent behind an `e`; one that is too large for a double is as good as any such. */
+static bool read_exponent(reader_t *r, int *exponent) {
+  enum { TOO_LARGE = 100000 };
+  bool negative = next_is(r, '-');
+  if (negative || next_is(r, '+')) r->at++;
+  if (!is_digit(r)) return fail(r, "expected a digit");
+  int value = 0;
+  for (; is_digit(r); r->at++)
+    if (value < TOO_LARGE) value = value * 10 + (*r->at - '0');
+  *exponent = negative ? -value : value;
+  return true;
+}
+
 static bool read_number(reader_t *r) {
-  enum { EXACT_DIGITS = 15 };
   const unsigned char *start = r->at;
   bool negative = next_is(r, '-');
   if (negative) r->at++;
   const unsigned char *first = r->at;
   int64_t value = 0;
-  while (is_digit(r) && r->at - first < EXACT_DIGITS) value = value * 10 + (*r->at++ - '0');
-  if (r->at == first) return fail(r, "expected a digit");
-  if (*first == '0' && r->at - first > 1) {
+  int whole = read_digits(r, &value, 0), behind = 0, exponent = 0;
+  if (whole == 0) return fail(r, "expected a digit");
+  if (*first == '0' && whole > 1) {
     r->at = first + 1;
     return fail(r, "number with a leading zero");
   }
-  bool whole = !is_digit(r) && !next_is(r, '.') && !next_is(r, 'e') && !next_is(r, 'E');
-  if (whole && (value != 0 || !negative)) {
-    lua_pushnumber(r->L, (lua_Number)(negative ? -value : value));
-    return true;
-  }
-  while (is_digit(r)) r->at++;
   if (next_is(r, '.')) {
     r->at++;
-    if (!skip_digits(r)) return false;
+    behind = read_digits(r, &value, whole);
+    if (behind == 0) return fail(r, "expected a digit");
   }
   if (next_is(r, 'e') || next_is(r, 'E')) {
     r->at++;
-    if (next_is(r, '+') || next_is(r, '-')) r->at++;
-    if (!skip_digits(r)) return false;
+    if (!read_exponent(r, &exponent)) return false;
   }
-  return push_double(r, start);
+  bool exact = whole <= EXACT_DIGITS && behind <= EXACT_DIGITS - whole;
+  int power = exact ? exponent - behind : 0;
+  if (!exact || power < -EXACT_POWER || power > EXACT_POWER) return push_double(r, start);
+  lua_Number number = scale(value, power);
+  lua_pushnumber(r->L, negative ? -number : number);
+  return true;
 }
 
 /* UTF-8 of a code point; half a surrogate pair becomes three bytes of its own. */
@@ -219,36 +244,66 @@ static bool read_key(reader_t *r) {
   return true;
 }
 
-/* The value on the top goes into the table below it, and below the key if there is one. */
-static void store(lua_State *L, bool keyed, int index) {
-  if (!keyed) {
-    lua_rawseti(L, -2, index);
-    return;
+/* Members wait on the stack until it is known how many there are, so that the table is made in its size: as many as
+ * this, fewer far down, where the stack is scarce. */
+enum { WAITING = 16, WAITING_DEPTH = 100 };
+
+typedef struct {
+  bool keyed;    /* an object */
+  int table;     /* stack index of the table, or of where it will be; members wait above it */
+  int waiting;   /* how many */
+  int index;     /* of an array: the last that is in the table */
+  bool is_there; /* the table */
+} members_t;
+
+static bool is_null(lua_State *L, int index) {
+  return lua_type(L, index) == LUA_TLIGHTUSERDATA; /* nothing else is one */
+}
+
+/* Puts what waits into the table, which has room for `expected` when it is made here. */
+static void settle(lua_State *L, members_t *m, int expected) {
+  if (!m->is_there) {
+    lua_createtable(L, m->keyed ? 0 : expected, m->keyed ? expected : 0);
+    lua_replace(L, m->table);
+    m->is_there = true;
   }
-  if (lua_type(L, -1) == LUA_TLIGHTUSERDATA) {
-    lua_pop(L, 1);
-    lua_pushnil(L);
+  int at = m->table + 1;
+  for (int i = 0; i < m->waiting; i++, at += m->keyed ? 2 : 1) {
+    if (!m->keyed) {
+      lua_pushvalue(L, at);
+      lua_rawseti(L, m->table, ++m->index);
+      continue;
+    }
+    lua_pushvalue(L, at);
+    if (is_null(L, at + 1)) lua_pushnil(L);
+    else lua_pushvalue(L, at + 1);
+    lua_rawset(L, m->table);
   }
-  lua_rawset(L, -3);
+  m->waiting = 0;
+  lua_settop(L, m->table);
 }
 
 /* An array or object; `keyed` tells which. */
 static bool read_members(reader_t *r, bool keyed) {
   char close = keyed ? '}' : ']';
-  if (r->depth == JSON_MAX_DEPTH || !lua_checkstack(r->L, 4)) return fail(r, "nested too deep");
+  int most = r->depth < WAITING_DEPTH ? WAITING : 1;
+  if (r->depth == JSON_MAX_DEPTH || !lua_checkstack(r->L, (keyed ? 2 : 1) * most + 5))
+    return fail(r, "nested too deep");
   r->depth++;
   r->at++;
-  lua_newtable(r->L);
+  lua_pushnil(r->L);
+  members_t m = {.keyed = keyed, .table = lua_gettop(r->L)};
   skip_space(r);
   bool more = !next_is(r, close);
-  for (int index = 1; more; index++) {
+  while (more) {
     if (keyed && !read_key(r)) return false;
     if (!read_value(r)) return false;
-    store(r->L, keyed, index);
     more = next_is(r, ',');
     if (more) r->at++;
     else if (!next_is(r, close)) return fail(r, keyed ? "expected ',' or '}'" : "expected ',' or ']'");
+    if (++m.waiting == most && more) settle(r->L, &m, 2 * most);
   }
+  settle(r->L, &m, m.waiting);
   r->at++;
   r->depth--;
   return true;

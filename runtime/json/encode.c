@@ -4,24 +4,23 @@
  * bit. The text grows in one buffer a Lua state, which is kept from call to call while it is small. No Lua
  * code runs meanwhile, so two calls never share it. */
 #include "json/json.h"
+#include "json/number.h"
 
 #include <lauxlib.h>
 #include <math.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define KEPT_SIZE  (1024 * 1024)
-#define MAX_NUMBER 32                   /* characters of a number */
-#define MAX_HOLES  10                   /* a list this short may have any number of holes */
-#define EXACT      9.007199254740992e15 /* 2^53: whole numbers up to it are exact */
+#define KEPT_SIZE (1024 * 1024)
+#define MAX_HOLES 10 /* a list this short may have any number of holes */
 
 typedef struct {
   char *bytes;
   size_t length, capacity;
   bool lenient;
+  bool
+      careful; /* a list was none: from now on their keys are looked at first, lest texts are written again and again */
 } output_t;
 
 static const char output_key = 'o'; /* its address is the registry key of the output */
@@ -71,7 +70,7 @@ static bool reserve(output_t *out, size_t more) {
 }
 
 static const char *put(output_t *out, const char *bytes, size_t length) {
-  if (!reserve(out, length)) return no_memory;
+  if (!reserve(out, length + 1)) return no_memory; /* and room for a colon */
   memcpy(out->bytes + out->length, bytes, length);
   out->length += length;
   return NULL;
@@ -92,14 +91,27 @@ static char *escape(char *to, unsigned char c) {
   return to + 5;
 }
 
+/* One character, for which there is room. */
+static void put_char(output_t *out, char c) { out->bytes[out->length++] = c; }
+
+/* Leaves room for two more bytes behind it. */
 static const char *put_string(output_t *out, const char *text, size_t length) {
   const unsigned char *at = (const unsigned char *)text, *end = at + length;
-  if (!reserve(out, length + 2)) return no_memory;
+  if (!reserve(out, length + 4)) return no_memory;
+  size_t plain = json_plain_run(at, end, !out->lenient);
+  if (plain == length) {
+    char *to = out->bytes + out->length;
+    to[0] = '"';
+    memcpy(to + 1, text, length);
+    to[length + 1] = '"';
+    out->length += length + 2;
+    return NULL;
+  }
   out->bytes[out->length++] = '"';
   while (at < end) {
     size_t run = json_plain_run(at, end, !out->lenient);
     /* The rest may need no escape; when it needs many, the room doubles. */
-    if (!reserve(out, (size_t)(end - at) + 8)) return no_memory;
+    if (!reserve(out, (size_t)(end - at) + 10)) return no_memory;
     char *to = out->bytes + out->length;
     memcpy(to, at, run);
     at += run;
@@ -115,41 +127,16 @@ static const char *put_string(output_t *out, const char *text, size_t length) {
     }
     out->length = (size_t)(to - out->bytes);
   }
-  return put(out, "\"", 1);
-}
-
-static size_t format_integer(char *text, int64_t number) {
-  char digits[MAX_NUMBER];
-  size_t at = sizeof digits, length = 0;
-  uint64_t left = number < 0 ? -(uint64_t)number : (uint64_t)number;
-  do {
-    digits[--at] = (char)('0' + left % 10);
-    left /= 10;
-  } while (left > 0);
-  if (number < 0) text[length++] = '-';
-  memcpy(text + length, digits + at, sizeof digits - at);
-  return length + sizeof digits - at;
-}
-
-/* The shortest digits that give the number back. Returns their count. */
-static size_t format_number(char *text, double number) {
-  int length = 0;
-  if (fabs(number) <= EXACT && number == (double)(int64_t)number)
-    return format_integer(text, (int64_t)number);
-  for (int precision = 15; precision <= 17; precision++) {
-    length = snprintf(text, MAX_NUMBER, "%.*g", precision, number);
-    if (strtod(text, NULL) == number) break;
-  }
-  for (char *c = text; *c; c++)
-    if (!strchr("0123456789+-e", *c)) *c = '.'; /* the locale's decimal comma */
-  return (size_t)length;
+  if (!reserve(out, 3)) return no_memory;
+  put_char(out, '"');
+  return NULL;
 }
 
 static const char *put_number(output_t *out, double number) {
   if (!isfinite(number) && out->lenient) return put(out, "null", 4);
   if (!isfinite(number)) return number != number ? "not a number (NaN)" : "an infinite number";
-  if (!reserve(out, MAX_NUMBER)) return no_memory;
-  out->length += format_number(out->bytes + out->length, number);
+  if (!reserve(out, JSON_NUMBER_SIZE)) return no_memory;
+  out->length += json_put_number(out->bytes + out->length, number);
   return NULL;
 }
 
@@ -198,9 +185,9 @@ static const char *encode_list(lua_State *L, output_t *out, int length, int dept
 
 /* A number key as a string. Strict: not beside the same key as a string, which would make it twice. */
 static const char *put_number_key(lua_State *L, output_t *out, int table, double key) {
-  char text[MAX_NUMBER];
+  char text[JSON_NUMBER_SIZE];
   if (!isfinite(key)) return out->lenient ? put(out, "\"null\"", 6) : "an infinite key";
-  size_t length = format_number(text, key);
+  size_t length = json_put_number(text, key);
   if (!out->lenient) {
     lua_pushlstring(L, text, length);
     lua_rawget(L, table);
@@ -224,23 +211,48 @@ static const char *put_key(lua_State *L, output_t *out, int table) {
   } else {
     return refuse(out, "a key that is neither string nor number", "JSON keys are strings or numbers");
   }
-  return reason ? reason : put(out, ":", 1);
+  if (!reason) put_char(out, ':'); /* put_string left room */
+  return reason;
 }
 
-static const char *encode_object(lua_State *L, output_t *out, int depth) {
-  int table = lua_gettop(L);
-  bool first = true;
+/* The first key and value are on the stack. */
+static const char *encode_object(lua_State *L, output_t *out, int table, int depth) {
   const char *reason = put(out, "{", 1);
   if (reason) return reason;
-  lua_pushnil(L);
-  while (lua_next(L, table) != 0) {
-    if (!first && (reason = put(out, ",", 1))) return reason;
-    first = false;
+  do {
     if ((reason = put_key(L, out, table))) return reason;
     if ((reason = encode_value(L, out, depth))) return reason;
-    lua_pop(L, 1);
-  }
-  return put(out, "}", 1);
+    lua_settop(L, table + 1);
+    if (!reserve(out, 1)) return no_memory;
+    put_char(out, ',');
+  } while (lua_next(L, table) != 0);
+  out->bytes[out->length - 1] = '}';
+  return NULL;
+}
+
+/* The same for a table whose first key is 1: as a list, for as long as the keys are 1, 2, 3, …. `*done` is false when it
+ * turned out to be none; then nothing was written. */
+static const char *encode_plain_list(lua_State *L, output_t *out, int table, int depth, bool *done) {
+  size_t start = out->length;
+  const char *reason = put(out, "[", 1);
+  if (reason) return reason;
+  int next = 1;
+  do {
+    if (lua_type(L, -2) != LUA_TNUMBER || lua_tonumber(L, -2) != next) {
+      lua_settop(L, table);
+      out->length = start;
+      out->careful = true;
+      *done = false;
+      return NULL;
+    }
+    if ((reason = encode_value(L, out, depth))) return reason;
+    lua_settop(L, table + 1);
+    if (!reserve(out, 1)) return no_memory;
+    put_char(out, ',');
+    next++;
+  } while (lua_next(L, table) != 0);
+  out->bytes[out->length - 1] = ']';
+  return NULL;
 }
 
 /* Whether the table's metatable says that it is a list even when it is empty. */
@@ -256,10 +268,22 @@ static bool is_marked_list(lua_State *L) {
 static const char *encode_table(lua_State *L, output_t *out, int depth) {
   if (depth >= JSON_MAX_DEPTH || !lua_checkstack(L, 8))
     return refuse(out, "nested too deep", "too deep to serialize, or a cycle");
-  int length = list_length(L, lua_gettop(L));
+  int table = lua_gettop(L);
+  lua_pushnil(L);
+  if (lua_next(L, table) == 0) return is_marked_list(L) ? put(out, "[]", 2) : put(out, "{}", 2);
+  if (lua_type(L, -2) != LUA_TNUMBER) return encode_object(L, out, table, depth + 1);
+  if (!out->careful && lua_tonumber(L, -2) == 1) {
+    bool done = true;
+    const char *reason = encode_plain_list(L, out, table, depth + 1, &done);
+    if (done) return reason;
+  }
+  lua_settop(L, table);
+  int length = list_length(L, table);
   if (length == -2 && !out->lenient) return "a list with too many holes";
-  if (length == 0 && !is_marked_list(L)) return put(out, "{}", 2);
-  return length >= 0 ? encode_list(L, out, length, depth + 1) : encode_object(L, out, depth + 1);
+  if (length >= 0) return encode_list(L, out, length, depth + 1);
+  lua_pushnil(L);
+  lua_next(L, table);
+  return encode_object(L, out, table, depth + 1);
 }
 
 static const char *refuse_type(const output_t *out, int type) {
@@ -296,6 +320,7 @@ const char *json_encode(lua_State *L, json_mode_t mode, const char **text, size_
   if (!out) out = make_output(L);
   out->length = 0;
   out->lenient = mode == JSON_LENIENT;
+  out->careful = false;
   const char *reason = encode_value(L, out, 0);
   *text = out->bytes;
   *length = out->length;

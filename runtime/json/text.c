@@ -7,6 +7,12 @@
 
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 
+static uint64_t load4(const unsigned char *bytes) {
+  uint32_t word;
+  memcpy(&word, bytes, sizeof word);
+  return le32toh(word) | (uint64_t)' ' * 0x0101010100000000; /* plain ones behind it */
+}
+
 static bool is_plain(unsigned char c, bool ascii) {
   return c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || !ascii);
 }
@@ -27,6 +33,15 @@ size_t json_plain_run(const unsigned char *bytes, const unsigned char *end, bool
     memcpy(&word, at, sizeof word);
     uint64_t special = special_bytes(le64toh(word), ascii);
     if (special) return (size_t)(at - bytes) + (size_t)__builtin_ctzll(special) / 8;
+  }
+  size_t left = (size_t)(end - at);
+  if (left >= 4) { /* four, and the last four, which may be some of the same */
+    uint64_t special = special_bytes(load4(at), ascii);
+    if (!special) {
+      at += left - 4;
+      special = special_bytes(load4(at), ascii);
+    }
+    return (size_t)(at - bytes) + (special ? (size_t)__builtin_ctzll(special) / 8 : 4);
   }
   while (at < end && is_plain(*at, ascii)) at++;
   return (size_t)(at - bytes);

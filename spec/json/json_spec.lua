@@ -24,6 +24,66 @@ describe("json.encode", function()
     assert.equal('{"a":{"b":[{}]}}', json.encode{ a = { b = { {} } } })
   end)
 
+  it("writes the shortest digits that give a number back", function()
+    for _, each in ipairs{ { 0.1, "0.1" }, { 0.1 + 0.2, "0.30000000000000004" }, { 4.35, "4.35" }, { 1e-4, "0.0001" }, { -1e-5, "-1e-05" },
+      { 1 / 3, "0.3333333333333333" }, { 1e21, "1e+21" }, { 1.5e300, "1.5e+300" }, { 2 ^ 53, "9007199254740992" }, { -0.0, "0" },
+      { 2 ^ 53 + 2, "9007199254740994" }, { 1e17, "1e+17" }, { 123456789012345680, "1.2345678901234568e+17" }, { 5e-324, "5e-324" },
+      { 1.7976931348623157e308, "1.7976931348623157e+308" }, { 9007199254740993e3, "9.007199254740993e+18" },
+      { 2.2250738585072014e-308, "2.2250738585072014e-308" }, { 0.001, "0.001" }, { 299792.458, "299792.458" } } do
+      assert.equal(each[2], json.encode(each[1]))
+    end
+    local random = 1
+    local function next()
+      random = (random * 16807) % 2147483647
+      return random
+    end
+    local function digits(text) return #text:gsub("e.*", ""):gsub("%D", ""):gsub("^0+", ""):gsub("0+$", "") end
+    for _ = 1, 3000 do
+      for _, number in ipairs{ next() / next(), next() / 100, math.ldexp(next() + next() / 2147483647, next() % 2040 - 1060) } do
+        local text, printed = json.encode(number), nil
+        assert.equal(number, tonumber(text), text)
+        for precision = 15, 17 do
+          printed = ("%." .. precision .. "g"):format(number)
+          if tonumber(printed) == number then break end
+        end
+        assert.is_true(digits(text) <= digits(printed), text .. " " .. printed)
+      end
+    end
+  end)
+
+  it("reads numbers to the last bit, however they are written", function()
+    for _, text in ipairs{ "0.1", "1e23", "123456789012345678", "0.000001e-10", "1e-320", "17976931348623157e292", "3.0e22", "-0.0", "1e400",
+      "-1e-400", "100000000000000000000000e-23", "1" .. ("0"):rep(400) .. "e-400", "0." .. ("0"):rep(400) .. "1e401", "9007199254740993",
+      "1.00000000000000011102230246251565", "999999999999999e22", "123456789012345e-22", "1e00000000000000000000001" } do
+      local number = json.decode(text)
+      assert.equal(tonumber(text), number, text)
+      assert.equal(1 / tonumber(text), 1 / number, text)
+    end
+  end)
+
+  it("reads arrays and objects of any size, and the last of keys that come twice", function()
+    for _, count in ipairs{ 0, 1, 15, 16, 17, 32, 33, 1000 } do
+      local list, object, members = {}, {}, {}
+      for i = 1, count do
+        list[i] = { i }
+        object["k" .. i] = { k = i }
+        members[i] = ('"k%d":1,"k%d":{"k":%d}'):format(i, i, i)
+      end
+      assert.same(list, json.decode(json.encode(list) == "{}" and "[]" or json.encode(list)))
+      assert.same(object, json.decode(json.encode(object)))
+      assert.same(object, json.decode("{" .. table.concat(members, ",") .. "}"))
+    end
+    assert.same({ a = 1 }, json.decode('{"a":2,"b":1,"b":null,"a":1}'))
+  end)
+
+  it("writes lists of lists with holes in the time of their length", function()
+    local value = {}
+    for _ = 1, 200 do value = { value, nil, 1 } end
+    assert.equal(("["):rep(200) .. "{}" .. (",null,1]"):rep(200), json.encode(value))
+    assert.equal("[1,2,null,4]", json.encode({ [4] = 4, [2] = 2, [1] = 1 }))
+    assert.equal('{"1":1,"x":2}', json.encode({ 1, x = 2 }))
+  end)
+
   it("writes numbers so that they come back the same", function()
     assert.equal("[1,-1,0,0,1000000000000000,9007199254740991,-9007199254740992]",
       json.encode{ 1, -1, 0, -0.0, 1e15, 2 ^ 53 - 1, -2 ^ 53 })

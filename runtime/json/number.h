@@ -1,0 +1,12 @@
+/* json/number.h: a number as JSON text. */
+#ifndef LRUN_JSON_NUMBER_H
+#define LRUN_JSON_NUMBER_H
+
+#include <stddef.h>
+
+enum { JSON_NUMBER_SIZE = 32 }; /* more than any text below has */
+
+/* Writes the shortest text that reads as the number, which is finite; returns its length. 0 for both zeros. */
+size_t json_put_number(char *text, double number);
+
+#endif
