@@ -3,14 +3,14 @@
 --   curl -N http://localhost:8000/events          and          curl -d '{"name":"me","text":"hi"}' http://localhost:8000/say
 -- A browser's event stream is held by one worker, its messages may come in by another: the primary numbers each message
 -- and relays it to all workers, which keep the last ones for those who come late or come back (`Last-Event-ID`).
--- PORT and WORKERS may be in the environment, the port may be the argument.
+-- PORT and WORKERS may be in the environment.
 local cluster = require("cluster")
 local http = require("http")
 local json = require("json")
 local os = require("os")
 local timers = require("timers")
 
-local PORT = tonumber(process.argv[2] or process.env.PORT) or 8000
+local PORT = tonumber(process.env.PORT) or 8000
 local WORKERS = tonumber(process.env.WORKERS) or #os.cpus()
 local HISTORY = 50               -- messages that are kept
 local MAX_MESSAGE = 4096         -- bytes of a request to /say
@@ -75,10 +75,9 @@ local function primary()
     if not next(listened) then print(("Chat on http://localhost:%d"):format(address.port)) end
     listened[worker.id] = true
   end)
-  cluster:on("exit", function(worker, _, signal)
-    -- It could not listen: neither could the next one.
-    if not listened[worker.id] and not signal then process.exit(1) end
-    cluster.fork()
+  cluster:on("exit", function(worker)
+    if listened[worker.id] then return cluster.fork() end
+    process.exit(1)     -- it could not listen: neither could the next one
   end)
   for _ = 1, WORKERS do cluster.fork() end
 end

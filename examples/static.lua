@@ -1,6 +1,6 @@
 -- static.lua: serves a folder: types, ranges, conditional requests, index.html or a listing. Files are streamed: a slow
 -- reader costs no more than a stream's high-water mark.
--- Run it with `lrun examples/static.lua [FOLDER [PORT]]` (default: where you are, 8000) and open http://localhost:8000.
+-- Run it with `lrun examples/static.lua [FOLDER]` (default: where you are; PORT in the environment: 8000) and open http://localhost:8000.
 -- PORT may be in the environment, too.
 -- Nothing outside the folder is served: not by `..`, encoded or not, and not by a symbolic link that leads out. What was
 -- opened is asked where it really is, so a link that is swapped meanwhile leads nowhere. Names with a leading dot
@@ -12,7 +12,7 @@ local path = require("path")
 local stream = require("stream")
 
 local ROOT = fs.realpathSync(process.argv[2] or ".")
-local PORT = tonumber(process.argv[3] or process.env.PORT) or 8000
+local PORT = tonumber(process.env.PORT) or 8000
 -- Not waiting for the other end of a named pipe.
 local OPEN = fs.constants.O_RDONLY + fs.constants.O_NONBLOCK
 

@@ -1,4 +1,5 @@
 local await = require("await")
+local child_process = require("child_process")
 local net = require("net")
 local os = require("os")
 local program = require("spec.support.program")
@@ -31,17 +32,16 @@ local function firstAnswer(port)
 end
 
 describe("examples/server.lua", function()
-  local path, port, server
+  local port, server
 
   before_each(function()
-    path, port = program.onFreePort("examples/server.lua")
-    server = program.start(path)
+    port = program.port()
+    server = program.start("examples/server.lua", {}, { PORT = port })
   end)
 
   after_each(function()
     pcall(server.interrupt, server, "SIGKILL")
     server:gone()
-    os.remove(path)
   end)
 
   it("serves from a worker for each processor", function()
@@ -57,9 +57,29 @@ describe("examples/server.lua", function()
     for _ = 2, #os.cpus() do server:line("Worker (%d+) started") end
     assert.equal(200, (firstAnswer(port)))
     process.kill(victim, "SIGKILL")
-    assert.equal(victim, tonumber((server:line("worker (%d+) died"))))
+    server:line("worker (%d+) died")
     assert.not_equal(victim, tonumber((server:line("Worker (%d+) started"))))
     assert.equal(200, (request(port)))
+  end)
+
+  it("ends, and says what is wrong, where another program has the port", function()
+    for _ = 1, #os.cpus() do server:line("Worker (%d+) started") end
+    local second = child_process.spawn(process.execPath, { "examples/server.lua" }, {
+      stdio = { "ignore", "pipe", "pipe" },
+      env = setmetatable({}, { __index = process.env, __pairs = function()
+        local all = { PORT = port }
+        for name, value in pairs(process.env) do all[name] = all[name] or value end
+        return next, all, nil
+      end }),
+    })
+    local printed, started = "", 0
+    second.stderr:on("data", function(text) printed = printed .. text end)
+    second.stdout:on("data", function(text) started = started + select(2, text:gsub("died", "")) end)
+    local code = await(function(callback) second:once("close", callback) end)
+    assert.equal(1, code)
+    assert.equal(#os.cpus(), started)
+    assert.matches("EADDRINUSE: address already in use :::" .. port, printed)
+    assert.matches("hint: another program has port " .. port, printed)
   end)
 
   it("ends with all its processes when it is interrupted", function()

@@ -11,6 +11,7 @@
 
 enum {
   ACCEPT_TURN = 256,  /* connections accepted before others get their turn */
+  SWEEP_TURNS = 16,   /* those that come while we sweep have no end */
   WAITING_MAX = 2048, /* accepted and not yet sent to a worker; less where few descriptors may be open */
   RETRY_MS = 100      /* how long to wait for free descriptors, or for an error to pass */
 };
@@ -81,15 +82,13 @@ static int on_accept_error(acceptor_t *acceptor, int error) {
   }
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events) {
-  acceptor_t *acceptor = (acceptor_t *)poll;
-  (void)events;
-  if (status < 0) return try_later(acceptor); /* libuv polls no more */
+/* Takes what is pending, up to a turn's share; returns how many. */
+static int accept_pending(acceptor_t *acceptor) {
   int accepted = 0;
   for (int i = 0; i < ACCEPT_TURN; i++) {
     if (acceptor->waiting >= acceptor->waiting_max) {
       acceptor->full = true;
-      uv_poll_stop(poll);
+      uv_poll_stop(&acceptor->poll);
       break;
     }
     int fd = accept4(acceptor->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -102,7 +101,20 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
     accepted++;
     hub_put(acceptor->hub, (conn_t){.fd = fd, .from = acceptor});
   }
-  if (accepted) hub_dispatch(acceptor->hub); /* Lua may close us: nothing after this */
+  return accepted;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+  acceptor_t *acceptor = (acceptor_t *)poll;
+  (void)events;
+  if (status < 0) return try_later(acceptor); /* libuv polls no more */
+  if (accept_pending(acceptor)) hub_dispatch(acceptor->hub); /* Lua may close us: nothing after this */
+}
+
+void acceptor_sweep(acceptor_t *acceptor) {
+  hub_t *hub = acceptor->hub;
+  for (int i = 0; i < SWEEP_TURNS && !acceptor->closing && acceptor->running && accept_pending(acceptor); i++)
+    hub_dispatch(hub);
 }
 
 /* A quarter of the descriptors: the rest is for the program, for workers, and for other listeners. */

@@ -118,6 +118,8 @@ int acceptor_open(hub_t *hub, int fd, uint32_t id, int backlog, acceptor_t **out
 void acceptor_close(acceptor_t *acceptor); /* the struct lives until its last connection is done */
 int acceptor_resume(acceptor_t *acceptor);
 void acceptor_pause(acceptor_t *acceptor);
+/* Accepts all that is pending now, and has it assigned: before a socket is closed on which clients wait. */
+void acceptor_sweep(acceptor_t *acceptor);
 /* Keeps a connection until the next resume. */
 void acceptor_park(conn_t conn);
 /* A connection that is from here waits in the primary no longer. */

@@ -145,6 +145,13 @@ static int l_acceptor_pause(lua_State *L) {
   return 0;
 }
 
+/* acceptor:sweep(): accepts all that is pending, and has it assigned, while it runs. */
+static int l_acceptor_sweep(lua_State *L) {
+  acceptor_t *acceptor = *(acceptor_t **)luaL_checkudata(L, 1, ACCEPTOR);
+  if (acceptor) acceptor_sweep(acceptor);
+  return 0;
+}
+
 static int l_acceptor_close(lua_State *L) {
   void **box = luaL_checkudata(L, 1, ACCEPTOR);
   if (*box) acceptor_close(*box);
@@ -244,6 +251,7 @@ int luaopen_lrun_handoff(lua_State *L) {
                                   {NULL, NULL}};
   static const luaL_Reg acceptor[] = {{"resume", l_acceptor_resume},
                                       {"pause", l_acceptor_pause},
+                                      {"sweep", l_acceptor_sweep},
                                       {"close", l_acceptor_close},
                                       {"__gc", l_acceptor_close},
                                       {NULL, NULL}};

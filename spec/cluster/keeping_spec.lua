@@ -99,6 +99,21 @@ describe("cluster.disconnect with a timeout", function()
     assert.is_nil(next(cluster.metrics()))
   end)
 
+  it("still answers the clients that wait in the kernel", function()
+    local _, port = cluster.start("http", { SPEC_DELAY = 20 })
+    local answers, problems = {}, {}
+    for _ = 1, 20 do
+      clients.connect(port, function(text, problem)
+        answers[#answers + 1] = text:match("^HTTP/1.1 (%d+)")
+        problems[#problems + 1] = problem
+      end):write("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    end
+    await(cluster.disconnect, { timeout = 20000 })      -- before this process has been to its loop, which accepts
+    untilTrue(function() return #answers + #problems >= 20 end, "all ends")
+    assert.same({}, problems)
+    assert.equal(20, #answers)
+  end)
+
   it("ends one that is stopped", function()
     local worker = cluster.start("http")
     process.kill(worker.process.pid, "SIGSTOP")

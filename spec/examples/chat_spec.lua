@@ -52,7 +52,7 @@ describe("examples/chat.lua", function()
 
   before_each(function()
     port = program.port()               -- not 0: that would be another one once all workers have died
-    chat = program.start("examples/chat.lua", { tostring(port) })
+    chat = program.start("examples/chat.lua", {}, { PORT = port })
     assert.equal(port, tonumber((chat:line("Chat on http://localhost:(%d+)"))))
   end)
 

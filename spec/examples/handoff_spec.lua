@@ -23,7 +23,7 @@ describe("examples/handoff", function()
 
   before_each(function()
     port = program.port()
-    master = program.start("examples/handoff/master.lua", { tostring(port) })
+    master = program.start("examples/handoff/master.lua", {}, { PORT = port })
     local listened, workers = master:line("listening on port (%d+) with (%d+) workers")
     assert.equal(port, tonumber(listened))
     assert.equal(os.availableParallelism(), tonumber(workers))

@@ -22,9 +22,7 @@ describe("examples/metrics.lua", function()
 
   it("tells Prometheus what the workers did", function()
     local port, metricsPort = program.port(), program.port()
-    process.env.PORT, process.env.METRICS_PORT, process.env.WORKERS = port, metricsPort, 2
-    server = program.start("examples/metrics.lua")
-    process.env.PORT, process.env.METRICS_PORT, process.env.WORKERS = nil, nil, nil
+    server = program.start("examples/metrics.lua", {}, { PORT = port, METRICS_PORT = metricsPort, WORKERS = 2 })
     eventually(port, "/", "hello world")
     for _ = 1, 9 do get(port, "/") end
     local text = eventually(metricsPort, "/metrics", "requests_total{")

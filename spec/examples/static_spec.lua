@@ -58,7 +58,7 @@ describe("examples/static.lua", function()
     fs.symlinkSync("digits.txt", at("in"))
     fs.symlinkSync("loop", at("loop"))
     os.execute("mkfifo '" .. at("pipe") .. "'")
-    server = program.start("examples/static.lua", { root, "0" })
+    server = program.start("examples/static.lua", { root }, { PORT = 0 })
     port = tonumber((server:line("Serving .* on http://localhost:(%d+)")))
   end)
 

@@ -1,4 +1,6 @@
+local await = require("await")
 local clients = require("spec.support.cluster.clients")
+local processes = require("spec.support.processes")
 local program = require("spec.support.program")
 
 local get = program.get
@@ -15,11 +17,11 @@ end
 describe("examples/supervise.lua", function()
   local port, supervisor
 
-  local function start(workers)
-    port = program.port()
-    process.env.PORT, process.env.WORKERS = port, workers
-    supervisor = program.start("examples/supervise.lua")
-    process.env.PORT, process.env.WORKERS = nil, nil
+  local function start(workers, env)
+    env = env or {}
+    port = env.PORT or program.port()
+    env.PORT, env.WORKERS = port, workers
+    supervisor = program.start("examples/supervise.lua", {}, env)
     supervisor:line("%[(%d+)%] serving port %d+")
   end
 
@@ -38,13 +40,51 @@ describe("examples/supervise.lua", function()
     assert.equal(0, (supervisor:gone()))
   end)
 
-  it("reloads on SIGUSR2", function()
+  it("reloads on SIGHUP", function()
     start(2)
     local first = served(port)
-    supervisor.child:kill("SIGUSR2")
-    supervisor:line("%[%d+%] (SIGUSR2): replacing the workers")
+    supervisor.child:kill("SIGHUP")
+    supervisor:line("%[%d+%] (SIGHUP): replacing the workers")
     supervisor:line("%[%d+%] (all workers are new)")
     assert.not_equal(first, served(port))
+  end)
+
+  it("gives way to a new primary on SIGUSR2", function()
+    start(2)
+    served(port)
+    supervisor.child:kill("SIGUSR2")
+    local new = tonumber((supervisor:line("%[%d+%] (%d+) has taken over")))
+    assert.not_equal(supervisor.child.pid, new)
+    served(port)
+    process.kill(new, "SIGTERM")
+    assert.equal(0, (supervisor:gone()))
+  end)
+
+  it("replaces a worker that has answered enough", function()
+    start(1, { RECYCLE = 10 })
+    local first = served(port)
+    clients.untilTrue(function() return served(port) ~= first end, "another worker")
+    clients.untilTrue(function() return not processes.alive(first) end, "the first one's end")
+  end)
+
+  it("ends, and forks no more, where another program has the port", function()
+    local other = require("net").createServer()
+    await(function(done) other:listen(0, done) end)
+    start(2, { PORT = other:address().port })
+    supervisor:line("%[%d+%] (no worker can listen on port %d+): giving up")
+    assert.equal(1, (supervisor:gone()))
+    await(function(done) other:close(done) end)
+  end)
+
+  it("answers what it has begun when its whole group is told to end", function()
+    start(2)
+    served(port)
+    local load = clients.load(port, { keepAlive = 2, single = 2 })
+    clients.untilTrue(function() return load.requests >= 20 end, "requests")
+    supervisor:interrupt("SIGTERM")
+    supervisor:gone()
+    load.stop()
+    for _, problem in ipairs(load.problems) do assert.matches("^connect ECONNREFUSED", problem) end
   end)
 
   it("stops on Ctrl-C, which reaches the workers too", function()

@@ -61,9 +61,13 @@ function Program:interrupt(signal) process.kill(-self.child.pid, signal) end
 --- Starts an lrun on a script, as leader of a process group.
 ---@param script string
 ---@param arguments? string[]
-function program.start(script, arguments)
+---@param env? table<string, any> laid over this process's environment
+function program.start(script, arguments, env)
+  local all = {}
+  for name, value in pairs(process.env) do all[name] = value end
+  for name, value in pairs(env or {}) do all[name] = value end
   local child = child_process.spawn(process.execPath, { script, unpack(arguments or {}) },
-    { detached = true, stdio = { "ignore", "pipe", "inherit" } })
+    { detached = true, stdio = { "ignore", "pipe", "inherit" }, env = all })
   local self = setmetatable({ child = child, output = "", _taken = 0, _waiting = {}, _closed = false }, Program)
   child.stdout:on("data", function(data)
     self.output = self.output .. data
@@ -98,20 +102,6 @@ function program.port()
   local port = probe:getsockname().port
   probe:close()
   return port
-end
-
---- A copy of an example that listens on another port than 8000; the caller removes it.
----@return string path, integer port
-function program.onFreePort(example)
-  local port = program.port()
-  local source = assert(io.open(example)):read("*a")
-  local copy, count = source:gsub("%f[%d]8000%f[%D]", tostring(port))
-  assert(count > 0, example .. " does not listen on 8000")
-  local path = os.tmpname() .. ".lua"
-  local file = assert(io.open(path, "w"))
-  file:write(copy)
-  file:close()
-  return path, port
 end
 
 return program

@@ -23,9 +23,6 @@ local handover = {}
 
 local DEFAULTS = { listenTimeout = 8000, minUptime = 0, drainTimeout = 30000, killTimeout = 1600 }
 
-local LOOK = 5              -- ms between looks whether workers have taken what was on its way to them
-local LOOKS = 400           -- so many at most: one that is stopped takes nothing
-
 local running               -- the handover that is under way
 local over = false          -- one was, and this process is at its end
 
@@ -92,22 +89,15 @@ local function everything()
   return list
 end
 
--- systemd's sockets keep their numbers, 3 and up.
-local function systemdSockets()
-  local count = tonumber(process.env.LISTEN_FDS)
-  return tonumber(process.env.LISTEN_PID) == process.pid and count or nil
-end
-
--- The stdio of the new process: entry i is descriptor i − 1 there.
+-- The stdio of the new process: entry i is descriptor i − 1 there. The service manager's sockets keep their numbers.
 local function layOut(entries, channelEnd)
   local stdio = { "inherit", "inherit", "inherit" }
-  local systemd = systemdSockets()
-  for fd = 3, 2 + (systemd or 0) do stdio[#stdio + 1] = sockets.serves(fd) and fd or "ignore" end
+  for fd = 3, 2 + bound.fromManager do stdio[#stdio + 1] = sockets.serves(fd) and fd or "ignore" end
   local function add(fd)
     stdio[#stdio + 1] = fd
     return #stdio - 1
   end
-  local told = { systemd = systemd, channel = add(channelEnd), sockets = {} }
+  local told = { fromManager = bound.fromManager, channel = add(channelEnd), sockets = {} }
   for i, entry in ipairs(entries) do
     local fds = {}
     for j, handle in ipairs(entry.handles) do fds[j] = add(handle:fileno()) end
@@ -231,13 +221,7 @@ local function retire(state)
   end
   common.send(state.peer, { act = "go" })
   process.notify(("MAINPID=%d"):format(state.child.pid))
-  local looks, timer = 0, nil
-  timer = timers.setInterval(function()
-    looks = looks + 1
-    if looks < LOOKS and listeners.busy(state.primary.places) then return end
-    timers.clearInterval(timer)
-    drain(state)
-  end, LOOK)
+  listeners.whenTaken(state.primary.places, function() drain(state) end)
 end
 
 -- Watching it ----------------------------------------------------------------------------------------------------------

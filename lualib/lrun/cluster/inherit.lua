@@ -1,5 +1,5 @@
 --- The new primary's side of a handover: what the old one left in the environment (LRUN_HANDOVER) and in descriptors.
----   { channel = fd, systemd = count?, sockets = { { fds, kind, key, request, several, serving, own, name }, … } }
+---   { channel = fd, fromManager = count, sockets = { { fds, kind, key, request, several, serving, own, name }, … } }
 --- The handles wait here until a worker (`listeners.inherited`) or a server of this process (`listen.inherited`) asks for
 --- them; when all are served the old primary is told `ready`, and when it says `go`, socket files are ours, too.
 local bound = require("lrun.net.listen")
@@ -111,7 +111,10 @@ function inherit.start()
   process.env.LRUN_HANDOVER = nil
   local ok, what = pcall(function() return buffers.decode(encoding.fromBase64(text)) end)
   if not ok or type(what) ~= "table" then error("LRUN_HANDOVER is not what cluster.handover has left", 0) end
-  if what.systemd then process.env.LISTEN_PID = tostring(process.pid) end
+  if what.fromManager > 0 then
+    process.env.LISTEN_PID, process.env.LISTEN_FDS = process.pid, what.fromManager
+    bound.fromManager = what.fromManager
+  end
   for _, entry in ipairs(what.sockets) do adopt(entry) end
   bound.inherited = { take = takeOwn }
   old = EventEmitter:new()

@@ -293,6 +293,9 @@ function Listener:stop()
   self:placesChanged()
 end
 
+--- Takes the connections that clients wait on, before it is closed.
+function Listener:sweep() end
+
 function Listener:closeAll() end
 
 function Listener:close()
@@ -330,6 +333,10 @@ function Lanes:placesChanged()
   for _, acceptor in ipairs(self.acceptors) do
     if #self.places > 0 and not self.stopped then acceptor:resume() else acceptor:pause() end
   end
+end
+
+function Lanes:sweep()
+  for _, acceptor in ipairs(self.acceptors) do acceptor:sweep() end
 end
 
 function Lanes:closeAll()
@@ -436,6 +443,12 @@ function Several:placesChanged()
   for _, socket in ipairs(self.sockets) do
     local acceptor = socket.acceptor
     if acceptor and #self.places > 0 and not self.stopped then acceptor:resume() elseif acceptor then acceptor:pause() end
+  end
+end
+
+function Several:sweep()
+  for _, socket in ipairs(self.sockets) do
+    if socket.acceptor then socket.acceptor:sweep() end
   end
 end
 

@@ -19,6 +19,9 @@ listeners.policy = nil
 --- What this primary has from the one that it takes over from: key → { handles…, several, request, serving }.
 listeners.inherited = {}
 
+local LOOK = 5              -- ms between looks whether workers have taken what is on its way to them
+local LOOKS = 400           -- so many at most: a worker that is stopped takes nothing
+
 local byKey = {}            -- key → listener
 local byId = {}             -- the number that lanes know it by → listener
 local lastId = 0
@@ -202,6 +205,29 @@ end
 --- The primary accepts no connection any more. Those that it has go on to workers.
 function listeners.stop()
   for _, listener in pairs(byKey) do listener:stop() end
+end
+
+--- Closes all sockets; who waits on them still gets to a worker.
+function listeners.finish()
+  for _, listener in pairs(byKey) do
+    listener:sweep()
+    close(listener)
+  end
+  listeners.redistribute()
+end
+
+--- Calls `done()` when workers have taken what is on their way to them, or one has taken none for a while.
+---@param places table<any, Place>
+---@param done fun()
+function listeners.whenTaken(places, done)
+  if not listeners.busy(places) then return done() end
+  local looks, timer = 0, nil
+  timer = timers.setInterval(function()
+    looks = looks + 1
+    if looks < LOOKS and listeners.busy(places) then return end
+    timers.clearInterval(timer)
+    done()
+  end, LOOK)
 end
 
 --- Whether connections are on their way to one of the places.

@@ -379,19 +379,24 @@ end
 
 ---@param options { drain: boolean?, limit: integer?, killTimeout: integer }
 local function disconnectAll(options)
-  local asked = {}
-  for worker in pairs(living) do asked[worker] = true end
+  local all, asked = {}, {}
+  for worker in pairs(living) do all[worker] = true end
   for _, worker in pairs(cluster.workers) do
     if worker:isConnected() then
       cluster.workers[worker.id] = nil
-      askToDisconnect(worker, { drain = options.drain, limit = options.limit })
+      worker.exitedAfterDisconnect = true
+      asked[#asked + 1] = worker
     end
   end
-  if options.limit then endAfter(asked, options.limit, options.killTimeout) end
+  if options.limit then endAfter(all, options.limit, options.killTimeout) end
+  local function ask()
+    for _, worker in ipairs(asked) do askToDisconnect(worker, { drain = options.drain, limit = options.limit }) end
+  end
+  if options.drain then listeners.whenTaken(places, ask) else ask() end
 end
 
---- Disconnects all workers. With a `timeout` (ms) those that are not gone by then get SIGTERM, and `killTimeout` (1600 ms)
---- later SIGKILL. Source: Node 20, but for the options.
+--- Disconnects all workers. With a `timeout` (ms) connections that wait for their next request are answered once more, as
+--- in a reload, and workers that are not gone by then get SIGTERM, and `killTimeout` (1600 ms) later SIGKILL. Source: Node 20, but for the options.
 ---@param options { timeout: integer?, killTimeout: integer? }?
 ---@param callback fun()? called when no worker is left
 ---@overload fun(callback: fun())
@@ -408,7 +413,8 @@ function cluster.disconnect(options, callback)
     process.nextTick(function() intercom:emit("disconnect") end)
     return
   end
-  disconnectAll{ limit = options.timeout, killTimeout = options.killTimeout or KILL_TIMEOUT }
+  if options.timeout then listeners.finish() end
+  disconnectAll{ drain = options.timeout ~= nil, limit = options.timeout, killTimeout = options.killTimeout or KILL_TIMEOUT }
 end
 
 --- Asks the worker to close its servers, to wait for their connections and for its `drain` listeners, and to close its

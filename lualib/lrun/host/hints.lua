@@ -205,6 +205,12 @@ local function ofOperation(text, path)
   return ("`%s` is a value, no function: it stands without ( )"):format(name)
 end
 
+-- A port that is taken.
+local function ofPort(text)
+  local port = text:match("^%a+ EADDRINUSE: address already in use .*:(%d+)$")
+  return port and ("another program has port %s: `ss -ltnp sport = :%s` tells which"):format(port, port)
+end
+
 local function ofModule(text)
   local name = text:match("module '([^'\n]*)' not found")
   if not name then return nil end
@@ -229,7 +235,7 @@ end
 ---@return string?
 function hints.of(text, path, source)
   text = text:sub(1, LOOKED_AT)
-  local hint = find(TEXTS, text) or ofOperation(text, path) or ofModule(text) or ofSyntax(text, source)
+  local hint = find(TEXTS, text) or ofOperation(text, path) or ofModule(text) or ofPort(text) or ofSyntax(text, source)
   return hint and "hint: " .. hint
 end
 

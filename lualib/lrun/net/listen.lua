@@ -23,6 +23,9 @@ listen.cluster = nil
 listen.MAX_PATH = 107               -- sun_path of Linux, less its final NUL
 listen.BACKLOG = 511
 
+--- How many descriptors from 3 on the service manager gave this process (LISTEN_FDS); a script may remove the variables.
+listen.fromManager = tonumber(os.getenv("LISTEN_PID")) == uv.os_getpid() and tonumber(os.getenv("LISTEN_FDS")) or 0
+
 --- nil, or what a process has from the one that it takes over from: `take(key)` → a bound handle, or nil.
 listen.inherited = nil
 

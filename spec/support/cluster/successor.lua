@@ -27,6 +27,10 @@ end
 
 local function primary()
   if how == "dies" then process.exit(3) end
+  if descriptor then
+    assert(tonumber(process.env.LISTEN_PID) == process.pid and process.env.LISTEN_FDS == "1", "no sockets were passed")
+    process.env.LISTEN_PID, process.env.LISTEN_FDS = nil, nil
+  end
   local listening = 0
   cluster:on("listening", function(_, address)
     listening = listening + 1
