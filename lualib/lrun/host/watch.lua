@@ -7,6 +7,7 @@ local fs = require("fs")
 local path = require("path")
 local process = require("process")
 local timers = require("timers")
+local signature = require("lrun.host.watched").signature
 
 local watch = {}
 
@@ -26,13 +27,6 @@ local changed = {}                  -- files that changed since the program was 
 local settle, answer                -- timers
 
 local function say(...) io.stderr:write("lrun --watch: ", table.concat{ ... }, "\n") end
-
--- What a file is; nil when there is none.
-local function signature(file)
-  local stat = uv.fs_stat(file)
-  if not stat or stat.type == "directory" then return nil end
-  return ("%d.%d %d %d"):format(stat.mtime.sec, stat.mtime.nsec, stat.size, stat.ino)
-end
 
 local function syntaxError(file)
   local text = io.open(file, "rb")
@@ -144,6 +138,15 @@ function watch.tree(directory)
   end
 end
 
+-- The program has loaded a file, which it saw as `seen`; it may be another by now.
+local function onLoaded(seen, file)
+  if not file or loaded[file] then return end
+  loaded[file] = true
+  known[file] = known[file] or seen
+  watchFolder(path.dirname(file))
+  onChange(file)
+end
+
 -- The program's lines: files that it loads, and its answers.
 local function readList(fd)
   local rest = ""
@@ -156,10 +159,8 @@ local function readList(fd)
         elseif line == "!reload" then
           stopWaiting()
           changed = {}
-        elseif not loaded[line] then
-          loaded[line] = true
-          known[line] = known[line] or signature(line) or "gone"
-          watchFolder(path.dirname(line))
+        else
+          onLoaded(line:match("^([^\t]*)\t(.*)$"))
         end
         return ""
       end)

@@ -14,6 +14,18 @@ local function tell(line)
   uv.fs_close(fd)
 end
 
+--- What a file is; nil when there is none.
+---@param file string
+---@return string?
+function watched.signature(file)
+  local stat = uv.fs_stat(file)
+  if not stat or stat.type == "directory" then return nil end
+  return ("%d.%d %d %d"):format(stat.mtime.sec, stat.mtime.nsec, stat.size, stat.ino)
+end
+
+-- With what the file is now: it may have changed when the watcher comes to look.
+local function tellFile(file) tell((watched.signature(file) or "gone") .. "\t" .. file) end
+
 -- A primary that has workers has them replaced, one after the other.
 local function onChange()
   local cluster = require("lrun.core.loaded")["lrun.cluster.primary"]
@@ -42,8 +54,8 @@ function watched.start()
   local fd = tonumber(process.env.LRUN_WATCH_FD)
   process.env.LRUN_WATCH_FD = nil
   if fd then listen(fd) end
-  programs.onLoad = tell
-  if programs.script then tell(programs.script) end
+  programs.onLoad = tellFile
+  if programs.script then tellFile(programs.script) end
 end
 
 return watched
