@@ -102,20 +102,26 @@ end
 -- Modules that use the channels between primary and workers, by the `cmd` of their messages. They are loaded when one comes.
 local SERVICES = { NODE_LRUN_SHARED = "lrun.shared.changes" }
 
---- Calls `onMessage(message, handle)` for control messages, and the callbacks of `send` for answers; passes other modules'
---- messages on to them.
+-- Only an answer brings a handle that somebody waits for; one with a foreign message may be another listener's.
+local function dropHandle(target, message, handle)
+  local foreign = message.cmd ~= "NODE_CLUSTER" and not SERVICES[message.cmd]
+  if handle == nil or foreign and target:listenerCount("internalMessage") > 1 then return end
+  require("lrun.ipc.handles").drop(handle)
+end
+
+--- Calls `onMessage(message)` for control messages, and the callbacks of `send` for answers; passes other modules' messages on
+--- to them.
 function common.receive(target, onMessage)
   target:on("internalMessage", function(message, handle)
-    if type(message) ~= "table" then return end
-    local service = SERVICES[message.cmd]
-    if service then return require(service).receive(target, message) end
-    if message.cmd ~= "NODE_CLUSTER" then return end
-    local callback = message.ack ~= nil and waiting[message.ack]
+    local callback = message.cmd == "NODE_CLUSTER" and message.ack ~= nil and waiting[message.ack]
     if callback then
       waiting[message.ack] = nil
       return callback(message, handle)
     end
-    if message.act then onMessage(message, handle) end
+    dropHandle(target, message, handle)
+    local service = SERVICES[message.cmd]
+    if service then return require(service).receive(target, message) end
+    if message.cmd == "NODE_CLUSTER" and message.act then onMessage(message) end
   end)
 end
 
