@@ -1,6 +1,6 @@
 --- Starting other programs, and more of this one. Source: Node 20.
---- Arguments are checked and made into a plan (lrun.child_plan, lrun.child_stdio); the plan is run by a ChildProcess
---- (lrun.child) or to its end (lrun.child_sync).
+--- Arguments are checked and made into a plan (lrun.child.plan, lrun.child.stdio); the plan is run by a ChildProcess
+--- (lrun.child.process) or to its end (lrun.child.sync).
 local errors = require("errors")
 local process = require("process")
 local timers = require("timers")

@@ -1,5 +1,5 @@
 --- ChildProcess: one asynchronous child. Owns the process handle (runtime/process/spawn.c), our ends of its pipes (as sockets, which
---- then own themselves) and, through lrun.ipc, its channel.
+--- then own themselves) and, through lrun.ipc.channel, its channel.
 --- Order of events: `spawn` or `error` a tick after the call; with a channel the messages and `disconnect`; `exit`; then
 --- `close`, once every pipe and the channel have closed too. (Where another process holds the other end of the channel as
 --- well, `exit` comes when all that was there is read.)

@@ -5,7 +5,7 @@
 --- runtime/ipc/channel.c owns the socket; this module owns who hears of what. Per target one state table:
 --- `channel` (C; nil once closed), `control` (what users see as `target.channel`), `pending` (messages before the first
 --- listener), `left` (this end has disconnected and hears no more messages; what is queued is still written), `sockets`
---- (connections sent and received, see lrun.ipc_sockets).
+--- (connections sent and received, see lrun.ipc.sockets).
 local ffi = require("ffi")
 local uv = require("luv")
 local channels = require("lrun.core.channel")

@@ -1,5 +1,5 @@
 --- Bodies on the Lua wire: LuaJIT's string.buffer serialization. A body is bytes at an address, so that compiled code makes
---- neither a string nor a cdata of it. (JSON bodies are made and read by runtime/json/encode.c and runtime/json/decode.c.)
+--- neither a string nor a cdata of it. (JSON bodies are made and read by runtime/json/encode.c and decode.c.)
 ---
 --- string.buffer must not throw where the compiler has been: an error in the middle of compiled code leaves the callers'
 --- variables in disorder. So values are looked at before they are encoded (here) and bytes before they are decoded
