@@ -24,7 +24,7 @@ static lua_State *new_state(void) {
 }
 
 static void fuzz_lua(lua_State *L, const char *bytes, size_t length) {
-  if (!check_serialized(bytes, length)) return;
+  if (!check_serialized(NULL, bytes, length)) return;
   if (check_has_pointer(bytes, length)) abort();
   int before = lua_gc(L, LUA_GCCOUNT, 0);
   lua_getglobal(L, "decode");

@@ -11,7 +11,8 @@
 
 enum {
   SLACK_KB = 1024,   /* an idle worker's memory grows by as much while it works */
-  PAUSE_DOUBLE = 200 /* LuaJIT's own: per cent of what lives */
+  PAUSE_DOUBLE = 200, /* LuaJIT's own: per cent of what lives */
+  STEP = 1024         /* LuaJIT's own: bytes allocated for each step */
 };
 
 static const char *const metatable = "lrun.collector";
@@ -50,4 +51,12 @@ void collector_start(lua_State *L) {
   lua_gc(L, LUA_GCSETPAUSE, pause);
   leave_sentinel(L, pause);
   lua_gc(L, LUA_GCRESTART, -1); /* -1: the first collection waits for the pause as well */
+}
+
+/* Whatever makes a string lets the collector take a step where one is due. */
+void collector_keep_up(lua_State *L, size_t bytes) {
+  for (size_t steps = bytes / STEP; steps > 0; steps--) {
+    lua_pushliteral(L, "");
+    lua_pop(L, 1);
+  }
 }

@@ -13,8 +13,10 @@
 #include "ipc/channel.h"
 
 #include "host/callback.h"
+#include "host/collector.h"
 #include "host/vm.h"
 #include "ipc/check.h"
+#include "ipc/keys.h"
 #include "ipc/outbox.h"
 #include "ipc/received.h"
 #include <errno.h>
@@ -34,9 +36,11 @@ enum {
   SOCKET_BUFFER = 208 * 1024, /* the kernel doubles it: a reader has work left while a full writer wakes up */
   BACKLOG_MAX = 128 * 1024,   /* `send` returns false from here on */
   READS_PER_TURN = 16,        /* before other handles get their turn */
+  LARGE = 4 * 1024,           /* bytes of a message; smaller ones are the collector's own matter */
+  HEAP_A_BYTE = 4,            /* about as much becomes of a byte of a message in Lua's heap */
   DRAIN_READS = 256,          /* when the peer has ended; somebody else may go on writing */
   EXIT_STALL_MS = 5000,       /* at exit, a reader that takes nothing for so long is given up */
-  RETRY_MS = 5,               /* between tries while the kernel lacks memory, or has enough descriptors under way */
+  RETRY_MS = 5, /* between tries while the kernel lacks memory, or has enough descriptors under way */
   HANDLES = 4
 };
 
@@ -61,10 +65,12 @@ struct channel {
   int open_handles;
   int events; /* what poll watches */
   received_t received;
+  keys_t *keys; /* of the other end; NULL until it has told of any */
   double bytes_received;
+  size_t decoded;    /* bytes of large messages in this batch */
   uint64_t wrote_at; /* when bytes last went to the socket, ns */
   STAILQ_HEAD(, callback_wait) waits;
-  int on_drained; /* registry ref, or LUA_NOREF: see channel_drain */
+  int on_drained;               /* registry ref, or LUA_NOREF: see channel_drain */
   int on_batch, on_close, self; /* registry refs; self anchors the userdata while the channel is open */
   channel_t **box;              /* in the userdata */
   const callbacks_t *callbacks;
@@ -218,12 +224,33 @@ static void answer(channel_t *ch, bool taken) {
 
 static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message) {
   bool handle = frame->kind == FRAME_DESCRIPTOR;
+  if (frame->length >= LARGE) ch->decoded += frame->length;
   ch->current = *frame;
   *message = (channel_message_t){frame->body, (uint32_t)frame->length, -1,
                                  handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE};
   if (!handle) return;
   message->fd = received_take(&ch->received);
   answer(ch, message->fd >= 0);
+}
+
+/* 1 when Lua gets it, 0 when that was all, or why the channel ends. */
+static int take_frame(channel_t *ch, const frame_t *frame, channel_message_t *message) {
+  switch (frame->kind) {
+  case FRAME_MESSAGE:
+  case FRAME_DESCRIPTOR:
+    if (ch->wire == FRAME_LUA && !check_serialized(ch->keys, frame->body, frame->length))
+      return FRAME_GARBAGE;
+    fill(ch, frame, message);
+    return 1;
+  case FRAME_KEYS:
+    if (!keys_add(&ch->keys, frame->body, frame->length)) return FRAME_GARBAGE;
+    *message = (channel_message_t){frame->body, (uint32_t)frame->length, -1, CHANNEL_KEYS};
+    return 1;
+  default:
+    if (outbox_answered(&ch->outbox, frame->kind == FRAME_TAKEN) == -2 && !ch->dropped) return FRAME_GARBAGE;
+    schedule_flush(ch);
+    return 0;
+  }
 }
 
 void channel_next(channel_t *ch, channel_message_t *message) {
@@ -233,17 +260,10 @@ void channel_next(channel_t *ch, channel_message_t *message) {
   if (ch->closed || ch->failure || (ch->taken && callback_has_ticks(ch->callbacks))) return;
   ch->taken = true;
   while ((rc = frame_reader_next(&ch->reader, &frame)) > 0) {
-    if (frame.kind == FRAME_MESSAGE || frame.kind == FRAME_DESCRIPTOR) {
-      if (ch->wire == FRAME_JSON || check_serialized(frame.body, frame.length)) return fill(ch, &frame, message);
-      rc = FRAME_GARBAGE;
-      break;
-    }
-    if (outbox_answered(&ch->outbox, frame.kind == FRAME_TAKEN) == -2 && !ch->dropped) {
-      rc = FRAME_GARBAGE;
-      break;
-    }
-    schedule_flush(ch);
+    rc = take_frame(ch, &frame, message);
+    if (rc != 0) break;
   }
+  if (rc > 0) return;
   ch->drained = true;
   if (rc < 0) give_up(ch, rc);
 }
@@ -255,17 +275,19 @@ static bool handle_frames(channel_t *ch) {
   ch->drained = false;
   while (!ch->drained) {
     ch->taken = false;
+    ch->decoded = 0;
     lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_batch);
     callback_enter(L, 0);
     if (ch->closed) return false;
+    collector_keep_up(L, ch->decoded * HEAP_A_BYTE);
   }
   if (!ch->failure) return true;
   channel_shut(ch, ch->failure);
   return false;
 }
 
-/* Bytes read, 0 at the end, or UV_E*: UV_E2BIG when this process has no memory for them. */
-static ssize_t receive(channel_t *ch) {
+/* Bytes read, 0 at the end, or UV_E*: UV_E2BIG when this process has no memory for them. `*full`: there may be more. */
+static ssize_t receive(channel_t *ch, bool *full) {
   union {
     struct cmsghdr head;
     char bytes[CMSG_SPACE(sizeof(int) * RECEIVED_MAX)];
@@ -284,6 +306,7 @@ static ssize_t receive(channel_t *ch) {
   if (n < 0) return uv_translate_sys_error(errno);
   frame_reader_commit(&ch->reader, (size_t)n);
   ch->bytes_received += (double)n;
+  *full = (size_t)n == room;
   if (!received_keep(&ch->received, &message)) return UV_EPROTO;
   return n;
 }
@@ -296,8 +319,8 @@ static const char *why_unreadable(ssize_t code) {
 }
 
 /* Reads and hands on once. False: there was nothing more to read now, or the channel was closed. */
-static bool read_once(channel_t *ch, size_t *length) {
-  ssize_t n = receive(ch);
+static bool read_once(channel_t *ch, bool *full) {
+  ssize_t n = receive(ch, full);
   if (n == UV_EAGAIN) return false;
   if (is_passing((int)n)) {
     ch->unread = true;
@@ -308,22 +331,21 @@ static bool read_once(channel_t *ch, size_t *length) {
     channel_shut(ch, why_unreadable(n));
     return false;
   }
-  *length = (size_t)n;
   return handle_frames(ch);
 }
 
 static void read_in(channel_t *ch) {
-  size_t length = FRAME_READ_SIZE;
-  for (int i = 0; i < READS_PER_TURN && !ch->paused && length >= FRAME_READ_SIZE / 2; i++)
-    if (!read_once(ch, &length)) break;
+  bool full = true;
+  for (int i = 0; i < READS_PER_TURN && !ch->paused && full; i++)
+    if (!read_once(ch, &full)) break;
   if (!ch->closed && uv_is_active((uv_handle_t *)&ch->prepare)) flush(ch);
 }
 
 /* All that the peer has left is there to read; its end comes last, unless somebody else holds the socket. */
 static void drain(channel_t *ch) {
   lua_State *L = vm_state(ch->vm);
-  size_t length;
-  for (int i = 0; i < DRAIN_READS && !ch->paused && read_once(ch, &length); i++) {}
+  bool full;
+  for (int i = 0; i < DRAIN_READS && !ch->paused && read_once(ch, &full); i++) {}
   if (ch->closed || ch->unread) return;
   lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_drained);
   luaL_unref(L, LUA_REGISTRYINDEX, ch->on_drained);
@@ -375,6 +397,7 @@ static void on_handle_closed(uv_handle_t *handle) {
   channel_t *ch = handle->data;
   if (--ch->open_handles > 0) return;
   frame_reader_free(&ch->reader);
+  free(ch->keys);
   free(ch);
 }
 
@@ -506,6 +529,12 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
   if (fd < 0 && may_write(ch) && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
   if (!outbox_is_empty(&ch->outbox) || !STAILQ_EMPTY(&ch->waits)) schedule_flush(ch);
   return ch->outbox.queued < BACKLOG_MAX && !outbox_is_held_up(&ch->outbox);
+}
+
+int channel_append_keys(channel_t *ch, const char *body, size_t length) {
+  char head[FRAME_HEAD];
+  frame_head(head, FRAME_KEYS, length);
+  return outbox_append(&ch->outbox, head, sizeof head, body, length, -1) ? 0 : UV_ENOMEM;
 }
 
 int channel_wait(channel_t *ch, int ref) {

@@ -14,11 +14,11 @@ typedef struct channel channel_t; /* fields live in ipc/channel.c */
  *   body    valid until the next channel_next
  *   length  at most FRAME_MAX; 32 bits are a number to Lua, 64 would be a cdata
  *   fd      on the Lua wire: the descriptor that travelled with it, or -1
- *   kind    CHANNEL_NOTHING, …_MESSAGE, …_HANDLE */
-#define CHANNEL_MESSAGE_FIELDS                                                                                    \
-  const char *body;                                                                                              \
-  uint32_t length;                                                                                               \
-  int fd;                                                                                                        \
+ *   kind    CHANNEL_NOTHING, …_MESSAGE, …_HANDLE, …_KEYS */
+#define CHANNEL_MESSAGE_FIELDS                                                                               \
+  const char *body;                                                                                          \
+  uint32_t length;                                                                                           \
+  int fd;                                                                                                    \
   int kind;
 typedef struct {
   CHANNEL_MESSAGE_FIELDS
@@ -27,7 +27,8 @@ typedef struct {
 enum {
   CHANNEL_NOTHING = 0,
   CHANNEL_MESSAGE = 1,
-  CHANNEL_HANDLE = 2 /* the message names a descriptor, which is lost when fd is -1 */
+  CHANNEL_HANDLE = 2, /* the message names a descriptor, which is lost when fd is -1 */
+  CHANNEL_KEYS = 3    /* no message: a body of ipc/keys.h, which is well-formed */
 };
 
 enum { CHANNEL_TOO_LONG = -100001 };
@@ -40,6 +41,9 @@ void channel_next(channel_t *ch, channel_message_t *message);
 /* Queues a message; `fd` >= 0 is duplicated and travels with it. 1, or 0 when the backlog is long; or a
  * negative code: UV_E*, or the above. */
 int channel_append(channel_t *ch, const char *body, size_t length, int fd);
+
+/* On the Lua wire: tells the other end of keys that messages from here on name by number. 0 or a negative code. */
+int channel_append_keys(channel_t *ch, const char *body, size_t length);
 
 /* Opens a channel over `fd`, which it owns from here on, also on failure, and pushes its userdata: a pointer
  * to it with the metatable CHANNEL_TYPE. The two functions are registry refs that it owns as well:

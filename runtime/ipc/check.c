@@ -25,6 +25,7 @@ enum {
   TAG_NUMBER = 0x07,
   TAG_TABLE = 0x08, /* + 1: hash part, + 2: array from 0, + 4: array from 1 */
   TAG_TABLE_LAST = 0x0d,
+  TAG_KEY = 0x0f, /* of a table: its number among those that the peer has told of */
   TAG_INT64 = 0x10,
   TAG_UINT64 = 0x11,
   TAG_COMPLEX = 0x12,
@@ -89,6 +90,7 @@ typedef struct {
   uint32_t first, end; /* the indices of its array: from `first`, below `end` */
   uint32_t number;     /* tables are counted */
   uint64_t seen;       /* a bit for each key, by what a glance shows of it */
+  uint64_t numbered;   /* a bit for each key that is named by number */
 } level_t;
 
 /* The head of a table. */
@@ -104,13 +106,14 @@ static place_t open_table(place_t at, place_t end, level_t *level) {
   level->pairs = (uint32_t)pairs;
   level->first = (uint32_t)first;
   level->end = (uint32_t)array;
-  level->seen = 0;
+  level->seen = level->numbered = 0;
   return at;
 }
 
 /* Keys ----------------------------------------------------------------------------------------------------
  * A key that is nil or NaN, or comes twice, is none. Two keys of a table seldom look alike at a glance; only
- * when some do, a second walk gathers all keys in a set. */
+ * when some do, a second walk gathers all keys in a set. A string that has a number is named by it and never by
+ * its bytes, so that these two need not be compared. */
 
 typedef struct {
   uint32_t table, offset; /* where the key is, plus 1; 0: free */
@@ -118,14 +121,15 @@ typedef struct {
 
 typedef struct {
   place_t bytes;
+  const keys_t *numbered;
   uint32_t count;
   bool alike;
   key_place_t *places; /* of the second walk */
   size_t size;         /* a power of two */
-} keys_t;
+} key_set_t;
 
 typedef struct {
-  unsigned tag; /* TAG_STRING, TAG_NUMBER, or that of a value that is equal to itself alone */
+  unsigned tag; /* TAG_STRING, TAG_NUMBER, TAG_KEY, or that of a value that is equal to itself alone */
   double number;
   place_t text;
   size_t length;
@@ -140,6 +144,8 @@ static bool read_key(place_t at, place_t end, table_key_t *key) {
     assert(key->text);
     key->tag = TAG_STRING;
     key->length = size - TAG_STRING;
+  } else if (*at == TAG_KEY) {
+    key->number = at[1];
   } else if (*at == TAG_INT) {
     int32_t value;
     memcpy(&value, at + 1, sizeof value);
@@ -168,7 +174,7 @@ static size_t hash_key(const table_key_t *key, uint32_t table) {
 }
 
 /* False: the table has it already. */
-static bool gather_key(keys_t *keys, const level_t *level, const unsigned char *at,
+static bool gather_key(key_set_t *keys, const level_t *level, const unsigned char *at,
                        const unsigned char *end) {
   table_key_t key, other;
   if (!read_key(at, end, &key)) return true;
@@ -185,12 +191,33 @@ static bool gather_key(keys_t *keys, const level_t *level, const unsigned char *
   return true;
 }
 
+/* The place after a key, or NULL when it is none. */
+static inline place_t skip_key(const key_set_t *keys, place_t at, place_t end) {
+  if (*at != TAG_KEY) return skip_scalar(at, end);
+  return keys->numbered && end - at >= 2 && at[1] < keys->numbered->count ? at + 2 : NULL;
+}
+
+/* A string's bytes, of which the whole was passed over. */
+static bool has_number(const key_set_t *keys, place_t at, place_t end) {
+  size_t size = 0;
+  place_t text = read_size(at, end, &size);
+  assert(text);
+  return keys_have(keys->numbered, (const char *)text, size - TAG_STRING);
+}
+
 /* False: it is no key. */
-static inline bool glance(keys_t *keys, level_t *level, place_t at, place_t end) {
+static inline bool glance(key_set_t *keys, level_t *level, place_t at, place_t end) {
   unsigned tag = *at;
   size_t length = (size_t)(end - at);
   keys->count++;
+  if (tag == TAG_KEY) {
+    uint64_t own = (uint64_t)1 << (at[1] & 63);
+    if (level->numbered & own) keys->alike = true;
+    level->numbered |= own;
+    return true;
+  }
   if (tag == TAG_NIL) return false;
+  if (tag >= TAG_STRING && keys->numbered && has_number(keys, at, end)) return false;
   if (tag == TAG_NUMBER) {
     double number;
     memcpy(&number, at + 1, sizeof number);
@@ -209,7 +236,7 @@ static inline bool glance(keys_t *keys, level_t *level, place_t at, place_t end)
 
 /* The walk ------------------------------------------------------------------------------------------------ */
 
-static inline bool walk(keys_t *keys, size_t length, bool gather) {
+static inline bool walk(key_set_t *keys, size_t length, bool gather) {
   place_t at = keys->bytes, end = at + length;
   level_t outer[MAX_DEPTH], level = {.objects = 1};
   uint32_t tables = 0;
@@ -224,7 +251,7 @@ static inline bool walk(keys_t *keys, size_t length, bool gather) {
       if (is_table(*at)) {
         level.objects = 1; /* first this table, then what it is the key of */
       } else {
-        at = skip_scalar(at, end);
+        at = skip_key(keys, at, end);
         if (!at || !(gather ? gather_key(keys, &level, key, at) : glance(keys, &level, key, at)))
           return false;
       }
@@ -246,8 +273,8 @@ static inline bool walk(keys_t *keys, size_t length, bool gather) {
   }
 }
 
-bool check_serialized(const char *bytes, size_t length) {
-  keys_t keys = {.bytes = (place_t)bytes};
+bool check_serialized(const keys_t *numbered, const char *bytes, size_t length) {
+  key_set_t keys = {.bytes = (place_t)bytes, .numbered = numbered && numbered->count > 0 ? numbered : NULL};
   if (!walk(&keys, length, false)) return false;
   if (!keys.alike) return true;
   for (keys.size = 16; keys.size < 2 * (size_t)keys.count; keys.size *= 2) {}
@@ -261,6 +288,7 @@ bool check_has_pointer(const char *bytes, size_t length) {
   place_t at = (place_t)bytes, end = at + length;
   level_t ignored;
   while (at && at < end) /* what a table holds follows its head, so the order is all there is to it */
-    at = is_table(*at) ? open_table(at, end, &ignored) : skip_scalar(at, end);
+    if (*at == TAG_KEY) at += 2;
+    else at = is_table(*at) ? open_table(at, end, &ignored) : skip_scalar(at, end);
   return !at;
 }

@@ -77,9 +77,9 @@ static int next_lua(frame_reader_t *reader, frame_t *frame) {
   const char *head = &reader->data[reader->start];
   size_t announced = read_u32(head);
   int kind = (unsigned char)head[4];
-  if (announced == 0 || kind < FRAME_MESSAGE || kind > FRAME_LOST) return FRAME_GARBAGE;
+  if (announced == 0 || kind < FRAME_MESSAGE || kind > FRAME_KEYS) return FRAME_GARBAGE;
   if (announced - 1 > FRAME_MAX) return FRAME_TOO_LONG;
-  if (kind >= FRAME_TAKEN && announced != 1) return FRAME_GARBAGE;
+  if ((kind == FRAME_TAKEN || kind == FRAME_LOST) && announced != 1) return FRAME_GARBAGE;
   if (length < announced + 4) return 0;
   *frame = (frame_t){kind, head + FRAME_HEAD, announced - 1};
   take(reader, announced + 4);

@@ -21,7 +21,8 @@ enum {
   FRAME_MESSAGE = 1,    /* a body of ipc/check.h */
   FRAME_DESCRIPTOR = 2, /* the same, and one descriptor travels with it */
   FRAME_TAKEN = 3,      /* no body: the oldest descriptor that was not yet answered has arrived */
-  FRAME_LOST = 4        /* no body: it has not */
+  FRAME_LOST = 4,       /* no body: it has not */
+  FRAME_KEYS = 5        /* keys that messages behind it name by number: see ipc/keys.h */
 };
 
 /* Why a channel ends: the first two are the peer's fault. frame_error words them. */

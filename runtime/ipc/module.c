@@ -93,12 +93,22 @@ static int l_wait(lua_State *L) {
   return luaL_error(L, "not enough memory");
 }
 
-/* hasPointer(bytes) → whether what string.buffer made holds a pointer, which means nothing elsewhere */
-static int l_has_pointer(lua_State *L) {
+/* encode(encode, buffer, value): string.buffer's own function, whose error must not pass through compiled code →
+ * true, or false and the error */
+static int l_encode(lua_State *L) {
+  lua_settop(L, 3);
+  int rc = lua_pcall(L, 2, 0, 0);
+  lua_pushboolean(L, rc == 0);
+  lua_insert(L, 1);
+  return lua_gettop(L);
+}
+
+/* appendKeys(body) → true, or nil and the error: tells the other end of keys */
+static int l_append_keys(lua_State *L) {
+  channel_t *ch = check_channel(L);
   size_t length;
-  const char *bytes = luaL_checklstring(L, 1, &length);
-  lua_pushboolean(L, check_has_pointer(bytes, length));
-  return 1;
+  const char *body = luaL_checklstring(L, 2, &length);
+  return errors_result(L, ch ? channel_append_keys(ch, body, length) : UV_EPIPE, "write");
 }
 
 /* kindOf(fd) → "tcp", "pipe", "udp", "file", or nil */
@@ -178,26 +188,33 @@ static int l_received(lua_State *L) {
   return 1;
 }
 
-#define TEXT(...) TEXT_OF(__VA_ARGS__)
+#define TEXT(...)    TEXT_OF(__VA_ARGS__)
 #define TEXT_OF(...) #__VA_ARGS__
 
-/* What compiled code needs to call channel_next and channel_append through the FFI. */
-static void export_functions(lua_State *L) {
+static void set_number(lua_State *L, const char *name, int number) {
+  lua_pushinteger(L, number);
+  lua_setfield(L, -2, name);
+}
+
+/* What Lua shares with C: functions that compiled code calls through the FFI, and numbers. */
+static void export_shared(lua_State *L) {
   userdata_address(L, "next", (address_t)channel_next);
   userdata_address(L, "append", (address_t)channel_append);
+  userdata_address(L, "hasPointer", (address_t)check_has_pointer);
   lua_pushliteral(L, "struct { " TEXT(CHANNEL_MESSAGE_FIELDS) " }");
   lua_setfield(L, -2, "MESSAGE");
-  lua_pushinteger(L, CHANNEL_NOTHING);
-  lua_setfield(L, -2, "NOTHING");
-  lua_pushinteger(L, CHANNEL_HANDLE);
-  lua_setfield(L, -2, "HANDLE");
-  lua_pushinteger(L, CHANNEL_TOO_LONG);
-  lua_setfield(L, -2, "TOO_LONG");
+  set_number(L, "NOTHING", CHANNEL_NOTHING);
+  set_number(L, "HANDLE", CHANNEL_HANDLE);
+  set_number(L, "KEYS", CHANNEL_KEYS);
+  set_number(L, "TOO_LONG", CHANNEL_TOO_LONG);
+  set_number(L, "KEYS_MAX", KEYS_MAX);
+  set_number(L, "KEY_LENGTH_MAX", KEYS_LENGTH_MAX);
 }
 
 int luaopen_lrun_channel(lua_State *L) {
   static const luaL_Reg methods[] = {{"wait", l_wait},
                                      {"appendJson", l_append_json},
+                                     {"appendKeys", l_append_keys},
                                      {"decodeJson", l_decode_json},
                                      {"take", l_take},
                                      {"answered", l_answered},
@@ -210,15 +227,11 @@ int luaopen_lrun_channel(lua_State *L) {
                                      {"resume", l_resume},
                                      {"received", l_received},
                                      {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"open", l_open},
-                                       {"pair", l_pair},
-                                       {"kindOf", l_kind_of},
-                                       {"listens", l_listens},
-                                       {"hasPointer", l_has_pointer},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"open", l_open},       {"pair", l_pair},     {"kindOf", l_kind_of},
+                                       {"listens", l_listens}, {"encode", l_encode}, {NULL, NULL}};
   userdata_class(L, CHANNEL_TYPE, methods);
   lua_newtable(L);
   luaL_register(L, NULL, functions);
-  export_functions(L);
+  export_shared(L);
   return 1;
 }

@@ -125,7 +125,7 @@ bool outbox_is_held_up(const outbox_t *box) { return box->oldest && box->frames 
 bool outbox_urgent(outbox_t *box, const char *frame, size_t length) {
   outbox_chunk_t *at;
   TAILQ_FOREACH(at, &box->chunks, link)
-    if (at->offset == 0 && !(at->urgent && at->capacity - at->length < length)) break;
+  if (at->offset == 0 && !(at->urgent && at->capacity - at->length < length)) break;
   if (at && at->urgent) {
     chunk_put(box, at, frame, length);
     return true;
@@ -237,7 +237,7 @@ static uint64_t oldest_unanswered(const outbox_t *box) {
   if (box->sent_count > 0) return box->sent[box->sent_first].frame_number;
   const outbox_chunk_t *chunk;
   TAILQ_FOREACH(chunk, &box->chunks, link)
-    if (chunk->fd >= 0) return chunk->frame_number;
+  if (chunk->fd >= 0) return chunk->frame_number;
   return 0;
 }
 

@@ -61,20 +61,13 @@ static const struct {
   const char *syscall;
   bool attribute;
 } steps[] = {
-    [STEP_EXEC] = {"execve", false},
-    [STEP_CLONE] = {"clone", false},
-    [STEP_PIPE] = {"pipe2", false},
-    [STEP_MEMORY] = {"mmap", false},
-    [STEP_STDIO] = {"dup2", false},
-    [STEP_SETSID] = {"setsid", false},
-    [STEP_CHDIR] = {"chdir", false},
-    [STEP_NICE] = {"setpriority", true},
-    [STEP_LIMIT] = {"setrlimit", true},
-    [STEP_IMPLIED_GROUPS] = {"setgroups", false},
-    [STEP_GROUPS] = {"setgroups", true},
-    [STEP_GID] = {"setgid", false},
-    [STEP_UID] = {"setuid", false},
-    [STEP_DEATH_SIGNAL] = {"prctl", true},
+    [STEP_EXEC] = {"execve", false},     [STEP_CLONE] = {"clone", false},
+    [STEP_PIPE] = {"pipe2", false},      [STEP_MEMORY] = {"mmap", false},
+    [STEP_STDIO] = {"dup2", false},      [STEP_SETSID] = {"setsid", false},
+    [STEP_CHDIR] = {"chdir", false},     [STEP_NICE] = {"setpriority", true},
+    [STEP_LIMIT] = {"setrlimit", true},  [STEP_IMPLIED_GROUPS] = {"setgroups", false},
+    [STEP_GROUPS] = {"setgroups", true}, [STEP_GID] = {"setgid", false},
+    [STEP_UID] = {"setuid", false},      [STEP_DEATH_SIGNAL] = {"prctl", true},
 };
 
 /* What comes through the pipe. */

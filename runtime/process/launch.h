@@ -26,7 +26,8 @@ typedef struct {
   char **args;      /* argv, ended by NULL */
   char **env;       /* "NAME=value", ended by NULL; NULL: this process's */
   const char *cwd;  /* NULL: this process's */
-  const int *stdio; /* for each descriptor of the child from 0 on: which of ours it is; negative: none, that is
+  const int
+      *stdio; /* for each descriptor of the child from 0 on: which of ours it is; negative: none, that is
                        /dev/null for the first three. It gets no other. */
   int stdio_count;
   bool detached; /* leads a session of its own */

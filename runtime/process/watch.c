@@ -13,7 +13,7 @@ static LIST_HEAD(, watch) watches = LIST_HEAD_INITIALIZER(watches);
 bool watch_has(pid_t pid) {
   const watch_t *watch;
   LIST_FOREACH(watch, &watches, link)
-    if (watch->pid == pid) return true;
+  if (watch->pid == pid) return true;
   return false;
 }
 

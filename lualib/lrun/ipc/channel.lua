@@ -11,6 +11,7 @@ local uv = require("luv")
 local channels = require("lrun.core.channel")
 local calls = require("lrun.check.calls")
 local codec = require("lrun.ipc.codec")
+local keys = require("lrun.ipc.keys")
 local errors = require("errors")
 local process = require("process")
 local sockets = require("lrun.core.sockets")
@@ -27,7 +28,7 @@ local ipc = {}
 local Message = ffi.typeof(channels.MESSAGE)
 local nextMessage = ffi.cast(ffi.typeof("void (*)(void *, $ *)", Message), channels.next)
 local append = ffi.cast("int (*)(void *, const char *, size_t, int)", channels.append)
-local NOTHING, HANDLE, TOO_LONG = channels.NOTHING, channels.HANDLE, channels.TOO_LONG
+local NOTHING, HANDLE, KEYS, TOO_LONG = channels.NOTHING, channels.HANDLE, channels.KEYS, channels.TOO_LONG
 
 -- Bytes that messages without a listener may take; then the channel is read no further until there is one.
 local PENDING_MAX = 16 * 1024 * 1024
@@ -142,6 +143,13 @@ local function onMessage(state, message, fd)
   if not state.left then return deliver(state, message) end
 end
 
+-- The other end tells of keys that it will name by number.
+local function onKeys(state, incoming)
+  state.peerKeys = state.peerKeys or keys.peer()
+  state.peerKeys:add(ffi.string(incoming.body, incoming.length))
+  state.decoder = state.peerKeys.decoder
+end
+
 -- Takes what has arrived, message by message. A listener may throw or wait: then the host calls again, and a coroutine
 -- that went on later finds that its turn is over.
 local function batch(state)
@@ -152,7 +160,8 @@ local function batch(state)
     local kind = incoming.kind
     if kind == NOTHING then return end
     local ok, message = true
-    if state.wire == "lua" then message = codec.decode(incoming.body, incoming.length)
+    if kind == KEYS then onKeys(state, incoming)
+    elseif state.wire == "lua" then message = codec.decode(incoming.body, incoming.length, state.decoder)
     else ok, message = state.channel:decodeJson() end
     if not ok then
       if incoming.fd >= 0 then sockets.close(incoming.fd) end
@@ -161,7 +170,7 @@ local function batch(state)
     if kind == HANDLE then
       local fd = incoming.fd
       onMessage(state, message, fd >= 0 and fd or nil)
-    else
+    elseif kind ~= KEYS then
       onMessage(state, message)
     end
   end
@@ -214,6 +223,19 @@ local function refused(code)
   return false, errors.system(code, "write")
 end
 
+-- The bytes of a message, which names by number no key that the other end has not been told of.
+local function encode(state, message)
+  if state.told < keys.count then
+    local ok, err = state.channel:appendKeys(keys.tell(state.told + 1))
+    if not ok then return nil, err end
+    state.told = keys.count
+  end
+  local bytes, length = keys.encoder:encode(message)
+  if not bytes then unsendable(length) end
+  if type(message) == "table" then keys.observe(message, length) end
+  return bytes, length
+end
+
 --- Queues a message, with a descriptor if one is given, of which a copy travels.
 ---@return boolean room
 ---@return Error? err
@@ -222,8 +244,8 @@ function ipc.append(state, message, fd, callback)
   if not address then return false, closedError() end
   local room
   if state.wire == "lua" then
-    local bytes, length = codec.encode(message)
-    if not bytes then unsendable(length) end
+    local bytes, length = encode(state, message)
+    if not bytes then return false, length end
     room = append(address, bytes, length, fd or -1)
   else
     local reason
@@ -304,7 +326,7 @@ end
 ---@param fd integer a connected unix socket, ours from now on
 ---@param options { wire: "lua"|"json", onClosed: function? } onClosed is called after the `disconnect` event
 function ipc.setup(target, fd, options)
-  local state = { target = target, wire = options.wire, onClosed = options.onClosed, refs = 0, turn = 0, sockets = { sent = {}, got = {} } }
+  local state = { target = target, wire = options.wire, onClosed = options.onClosed, refs = 0, turn = 0, told = 0, sockets = { sent = {}, got = {} } }
   state.incoming = Message()
   local channel, address = channels.open(fd, options.wire,
     function() return batch(state) end, function(unwritten, reason) return onClose(state, unwritten, reason) end)

@@ -2,74 +2,104 @@
 --- neither a string nor a cdata of it. (JSON bodies are made and read by runtime/json/encode.c and decode.c.)
 ---
 --- string.buffer must not throw where the compiler has been: an error in the middle of compiled code leaves the callers'
---- variables in disorder. So values are looked at before they are encoded (here) and bytes before they are decoded
---- (runtime/ipc/check.c); what is not plain is encoded by code that is never compiled.
+--- variables in disorder. So small values are looked at before they are encoded (here) and bytes before they are decoded
+--- (runtime/ipc/check.c); what is not plain, or large, is encoded by C, which catches the error.
+---
+--- On a channel the keys that come again and again are numbers: see lrun.ipc.keys.
 local buffers = require("string.buffer")
+local ffi = require("ffi")
 local channels = require("lrun.core.channel")
 
 local codec = {}
 
 local KEEP = 1024 * 1024             -- a larger buffer is given back
 local DEPTH = 90                     -- tables in tables that are plain; string.buffer takes 100
+local ENTRIES = 200                  -- of what is looked at here: past that C is quicker
 
-local output, input = buffers.new(), buffers.new()
-local encodeInto, decodeFrom = output.encode, input.decode
-local large = false
+local hasPointer = ffi.cast("bool (*)(const char *, size_t)", channels.hasPointer)
+local encodeInto, decodeFrom = buffers.new().encode, buffers.new().decode
 
--- Whether a table and those in it hold nothing but strings, numbers and booleans.
+-- Whether a table and those in it hold nothing but strings, numbers and booleans, and no more than `left` of these: then how
+-- many more there might be, else false.
 local function level(deeper)
   local next, type = next, type
-  return function(value, depth)
+  return function(value, depth, left)
     for key, each in next, value do
       local keyType, eachType = type(key), type(each)
-      if keyType ~= "string" and keyType ~= "number" and keyType ~= "boolean" then return false end
+      left = left - 1
+      if left < 0 or keyType ~= "string" and keyType ~= "number" and keyType ~= "boolean" then return false end
       if eachType == "table" then
-        if depth == 0 or not deeper(each, depth - 1) then return false end
+        if depth == 0 then return false end
+        left = deeper(each, depth - 1, left)
+        if not left then return false end
       elseif eachType ~= "string" and eachType ~= "number" and eachType ~= "boolean" then
         return false
       end
     end
-    return true
+    return left
   end
 end
 
 -- A copy of the code for each of the upper levels: the compiler is quick with a loop in a loop, not with one that calls itself.
 local isPlain
-isPlain = level(function(value, depth) return isPlain(value, depth) end)
+isPlain = level(function(value, depth, left) return isPlain(value, depth, left) end)
 for _ = 1, 3 do isPlain = loadstring(string.dump(level))(isPlain) end
 
-local function bytes()
-  local address, length = output:ref()
-  large = length > KEEP
-  return address, length
-end
-
--- The same for any value.
-local function encodeWithCare(value)
-  local ok, reason = pcall(encodeInto, output, value)
-  if not ok then return nil, reason end
-  if channels.hasPointer(output:tostring()) then return nil, "cannot serialize 'lightuserdata'" end
-  return bytes()
-end
-jit.off(encodeWithCare)
+---@class Encoder owns a buffer, which holds one body at a time
+---@field output string.buffer
+---@field large boolean whether the buffer has grown past what is kept
+local Encoder = {}
+Encoder.__index = Encoder
 
 --- The bytes of a value, which stay valid until the next call; or nil and why it cannot be carried.
 ---@return ffi.cdata*? bytes
 ---@return integer|string length
-function codec.encode(value)
-  if large then output:free() end
+function Encoder:encode(value)
+  local output = self.output
+  if self.large then output:free() end
   output:reset()
   local kind = type(value)
-  if kind == "table" and not isPlain(value, DEPTH) or kind == "cdata" or kind == "userdata" then return encodeWithCare(value) end
-  encodeInto(output, value)
-  return bytes()
+  local careful = kind == "table" and not isPlain(value, DEPTH, ENTRIES) or kind == "cdata" or kind == "userdata"
+  if careful then
+    local ok, reason = channels.encode(encodeInto, output, value)
+    if not ok then return nil, reason end
+  else
+    encodeInto(output, value)
+  end
+  local address, length = output:ref()
+  self.large = length > KEEP
+  if careful and hasPointer(address, length) then return nil, "cannot serialize 'lightuserdata'" end
+  return address, length
 end
 
+--- An encoder.
+---@param options table? of string.buffer
+---@return Encoder
+function codec.encoder(options)
+  return setmetatable({ output = buffers.new(options), large = false }, Encoder)
+end
+
+local plain = codec.encoder()
+local input = buffers.new()
+
+--- The bytes of a value without numbers for keys.
+---@return ffi.cdata*? bytes
+---@return integer|string length
+function codec.encode(value) return plain:encode(value) end
+
+--- A buffer for `decode`.
+---@param options table? of string.buffer
+function codec.decoder(options) return buffers.new(options) end
+
 --- The value of bytes that have passed check_serialized.
+---@param address ffi.cdata*
+---@param length integer
+---@param from string.buffer? by `codec.decoder`, where keys are numbers
 ---@return any value
-function codec.decode(address, length)
-  input:set(address, length)
-  return decodeFrom(input)
+function codec.decode(address, length, from)
+  from = from or input
+  from:set(address, length)
+  return decodeFrom(from)
 end
 
 return codec
