@@ -10,9 +10,10 @@
 #include <lauxlib.h>
 
 enum {
-  SLACK_KB = 1024,   /* an idle worker's memory grows by as much while it works */
+  SLACK_KB = 1024,    /* an idle worker's memory grows by as much while it works */
   PAUSE_DOUBLE = 200, /* LuaJIT's own: per cent of what lives */
-  STEP = 1024         /* LuaJIT's own: bytes allocated for each step */
+  STEP = 1024,        /* LuaJIT's own: bytes allocated for each step */
+  HEAP_A_BYTE = 4     /* about as much of the heap is allocated for a byte that is decoded */
 };
 
 static const char *const metatable = "lrun.collector";
@@ -54,8 +55,8 @@ void collector_start(lua_State *L) {
 }
 
 /* Whatever makes a string lets the collector take a step where one is due. */
-void collector_keep_up(lua_State *L, size_t bytes) {
-  for (size_t steps = bytes / STEP; steps > 0; steps--) {
+void collector_decoded(lua_State *L, size_t bytes) {
+  for (size_t steps = bytes * HEAP_A_BYTE / STEP; steps > 0; steps--) {
     lua_pushliteral(L, "");
     lua_pop(L, 1);
   }

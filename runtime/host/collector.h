@@ -11,8 +11,8 @@ void collector_stop(lua_State *L);
 /* From now on a collection begins when the heap has doubled, or grown by a mebibyte if that is more. Once. */
 void collector_start(lua_State *L);
 
-/* About so many bytes were allocated by one call of string.buffer's `decode`, for which LuaJIT takes one step of a
- * collection that is under way, as for a small string: this takes the others. Without them the heap grows for ever. */
-void collector_keep_up(lua_State *L, size_t bytes);
+/* So many bytes were decoded by string.buffer, for which LuaJIT takes one step of a collection that is under way, as
+ * for a small string: this takes the others. Without them the heap grows for ever. */
+void collector_decoded(lua_State *L, size_t bytes);
 
 #endif

@@ -224,6 +224,12 @@ static int l_collect(lua_State *L) {
   return 0;
 }
 
+/* decoded(bytes): by string.buffer: see collector_decoded. */
+static int l_decoded(lua_State *L) {
+  collector_decoded(L, (size_t)luaL_checknumber(L, 1));
+  return 0;
+}
+
 /* hook(name, f): name is "uncaught", "tick", "beforeExit", "exit" or "output". */
 static int l_hook(lua_State *L) {
   static const char *const names[] = {"uncaught", "tick", "beforeExit", "exit", "output", NULL};
@@ -261,8 +267,9 @@ static int l_handler(lua_State *L) {
 
 int luaopen_lrun_vm(lua_State *L) {
   static const luaL_Reg functions[] = {{"exit", l_exit},   {"enter", l_enter},     {"tick", l_tick},
-                                       {"ticks", l_ticks}, {"collect", l_collect}, {"hook", l_hook},
-                                       {"flush", l_flush}, {"handler", l_handler}, {NULL, NULL}};
+                                       {"ticks", l_ticks}, {"collect", l_collect}, {"decoded", l_decoded},
+                                       {"hook", l_hook},   {"flush", l_flush},     {"handler", l_handler},
+                                       {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

@@ -36,8 +36,6 @@ enum {
   SOCKET_BUFFER = 208 * 1024, /* the kernel doubles it: a reader has work left while a full writer wakes up */
   BACKLOG_MAX = 128 * 1024,   /* `send` returns false from here on */
   READS_PER_TURN = 16,        /* before other handles get their turn */
-  LARGE = 4 * 1024,           /* bytes of a message; smaller ones are the collector's own matter */
-  HEAP_A_BYTE = 4,            /* about as much becomes of a byte of a message in Lua's heap */
   DRAIN_READS = 256,          /* when the peer has ended; somebody else may go on writing */
   EXIT_STALL_MS = 5000,       /* at exit, a reader that takes nothing for so long is given up */
   RETRY_MS = 5, /* between tries while the kernel lacks memory, or has enough descriptors under way */
@@ -67,7 +65,7 @@ struct channel {
   received_t received;
   keys_t *keys; /* of the other end; NULL until it has told of any */
   double bytes_received;
-  size_t decoded;    /* bytes of large messages in this batch */
+  size_t decoded;    /* bytes of messages in this batch */
   uint64_t wrote_at; /* when bytes last went to the socket, ns */
   STAILQ_HEAD(, callback_wait) waits;
   int on_drained;               /* registry ref, or LUA_NOREF: see channel_drain */
@@ -224,7 +222,7 @@ static void answer(channel_t *ch, bool taken) {
 
 static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message) {
   bool handle = frame->kind == FRAME_DESCRIPTOR;
-  if (frame->length >= LARGE) ch->decoded += frame->length;
+  ch->decoded += frame->length;
   ch->current = *frame;
   *message = (channel_message_t){frame->body, (uint32_t)frame->length, -1,
                                  handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE};
@@ -279,7 +277,7 @@ static bool handle_frames(channel_t *ch) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, ch->on_batch);
     callback_enter(L, 0);
     if (ch->closed) return false;
-    collector_keep_up(L, ch->decoded * HEAP_A_BYTE);
+    if (ch->wire == FRAME_LUA) collector_decoded(L, ch->decoded);
   }
   if (!ch->failure) return true;
   channel_shut(ch, ch->failure);

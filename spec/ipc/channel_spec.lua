@@ -74,9 +74,39 @@ describe("the frame reader", function()
     end)
   end
 
+  it("names keys by number once it was told of them, and by no number that it was not told of", function()
+    local function told(...)
+      local names = { ... }
+      for i, name in ipairs(names) do names[i] = string.char(#name) .. name end
+      return frame(5, table.concat(names))
+    end
+    -- One pair in the hash part; 15 is the tag of a number, 32 + n that of a string of n bytes.
+    local function named(number, value) return frame(1, "\9\1\15" .. string.char(number) .. value) end
+    local x, one = "\33x", "\6\1\0\0\0"
+    local target, peer = open("lua")
+    peer:write(told("a", "bc") .. named(0, x) .. named(1, one) .. told("d") .. named(2, one) .. frame(1, "\9\2\15\0" .. one .. "\15\1" .. x))
+    children.eventually(function() return #target.got == 4 end)
+    assert.same({ { a = "x" }, { bc = 1 }, { d = 1 }, { a = 1, bc = "x" } }, target.got)
+    close(target, peer)
+    local many, long = {}, ("k"):rep(65)
+    for i = 1, 225 do many[i] = "key " .. i end
+    for _, bytes in ipairs{
+      named(0, x), told("a") .. named(1, x), told("a", "a"), told("a") .. told("a"), told(""), told(long), told(unpack(many)),
+      frame(5, "\2a"), told("a") .. frame(1, "\9\1\33a" .. one), told("a") .. frame(1, "\9\2\15\0" .. one .. "\15\0" .. one),
+      told("a") .. frame(1, "\15\0"), told("a") .. frame(1, "\9\1\15"), told("a") .. frame(1, "\9\1\33b\15\0"),
+    } do
+      target, peer = open("lua")
+      peer:write(bytes)
+      children.eventually(function() return target.gone end)
+      assert.equal("EPROTO", target.errors[1].code)
+      assert.same({}, target.got)
+      close(target, peer)
+    end
+  end)
+
   it("closes a channel for lengths, kinds and bodies that lie", function()
     for _, bytes in ipairs{
-      "\0\0\0\0\1", "\1\0\0\0\0", "\1\0\0\0\9", "\255\255\255\255\1", "\1\0\0\64\1", "\2\0\0\0\3x", frame(1, ""), frame(1, "\9"),
+      "\0\0\0\0\1", "\1\0\0\0\0", "\1\0\0\0\9", "\1\0\0\0\6", "\255\255\255\255\1", "\1\0\0\64\1", "\2\0\0\0\3x", frame(1, ""), frame(1, "\9"),
       frame(1, "\9\255\255\255\255\127"), frame(1, "\10\255\255\255\255\127"), frame(1, "\32\32"), frame(1, "\255\255\255\255\255"),
       frame(1, "\4\1\0\0\0"), frame(1, "\14\0\8"), frame(1, "\9\1\0\6\1\0\0\0"), frame(1, ("\10\1"):rep(200) .. "\0"), frame(3, ""),
       frame(4, ""), frame(1, "\9\2\33a\1\33a\1"), frame(1, "\9\1\7" .. ("\255"):rep(8) .. "\1"), frame(1, "\9\1\0\1"),

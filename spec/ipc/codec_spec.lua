@@ -41,12 +41,14 @@ describe("JSON messages", function()
   it("are written as Node would write them", function()
     for text, value in pairs{
       ["{}"] = {}, ["[1,2]"] = { 1, 2 }, ["-5"] = -5, ["0.1"] = 0.1, ["1e+300"] = 1e300, ["9007199254740991"] = 2 ^ 53 - 1,
-      ["[1.7976931348623157e+308]"] = { 1.7976931348623157e308 }, ["[null,null]"] = { 0 / 0, 1 / 0 }, ["[[],{}]"] = nil,
-      ['"\\u0000\\u001f\\n\\"\\\\/"'] = "\0\31\n\"\\/", ['{"1":"a","x":true}'] = nil, ["[null,2]"] = { nil, 2 },
+      ["[1.7976931348623157e+308]"] = { 1.7976931348623157e308 }, ["[null,null]"] = { 0 / 0, 1 / 0 }, ["[{},{}]"] = { {}, {} },
+      ['"\\u0000\\u001f\\n\\"\\\\/"'] = "\0\31\n\"\\/", ["[null,2]"] = { nil, 2 },
       ['{"1000":1}'] = { [1000] = 1 }, ['{"0.5":1}'] = { [0.5] = 1 }, ['{"a":1}'] = { a = 1 },
     } do
       assert.equal(text, encoded(value))
     end
+    local mixed = encoded{ "a", x = true }
+    assert.is_true(mixed == '{"1":"a","x":true}' or mixed == '{"x":true,"1":"a"}', mixed)
   end)
 
   it("are read strictly", function()

@@ -2,6 +2,7 @@ local await = require("await")
 local child_process = require("child_process")
 local children = require("spec.support.children")
 local errors = require("errors")
+local ffi = require("ffi")
 local once, ask, goodbye = children.once, children.ask, children.goodbye
 
 local MIB = 1024 * 1024
@@ -325,6 +326,46 @@ describe("fork", function()
     assert.equal("x", ask(child, "x"))
     local grandchild = child_process.spawnSync(process.execPath, { "-e", "io.write(tostring(process.send))" })
     assert.equal("nil", grandchild.stdout)
+    goodbye(child)
+  end)
+end)
+
+describe("large messages on the lua wire", function()
+  local function rows(count)
+    local list = {}
+    for i = 1, count do list[i] = { id = i, name = "row " .. i, price = i / 2, nested = { flag = i % 2 == 0, ["key " .. i] = i } } end
+    return list
+  end
+
+  it("arrive as they left, whatever names its keys", function()
+    local child = children.fork("echo")
+    for round = 1, 6 do
+      local list = rows(100 * round)
+      list.extra = { name = "row", id = { name = { id = "deep" } } }
+      list[("own %d"):format(round)] = { [1.5] = "float", [true] = "boolean", name = "name" }
+      assert.same(list, (ask(child, list)))
+      assert.same({ name = "small", id = round }, (ask(child, { name = "small", id = round })))
+    end
+    goodbye(child)
+  end)
+
+  it("leave no garbage that nobody collects", function()
+    local child, list = children.fork("echo"), rows(1000)
+    local before = collectgarbage("count")
+    for _ = 1, 500 do ask(child, list) end
+    assert.is_true(collectgarbage("count") - before < 60 * 1024) -- some 200 MB were decoded
+    goodbye(child)
+  end)
+
+  it("are refused whole for one value that cannot be sent", function()
+    local child = children.fork("echo")
+    for _, bad in ipairs{ print, coroutine.create(print), io.stdout, ffi.cast("void *", 8) } do
+      local list = rows(1000)
+      list[700].nested.bad = bad
+      local ok, err = pcall(child.send, child, list)
+      assert.same({ false, "ERR_INVALID_ARG_VALUE" }, { ok, err.code })
+    end
+    assert.equal("after", (ask(child, "after")))
     goodbye(child)
   end)
 end)

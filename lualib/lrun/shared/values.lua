@@ -4,10 +4,13 @@ local ffi = require("ffi")
 local codec = require("lrun.ipc.codec")
 local core = require("lrun.core.shared")
 local errors = require("errors")
+local vm = require("lrun.core.vm")
 
 local values = {}
 
 local decode = buffers.decode
+
+local LARGE = 1024                   -- bytes of a table; smaller ones the collector copes with by itself
 
 local function tooLarge(bytes)
   error(errors.outOfRange("value", ("at most %d bytes"):format(core.valueMax), bytes), 0)
@@ -37,7 +40,9 @@ end
 ---@return any value
 function values.decode(stored, isTable)
   if not isTable then return stored end
-  return (decode(stored))
+  local value = decode(stored)
+  if #stored > LARGE then vm.decoded(#stored) end
+  return value
 end
 jit.off(values.decode)               -- string.buffer must not throw where the compiler has been
 
