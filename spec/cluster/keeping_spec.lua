@@ -197,6 +197,17 @@ describe("a replacement of a worker with a port of its own", function()
     assert.is_true(old:isDead())
   end)
 
+  it("overlaps with the old one on a port with reusePort", function()
+    local port = require("spec.support.program").port()
+    local env = { SPEC_ROLE = "options", SPEC_OPTIONS = ('{"port":%d,"host":"127.0.0.1","reusePort":true}'):format(port) }
+    local old = cluster.fork(env)
+    event(old, "message")
+    assert.equal("1", next((clients.run(port, 1, 1))))
+    assert.is_nil((await(cluster.reload)))
+    assert.same({ ["2"] = 10 }, (clients.run(port, 10, 2)))
+    assert.is_true(old:isDead())
+  end)
+
   it("fails when the port is taken, and the old one goes on", function()
     local port = require("spec.support.program").port()
     local old = cluster.fork{ SPEC_ROLE = "exclusive", SPEC_PORT = port }

@@ -248,3 +248,43 @@ describe("cluster.schedulingPolicy", function()
     assert.matches("fastest", warnings[1])
   end)
 end)
+
+for _, name in ipairs{ "rr", "least", "sticky" } do
+  describe("a stopped worker under the policy " .. name, function()
+    local cluster
+    before_each(function() cluster = fresh.cluster(POLICIES[name]) end)
+    after_each(function() cluster.stopAll() end)
+
+    it("keeps what it was given before it was noticed, and no more; that is not lost with it", function()
+      local first, port = cluster.start("id")
+      local second = cluster.start("id")
+      process.kill(first.process.pid, "SIGSTOP")
+      local answers, waiting = {}, 0
+      local function connect()
+        waiting = waiting + 1
+        clients.connect(port, function(text)
+          waiting = waiting - 1
+          answers[text] = (answers[text] or 0) + 1
+        end)
+      end
+      local other = tostring(second.id)
+      -- Until somebody waits for the stopped one; a client that sticks to the other one gives it nothing to do.
+      for i = 1, 40 do
+        connect()
+        clients.untilTrue(function() return (answers[other] or 0) + waiting >= i end, "an end")
+      end
+      clients.untilTrue(function()
+        return waiting == 0 or cluster.metrics()[first.id].connections >= waiting
+      end, "those that wait to be with the stopped one")
+      local stuck = waiting
+      if stuck == 0 then return assert.equal("sticky", name) end
+      clients.untilTrue(function() return cluster.metrics()[first.id].lag >= 1000 end, "its lag to show")
+      for _ = 1, 10 do connect() end
+      clients.untilTrue(function() return waiting == stuck end, "the others' answers")
+      assert.equal(50 - stuck, answers[other])
+      first:kill("SIGKILL")
+      clients.untilTrue(function() return waiting == 0 end, "the answers of those that waited")
+      assert.same({ [other] = 50 }, answers)
+    end)
+  end)
+end

@@ -81,13 +81,18 @@ describe("cluster.fork", function()
     assert.equal(127, (event(worker, "exit")))
   end)
 
-  it("leaves no worker behind when it is killed, not even one that is stuck", function()
-    local primary = child_process.fork("spec/support/cluster/abandoned.lua")
-    local pid = event(primary, "message")
-    assert.is_true(processes.alive(pid))
-    primary:kill("SIGKILL")
-    untilTrue(function() return not processes.alive(pid) end, "its worker's end")
-  end)
+  for _, role in ipairs{ "stuck", "asked", "draining" } do
+    it(("leaves no worker behind when it is killed, not even one that is %s"):format(role), function()
+      local primary = child_process.fork("spec/support/cluster/abandoned.lua", { role })
+      local messages = {}
+      primary:on("message", function(message) messages[#messages + 1] = message end)
+      untilTrue(function() return messages[2] == "ready" end, "the worker")
+      local pid = messages[1]
+      assert.is_true(processes.alive(pid))
+      primary:kill("SIGKILL")
+      untilTrue(function() return not processes.alive(pid) end, "its worker's end")
+    end)
+  end
 
   it("refuses settings and environments of the wrong type", function()
     for _, settings in ipairs{ { exec = 1 }, { args = "x" }, { silent = "yes" }, { cwd = {} }, { stdio = 1 } } do

@@ -166,6 +166,18 @@ function roles.drain()
   end)
 end
 
+-- Lives on when it has disconnected.
+function roles.asked()
+  process.send(process.pid)
+  roles.timer()
+end
+
+-- Tells its number, and never ends of itself.
+function roles.draining()
+  process.send(process.pid)
+  roles.drain()
+end
+
 -- Tells its slot, and does not end when it is asked to.
 function roles.slot()
   process.send{ slot = cluster.worker.slot, left = process.env.LRUN_CLUSTER_SLOT }
