@@ -1,12 +1,12 @@
-/* http/fields.h: a judged head as Lua tables. */
+/* http/fields.h: what Lua asks of a head that was judged, and of names and values for one that is to be sent. */
 #ifndef LRUN_HTTP_FIELDS_H
 #define LRUN_HTTP_FIELDS_H
 
 #include <lua.h>
 
-/* Lua functions; the argument is a head with its start line, or a trailer section with `false` as second
- * argument. headers: lower-case names, repeated ones joined or dropped as Node does; set-cookie is always a
- * list. distinct: every value a list. raw: names and values in turn, as they came. */
+/* Functions of the module. The first three take a head with its start line, or a trailer section and `false`.
+ * headers: lower-case names, repeated ones joined or dropped as Node does; set-cookie is always a list.
+ * headersDistinct: every value a list. rawHeaders: names and values in turn, as they came. */
 int http_fields_headers(lua_State *L);
 int http_fields_distinct(lua_State *L);
 int http_fields_raw(lua_State *L);
@@ -15,7 +15,7 @@ int http_fields_raw(lua_State *L);
 int http_fields_method(lua_State *L);
 int http_fields_target(lua_State *L);
 
-/* token(name): whether it may name a field or method. text(value): whether it may be a field's value. */
+/* isToken(name): whether it may name a field or method. isText(value): whether it may be a field's value. */
 int http_fields_is_token(lua_State *L);
 int http_fields_is_text(lua_State *L);
 

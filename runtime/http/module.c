@@ -293,6 +293,7 @@ static int l_raw_write(lua_State *L) {
   size_t len = 0;
   const char *data = lua_tolstring(L, 2, &len);
   if (!http_conn_is_open(conn)) return 0;
+  if (conn->way == HTTP_LINGERING) return 0;
   int rc = buffer_add(stream_out(&conn->stream), data, len);
   if (rc < 0) return broken(L, conn, rc);
   http_conn_flush(L, conn);

@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <uv.h>
 
-/* The Lua functions that connections call (lualib/lrun/http/server.lua and client.lua). */
+/* The Lua functions that connections call (lualib/lrun/http/connection.lua). */
 typedef enum {
   HTTP_ON_REQUEST,  /* (connection, id, head, flags) */
   HTTP_ON_RESPONSE, /* (connection, status, head, flags) */
