@@ -69,6 +69,32 @@ describe("the end of an http connection", function()
       assert.equal("0123456789", body)
     end)
 
+    it("is counted when its socket is first asked for behind it", function()
+      local socket
+      local port, server = serve(function(req, res)
+        res:destroy()
+        socket = req.socket
+      end)
+      assert.same({ "", "closed" }, { rawhttp.exchange(port, get()) })
+      assert.is_true(socket.destroyed)
+      while select(2, await(function(done) server:getConnections(done) end)) > 0 do
+        await(function(done) timers.setImmediate(done) end)
+      end
+    end)
+
+    it("is told to a request and a response that were destroyed just then", function()
+      local told = {}
+      local port, server
+      port, server = serve(function(req, res)
+        for name, each in pairs { req = req, res = res } do each:on("close", function() told[name] = (told[name] or 0) + 1 end) end
+        server:closeAllConnections()
+        res:destroy()
+      end)
+      assert.same({ "", "closed" }, { rawhttp.exchange(port, get()) })
+      while not (told.req and told.res) do await(function(done) timers.setImmediate(done) end) end
+      assert.same({ req = 1, res = 1 }, told)
+    end)
+
     it("does not wait for a body that nobody reads", function()
       local port = serve(function(_, res)
         res:setHeader("Connection", "close")
