@@ -134,7 +134,17 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
   *buf = uv_buf_init(stream_of(handle)->shared->read_buffer, STREAM_READ_SIZE);
 }
 
+static void take_read(stream_t *s, size_t len) {
+  stream_shared_t *shared = s->shared;
+  s->active = uv_now(shared->loop);
+  if (s->deaf) return;
+  shared->read_buffer_used = true;
+  s->kind->received(s, shared->read_buffer, len);
+  shared->read_buffer_used = false;
+}
+
 static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf) {
+  (void)buf;
   stream_t *s = stream_of((uv_handle_t *)handle);
   if (nread == 0 || s == NULL) return;
   if (nread == UV_EOF) {
@@ -143,8 +153,7 @@ static void on_read(uv_stream_t *handle, ssize_t nread, const uv_buf_t *buf) {
   } else if (nread < 0) {
     s->owner->failed(s, (int)nread);
   } else {
-    s->active = uv_now(s->shared->loop);
-    if (!s->deaf) s->kind->received(s, buf->base, (size_t)nread);
+    take_read(s, (size_t)nread);
   }
 }
 
@@ -172,6 +181,7 @@ int stream_read(stream_t *s, bool on) {
 
 /* libuv accepts as long as anybody connects: others must get their turn, too. */
 static bool may_read_first(stream_shared_t *shared) {
+  if (shared->read_buffer_used) return false;
   uint64_t now = uv_now(shared->loop);
   if (shared->first_reads_at != now) shared->first_reads = 0;
   shared->first_reads_at = now;
@@ -185,8 +195,7 @@ int stream_read_first(stream_t *s) {
   s->wanted = true;
   ssize_t n = recv(fd, s->shared->read_buffer, STREAM_READ_SIZE, MSG_DONTWAIT);
   if (n <= 0) return stream_read(s, true); /* libuv sees an end or an error again */
-  s->active = uv_now(s->shared->loop);
-  s->kind->received(s, s->shared->read_buffer, (size_t)n);
+  take_read(s, (size_t)n);
   return 0;
 }
 

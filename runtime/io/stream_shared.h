@@ -24,6 +24,7 @@ struct stream_shared {
   uint32_t first_reads;
   uint8_t lent; /* which of the scratch buffers a stream has */
   buffer_t scratch_out, scratch_wire;
+  bool read_buffer_used; /* its bytes are somebody's just now */
   char read_buffer[STREAM_READ_SIZE];
 };
 

@@ -558,6 +558,29 @@ describe("http.Server, the rest of its life", function()
     assert.same({ 200, 200 }, rawhttp.statuses(text))
   end)
 
+  it("takes a socket from elsewhere in the middle of a pipeline", function()
+    local held = {}
+    local other = net.createServer({ pauseOnConnect = true }, function(socket) held[#held + 1] = socket end)
+    await(function(done) other:listen(0, "127.0.0.1", done) end)
+    local port = serve(nil, function(req, res)
+      res:finish(req.url)
+      if req.url == "/take" then server:emit("connection", held[1]) end
+    end)
+    local text, another = nil, nil
+    await.all {
+      function() another = rawhttp.exchange(other:address().port, get("/other"):rep(3) .. get("/last", CLOSE)) end,
+      function()
+        while #held == 0 do await.sleep(1) end
+        text = rawhttp.exchange(port, get("/take") .. get("/second") .. get("/third", CLOSE))
+      end,
+    }
+    other:close()
+    assert.same({ 200, 200, 200 }, rawhttp.statuses(text))
+    assert.matches("/third$", text)
+    assert.same({ 200, 200, 200, 200 }, rawhttp.statuses(another))
+    assert.matches("/last$", another)
+  end)
+
   it("emits clientError for a connection that is reset", function()
     local port = serve(nil, function() end)
     local client = net.connect { port = port, host = "127.0.0.1" }
