@@ -2,6 +2,7 @@
 --- A subclass of ours or a user's implements `_read(n)`, `_write(chunk, callback)`, `_writev(chunks, callback)`,
 --- `_final(callback)`, `_destroy(err, callback)`, or passes them as the options `read`, `write`, …; a source calls `push`.
 --- `end` is a keyword in Lua: the method is `finish`, the event keeps its name.
+local vm = require("lrun.core.vm")
 local errors = require("errors")
 local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
@@ -68,6 +69,15 @@ function Transform:_read()
   if callback then callback() end
 end
 
+-- A write whose result nobody has read yet is answered by nobody else.
+function Transform:_failPending()
+  if self._heldWrite then
+    self._heldWrite = nil
+    self:_abandonWrite()
+  end
+  Duplex._failPending(self)
+end
+
 function Transform:_final(callback)
   local function done(err, result)
     if err ~= nil then return callback(err) end
@@ -82,6 +92,22 @@ end
 local PassThrough = Transform:extend("PassThrough")
 function PassThrough:_transform(chunk, callback) callback(nil, chunk) end
 
+-- A `for` lets an iterator wait; a coroutine of its own, so that nobody else waits with it.
+local function fromIterator(source)
+  local function pull(self)
+    for value in source do
+      self:push(value)
+      return
+    end
+    self:push(nil)
+  end
+  local function attempt(self)
+    local ok, err = pcall(pull, self)
+    if not ok then self:destroy(err) end
+  end
+  return function(self) vm.enter(attempt, self) end
+end
+
 --- Makes a readable stream of what a sequence holds, or an iterator function returns until nil; a string is one chunk.
 --- Source: Node 20; chunks that are no strings need `objectMode = true`.
 ---@param source string|any[]|fun(): any
@@ -94,14 +120,13 @@ function Readable.from(source, options)
   end
   options = streamOptions.table(options)
   local at = 0
-  local function nextOf()
+  local function readTable(self)
     at = at + 1
-    return source[at]
+    self:push(source[at])
   end
-  local take = type(source) == "function" and source or nextOf
   return Readable:new{
     objectMode = options.objectMode, highWaterMark = options.highWaterMark, destroy = options.destroy,
-    read = function(self) self:push(take()) end,
+    read = type(source) == "function" and fromIterator(source) or readTable,
   }
 end
 

@@ -369,6 +369,61 @@ describe("Duplex and Transform", function()
     assert.same({ "close", "a nil", "b ERR_STREAM_DESTROYED" }, order)
   end)
 
+  it("calls back what a transform holds back when it is destroyed", function()
+    local seen = {}
+    local transform = stream.Transform:new{ transform = function(_, _, callback) callback(nil, ("x"):rep(20000)) end }
+    for i = 1, 3 do transform:write("x", function(err) seen[i] = err.code end) end
+    transform:finish(function(err) seen[4] = err.code end)
+    await(timers.setImmediate)
+    assert.same({}, seen)
+    transform:destroy()
+    await(function(done) transform:once("close", done) end)
+    assert.same({ "ERR_STREAM_DESTROYED", "ERR_STREAM_DESTROYED", "ERR_STREAM_DESTROYED", "ERR_STREAM_DESTROYED" }, seen)
+    assert.is_nil(transform.errored)
+  end)
+
+  it("calls back what comes after an error that destroys nothing", function()
+    local sink = stream.Writable:new{ autoDestroy = false, write = function(_, _, callback) callback("bad") end }
+    assert.equal("bad", await(function(done) sink:once("error", done):write("x") end))
+    assert.equal("bad", await(function(done) sink:write("y", done) end))
+    assert.equal("bad", await(function(done) sink:finish(done) end))
+  end)
+
+  it("keeps for others what a source has when its destination is gone", function()
+    for _, part in ipairs{ "destroy", "finish" } do
+      local source = stream.Readable:new{ read = function() end }
+      local sink = stream.Writable:new{ write = function(_, _, callback) callback() end }
+      source:pipe(sink)
+      source:push("a")
+      await(timers.setImmediate)
+      sink[part](sink)
+      await(function(done) sink:once("close", done) end)
+      assert.is_false(source.readableFlowing)
+      source:push("b")
+      source:push(nil)
+      await(timers.setImmediate)
+      assert.equal("b", source:read())
+    end
+  end)
+
+  it("reads an iterator that waits", function()
+    local source = stream.Readable.from(coroutine.wrap(function()
+      for i = 1, 3 do
+        await.sleep(1)
+        coroutine.yield("part " .. i .. "\n")
+      end
+    end))
+    local seen = {}
+    source:on("data", function(data) seen[#seen + 1] = data end)
+    await(function(done) source:once("end", done) end)
+    assert.equal("part 1\npart 2\npart 3\n", table.concat(seen))
+    local failing = stream.Readable.from(coroutine.wrap(function()
+      await.sleep(1)
+      error("no", 0)
+    end))
+    assert.equal("no", (await(function(done) failing:once("error", done):resume() end):gsub("^.*: ", "")))
+  end)
+
   it("tells of an early close by finished", function()
     local source = stream.Readable:new{ read = function() end }
     local err = await(function(done)

@@ -29,6 +29,12 @@ local function remove(source, entry)
   destination:emit("unpipe", source)
 end
 
+-- The destination takes no more: what the source still has waits for whoever takes it up.
+local function part(source, entry)
+  remove(source, entry)
+  if #source._rs.pipes == 0 and not source._rs.endEmitted then source:pause() end
+end
+
 -- The source flows again once no destination is full.
 local function release(source, entry)
   if not entry.waiting then return end
@@ -55,7 +61,7 @@ local function listeners(source, destination, entry, finish)
   end
   function entry.onDrain() release(source, entry) end
   function entry.onError(err)
-    remove(source, entry)
+    part(source, entry)
     if destination:listenerCount("error") > 0 then return end
     -- Ours was the only listener: the error is nobody's but the caller's.
     if destination._ws and not destination._errorEmitted then
@@ -64,8 +70,8 @@ local function listeners(source, destination, entry, finish)
       destination:emit("error", err)
     end
   end
-  function entry.onClose() remove(source, entry) end
-  function entry.onFinish() remove(source, entry) end
+  function entry.onClose() part(source, entry) end
+  function entry.onFinish() part(source, entry) end
 end
 
 function pipe.pipe(source, destination, options)

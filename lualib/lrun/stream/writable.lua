@@ -232,9 +232,13 @@ local function write(self, ws, chunk, callback)
   if not objectMode and type(chunk) ~= "string" or chunk == nil then error(errors.argType("chunk", "string", chunk), 0) end
   if ws.ending then return refuse(self, callback, errors.coded("ERR_STREAM_WRITE_AFTER_END", "write after end")) end
   if self.destroyed then return refuse(self, callback, destroy.refusal("write")) end
+  if self._failed then                -- it does not end by itself, and takes nothing more
+    if callback then nextTick(callback, self.errored) end
+    return false
+  end
   local size = objectMode and 1 or #chunk
   ws.length = ws.length + size
-  if ws.writing or ws.corked > 0 or ws.flushing or self._failed then
+  if ws.writing or ws.corked > 0 or ws.flushing then
     local last = ws.last + 1
     ws.last = last
     ws.chunks[last], ws.callbacks[last] = chunk, callback
@@ -297,7 +301,7 @@ function Writable:finish(chunk, encoding, callback)
   if callback then
     if err or ws.finished then
       nextTick(callback, err)
-    elseif self.destroyed then
+    elseif self.destroyed or self._failed then
       nextTick(callback, self.errored or destroy.refusal("finish"))
     else
       ws.onFinish = ws.onFinish or {}
@@ -348,6 +352,14 @@ function Writable:_failPending()
     if callbacks[i] then nextTick(callbacks[i], self.errored or destroy.refusal("write")) end
   end
   callFinishers(ws, self.errored or destroy.refusal("finish"))
+end
+
+--- Internal: the stream was destroyed, and its sink will not answer any more: the write there gets the error, too.
+function Writable:_abandonWrite()
+  local ws = self._ws
+  local callback = ws.callback
+  ws.writing, ws.callback, ws.size = false, false, 0
+  if callback then nextTick(callBack, callback, self.errored or destroy.refusal("write")) end
 end
 
 --- Internal: takes what waits to be written out of the queue, for whoever writes it in the stream's place.
