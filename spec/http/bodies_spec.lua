@@ -83,6 +83,58 @@ describe("the body of a request", function()
     assert.same({ "helloworld", "there", "" }, bodies)
   end)
 
+  it("is whole for body(), whoever begins to listen meanwhile", function()
+    local joins = {
+      function(req) req:on("data", function(data) order[#order + 1] = data end) end,
+      function(req) req:pipe(stream.PassThrough:new()):on("data", function(data) order[#order + 1] = data end) end,
+      function(req) order[#order + 1] = req:body() end,
+      function(req) recorder.watch(order, req, nil) end,
+      function(req, res) res:finish("early") end,
+      function(req) order[#order + 1] = tostring(req.readableFlowing) end,
+    }
+    local expected = { { "world" }, { "world" }, { "world" }, { "req end", "req close" }, {}, { "true" } }
+    for i, join in ipairs(joins) do
+      order = {}
+      local got, begun
+      local port = serve(function(req, res)
+        begun = function() join(req, res) end
+        got = req:body()
+        if not res.writableEnded then res:finish("ok") end
+      end)
+      connect(port):write(head("POST /", "Transfer-Encoding: chunked") .. "5\r\nhello\r\n")
+      eventually(function() return begun end)
+      await.spawn(begun)
+      client:write("5\r\nworld\r\n0\r\nX-Trailer: t\r\n\r\n")
+      eventually(function() return got and #order == #expected[i] end)
+      assert.equal("helloworld", got)
+      assert.same(expected[i], order)
+      client:destroy()
+    end
+  end)
+
+  it("gives body() its limit, the client's end, and listeners that come afterwards the close", function()
+    local results = {}
+    local port = serve(function(req, res)
+      if req.url == "/close" then
+        req:body()
+        req:on("close", function() results[#results + 1] = "close" end)
+        return res:finish("ok")
+      end
+      local ok, err = pcall(req.body, req, 8)
+      results[#results + 1] = ok and "whole" or err.code
+      res:finish("got")
+    end)
+    connect(port):write(head("POST /", "Content-Length: 10") .. "0123456789" .. head("POST /", "Content-Length: 8") .. "01234567")
+    receives("gotHTTP.*got$")
+    client:write(head("POST /", "Content-Length: 8") .. "0123")
+    await.sleep(10)
+    client:destroy()
+    eventually(function() return #results == 3 end)
+    rawhttp.exchange(port, head("POST /close", "Content-Length: 1", "Connection: close") .. "x")
+    eventually(function() return #results == 4 end)
+    assert.same({ "ERR_HTTP_BODY_TOO_LARGE", "whole", "ECONNRESET", "close" }, results)
+  end)
+
   it("goes through pipe and pipeline after the response", function()
     local path = os.tmpname()
     local results = {}

@@ -62,6 +62,7 @@ IncomingMessage._emitClose = true
 IncomingMessage._autoDestroy = true
 IncomingMessage._ws = false
 IncomingMessage._consumed = false
+IncomingMessage._gathered = false    -- what `body` has so far, while nobody else looks at the message
 IncomingMessage._response = false
 message.IncomingMessage = IncomingMessage
 
@@ -130,12 +131,22 @@ IncomingMessage:getter("statusMessage", function(self)
   return self.statusCode and (self._head:match("^HTTP/1%.%d %d%d%d ?([^\r]*)") or "") or nil
 end)
 
+local collect
+
+-- Somebody else looks at a message that `body` gathers: it goes on as one of those who listen.
+local function scatter(self)
+  local gathered = self._gathered
+  self._gathered = false
+  collect(self, gathered.limit, gathered.callback, gathered)
+end
+
 -- The stream state: made when something asks for it. A message without a body has ended already.
 IncomingMessage:getter("_rs", function(self)
   readable.initialize(self, {})
   local rs = rawget(self, "_rs")
   rs.continuous = true
   if self.complete then rs.ended = true end
+  if self._gathered then scatter(self) end
   return rs
 end)
 
@@ -150,7 +161,9 @@ end
 -- Who listens to a request after its response was finished is told, too.
 for _, name in ipairs { "on", "addListener", "once", "prependListener", "prependOnceListener" } do
   IncomingMessage[name] = function(self, event, listener)
+    if self._gathered then scatter(self) end
     Readable[name](self, event, listener)
+    if self.closed and not self._closeEmitted then nextTick(emitClose, self) end
     local response = self._response
     if response then response:_onListener() end
     return self
@@ -174,7 +187,7 @@ local isOpen = message.isOpen
 function IncomingMessage:_over(id)
   if self.destroyed or not isOpen(self) then return end
   local rs, listeners = rawget(self, "_rs"), rawget(self, "_listeners")
-  if rs and (rs.flowing or rs.readableListening or self._consumed) then return end
+  if self._consumed or rs and (rs.flowing or rs.readableListening) then return end
   if listeners then
     self:removeAllListeners("data")
     self:resume()
@@ -193,6 +206,11 @@ function IncomingMessage:_destroy(err, callback)
       response:_onRequestDestroyed(connection.incoming == self)
     elseif connection.incoming == self then
       connection:drop()
+    end
+    local gathered = self._gathered
+    if gathered then
+      self._gathered = false
+      nextTick(gathered.callback, err or Connection.lost())
     end
   end
   if err ~= nil and self:listenerCount("error") == 0 then err = nil end
@@ -217,8 +235,14 @@ end
 
 local DEFAULT_BODY_LIMIT = 1024 * 1024
 
-local function collect(self, limit, callback)
-  local parts, size, done = {}, 0, false
+local function tooLarge(limit)
+  return errors.coded("ERR_HTTP_BODY_TOO_LARGE", ("request body is larger than %d bytes"):format(limit),
+    { statusCode = 413, limit = limit })
+end
+
+-- Takes the body as one of those who listen, behind the pieces that were gathered.
+function collect(self, limit, callback, gathered)
+  local parts, size, done = gathered or {}, gathered and gathered.size or 0, false
   local onData, onEnd, onError, onClose
   local function finish(err, text)
     if done then return end
@@ -229,10 +253,8 @@ local function collect(self, limit, callback)
   function onData(chunk)
     size = size + #chunk
     if size > limit then
-      local err = errors.coded("ERR_HTTP_BODY_TOO_LARGE", ("request body is larger than %d bytes"):format(limit),
-        { statusCode = 413, limit = limit })
       nextTick(function() self:resume() end)
-      return finish(err)
+      return finish(tooLarge(limit))
     end
     parts[#parts + 1] = chunk
   end
@@ -240,6 +262,31 @@ local function collect(self, limit, callback)
   function onError(err) finish(err) end
   function onClose() finish(Connection.lost()) end
   self:on("data", onData):on("end", onEnd):on("error", onError):on("close", onClose)
+end
+
+-- Takes the body without the ways of streams, for as long as nobody else looks at the message: most bodies of requests.
+local function gather(self, limit, callback)
+  self._consumed = true
+  self._gathered = { limit = limit, size = 0, callback = callback }
+end
+
+local function gatherMore(self, gathered, chunk)
+  gathered.size = gathered.size + #chunk
+  if gathered.size <= gathered.limit then
+    gathered[#gathered + 1] = chunk
+    return
+  end
+  self._gathered = false
+  self:resume()                      -- the rest is thrown away
+  gathered.callback(tooLarge(gathered.limit))
+end
+
+local function gatherEnd(self, gathered)
+  self._gathered = false
+  self.readableEnded, self.destroyed, self.closed = true, true, true      -- `close` is emitted when somebody listens
+  local request = rawget(self, "req")
+  if request then request:_responseOver() end
+  gathered.callback(nil, #gathered == 1 and gathered[1] or table.concat(gathered))
 end
 
 --- The whole body; waits for it, inside a coroutine. Throws an error with `statusCode` 413 past the limit; a handler
@@ -250,7 +297,8 @@ function IncomingMessage:body(limit)
   if limit ~= nil and (type(limit) ~= "number" or limit < 0) then error(errors.argType("limit", "number", limit), 0) end
   if self.readableEnded or self.complete and not rawget(self, "_rs") then return "" end
   if self.destroyed then error(Connection.lost(), 0) end
-  local err, text = require("await")(collect, self, limit or DEFAULT_BODY_LIMIT)
+  local isAlone = not self._gathered and rawget(self, "_rs") == nil and rawget(self, "_listeners") == nil
+  local err, text = require("await")(isAlone and gather or collect, self, limit or DEFAULT_BODY_LIMIT)
   if err ~= nil then error(err, 0) end
   return text
 end
@@ -259,6 +307,8 @@ end
 ---@param chunk string
 function IncomingMessage:_receive(chunk)
   if self.destroyed then return end
+  local gathered = self._gathered
+  if gathered then return gatherMore(self, gathered, chunk) end
   if not self:push(chunk) and not self._rs.ended then
     self._paused = true
     core.pause(self._connection.c)
@@ -269,7 +319,9 @@ end
 ---@param section string? the trailers
 function IncomingMessage:_complete(section)
   self._isComplete = true
-  self._trailers = section
+  if section then self._trailers = section end
+  local gathered = self._gathered
+  if gathered then return gatherEnd(self, gathered) end
   if self._consumed or rawget(self, "_rs") or rawget(self, "_listeners") then
     if not self.destroyed then self:push(nil) end
   end
