@@ -106,6 +106,15 @@ verbs.list = {
     options = running, aliases = { "runtime", "docker" } },
   { name = "dev", module = "cli.run", call = "dev", usage = "FILE [options] [-- ARGUMENTS]", text = "run, and restart when files change",
     options = running },
+  { name = "serve", module = "cli.serve", call = "serve", usage = "DIR PORT", text = "a static server as an app",
+    options = function()
+      return with({ { name = "daemon", help = "as an app of the manager (--no-daemon: in the foreground)" },
+        { name = "spa", help = "answer unknown paths with index.html" },
+        { name = "basic-auth-username", value = "USER", help = "ask for this user" },
+        { name = "basic-auth-password", value = "PASSWORD", help = "and this password" },
+        { name = "host", value = "HOST", help = "address to listen on" },
+        { name = "force", short = "f", help = "start another one of an app that runs" } }, fields.options(), WAIT)
+    end },
   { name = "startup", module = "cli.service", call = "startup", usage = "", text = "start at boot what runs, by systemd",
     options = function() return with({ { name = "print", help = "print the unit, change nothing" } }) end },
   { name = "unstartup", module = "cli.service", call = "unstartup", usage = "", text = "undo startup", options = function() return with() end },

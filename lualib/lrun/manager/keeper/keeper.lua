@@ -43,7 +43,7 @@ function Keeper:emit(name, instance, fields)
   self.tell("event", fields)
 end
 
-local ORDER = { "failed", "stopping", "waiting", "starting", "online" }
+local ORDER = { "stopping", "failed", "waiting", "starting", "online" }
 
 --- The state of the app, from its instances'.
 function Keeper:state()
@@ -81,8 +81,21 @@ local function pushStatus(self)
 end
 Keeper.pushStatus = pushStatus
 
+-- One instance is given up. Those that serve go on; where none does, those that still try are ended, so that a failed app holds nothing.
+local function stopUseless(self)
+  local failed, trying = false, {}
+  for _, each in ipairs(self:list()) do
+    if each.state == "online" then return end
+    if each.state == "failed" then failed = true
+    elseif each.state == "starting" or each.state == "waiting" then trying[#trying + 1] = each end
+  end
+  if not failed then return end
+  for _, each in ipairs(trying) do each:stop("stop") end
+end
+
 -- The app as a whole has become online, stopped or failed.
 local function noteWhole(self)
+  stopUseless(self)
   local state = self:state()
   if state == self.lastState then return end
   local before = self.lastState
