@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <lauxlib.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -122,6 +123,13 @@ static int l_send_notice(lua_State *L) {
   return result(L, rc, "sendto");
 }
 
+/* trim(): memory that was freed goes back to the system. */
+static int l_trim(lua_State *L) {
+  (void)L;
+  malloc_trim(0);
+  return 0;
+}
+
 /* user(name or id) → uid, gid, home; nothing when there is none. An id without an entry has no home. */
 static int l_user(lua_State *L) {
   const struct passwd *user =
@@ -150,6 +158,7 @@ int luaopen_lrun_supervise(lua_State *L) {
                                        {"noticeSocket", l_notice_socket},
                                        {"receiveNotice", l_receive_notice},
                                        {"sendNotice", l_send_notice},
+                                       {"trim", l_trim},
                                        {"user", l_user},
                                        {"group", l_group},
                                        {NULL, NULL}};

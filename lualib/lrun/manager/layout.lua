@@ -1,11 +1,15 @@
---- Tables as text: columns as wide as what is in them, the widest cut where the line would be too long. Plain values in and
+--- Tables as text: columns as wide as what is in them; the widest are cut where the line would be too long, and the last left
+--- out. Plain values in and
 --- out; colours come from the caller as a function.
 local layout = {}
+
+local NARROWEST = 8             -- columns of the terminal that a column of text keeps; numbers are never cut
 
 --- The columns that a text takes: bytes that continue a character of UTF-8 take none.
 ---@param text string
 ---@return integer
 function layout.width(text)
+  if not text:find("[\128-\191]") then return #text end
   return #text - select(2, text:gsub("[\128-\191]", ""))
 end
 
@@ -27,7 +31,10 @@ end
 --- What a terminal would take for a command is shown as "?".
 ---@param text string
 ---@return string
-function layout.plain(text) return (text:gsub("[%z\1-\31\127]", "?")) end
+function layout.plain(text)
+  if not text:find("[%z\1-\31\127]") then return text end
+  return (text:gsub("[%z\1-\31\127]", "?"))
+end
 
 local function columnWidths(columns, rows, limit)
   local widths, total = {}, (#columns - 1) * 2
@@ -37,10 +44,18 @@ local function columnWidths(columns, rows, limit)
     total = total + widths[i]
   end
   while limit and total > limit do
-    local widest = 1
-    for i = 2, #widths do if widths[i] > widths[widest] then widest = i end end
-    if widths[widest] <= 4 then break end
-    widths[widest], total = widths[widest] - 1, total - 1
+    local widest = 0
+    for i, column in ipairs(columns) do
+      local width = widths[i] or 0
+      if not column.right and width > NARROWEST and width > (widths[widest] or 0) then widest = i end
+    end
+    if widest > 0 then
+      widths[widest], total = widths[widest] - 1, total - 1
+    elseif #widths > 1 then
+      total = total - table.remove(widths) - 2        -- the last column is left out
+    else
+      widths[1], total = math.max(1, limit), limit
+    end
   end
   return widths
 end
@@ -55,11 +70,12 @@ function layout.table(columns, rows, options)
   local widths = columnWidths(columns, rows, options.width)
   local function line(cells, number)
     local parts = {}
-    for i, column in ipairs(columns) do
+    for i = 1, #widths do
+      local column = columns[i]
       local text = layout.cut(layout.plain(cells[i] or ""), widths[i])
       local pad = (" "):rep(widths[i] - layout.width(text))
       if options.paint then text = options.paint(text, i, number) end
-      if column.right then parts[i] = pad .. text else parts[i] = i == #columns and text or text .. pad end
+      if column.right then parts[i] = pad .. text else parts[i] = i == #widths and text or text .. pad end
     end
     return (table.concat(parts, "  "):gsub("%s+$", ""))
   end

@@ -21,6 +21,15 @@ local function documents(run)
   return list
 end
 
+-- The documents of those that targets mean.
+local function chosen(run, words)
+  local connection = run.connect{ start = false }
+  if not connection then return asking.select(show.fromFiles(run.home), words) end
+  local list = connection:call("show", { targets = words })
+  connection:close()
+  return list
+end
+
 local function select(list, words)
   local found, target = targets.select(list, words)
   if not found then unknown(target) end
@@ -47,7 +56,7 @@ end
 function asking.show(run)
   local words = run.options.words
   if #words == 0 then usage("show: which app? lrun show NAME") end
-  local found = select(documents(run), words)
+  local found = chosen(run, words)
   if run.options.json then return show.json(#found == 1 and found[1] or wire.list(found)) end
   for i, each in ipairs(found) do
     if i > 1 then io.stdout:write("\n") end
@@ -78,7 +87,9 @@ end
 
 function asking.pid(run)
   local words = run.options.words
-  local list = documents(run)
+  local connection = run.connect{ start = false }
+  local list = connection and connection:call("list", {}) or show.fromFiles(run.home)
+  if connection then connection:close() end
   local found = #words > 0 and select(list, words) or list
   local pids = wire.list()
   for _, app in ipairs(found) do
@@ -136,7 +147,7 @@ function asking.events(run)
   end)
 end
 
-asking.documents = documents
+asking.chosen = chosen
 asking.select = select
 
 return asking

@@ -189,7 +189,7 @@ local function follow(run, sources, write)
       since = 0
       -- Other instances, other apps.
       local ok, found = pcall(function()
-        return asking.select(asking.documents(run), #run.options.words > 0 and run.options.words or { "all" })
+        return asking.chosen(run, #run.options.words > 0 and run.options.words or { "all" })
       end)
       for _, source in ipairs(ok and sourcesOf(found, run.options) or {}) do
         if not byPath[source.path] then
@@ -210,7 +210,7 @@ function logs.logs(run)
     if not count or count < 0 or count % 1 ~= 0 then usage("logs: --lines '%s' is no number of lines", options.lines) end
   end
   local words = #options.words > 0 and options.words or { "all" }
-  local documents = asking.select(asking.documents(run), words)
+  local documents = asking.chosen(run, words)
   local sources, write = sourcesOf(documents, options), printer(run)
   for _, source in ipairs(sources) do
     for _, line in ipairs(tailOf(source, count)) do write(source, line) end

@@ -79,6 +79,19 @@ local function subscribe(client, answer)
   answer.event{ event = "connected", time = milliseconds() }
 end
 
+-- What calls left behind is given back once nobody calls any more: a daemon is idle for most of its life.
+local IDLE = 300                -- ms
+local idleTimer
+
+local function collectWhenIdle()
+  idleTimer = idleTimer or uv.new_timer()
+  idleTimer:start(IDLE, 0, function()
+    collectgarbage()
+    collectgarbage()
+    supervise.trim()
+  end)
+end
+
 local PRIVATE = { due = true, stopAll = true, restartEntry = true }
 
 local function perform(client, call, args, answer)
@@ -89,6 +102,7 @@ local function perform(client, call, args, answer)
   end
   await.spawn(function()
     local ok, result = pcall(verb, context, args, answer)
+    collectWhenIdle()
     if ok then return answer.ok(result) end
     if type(result) ~= "table" or not result.exit then
       io.stderr:write("lrun daemon: ", call, ": ", type(result) == "table" and result.message or tostring(result), "\n")
@@ -186,6 +200,7 @@ function main.run(args)
     watchdog()
   end)
   require("lrun.core.vm").collect()
+  collectWhenIdle()
 end
 
 main.lock = function() return lock end

@@ -45,7 +45,8 @@ function Model:take(rows, now)
       uptime = app.uptime, total = total, instances = instances }
     local history = self.history[app.id] or {}
     self.history[app.id] = history
-    history[#history + 1] = { time = now, cpu = total.cpu, memory = total.memory, connections = total.connections, rps = total.rps, lag = total.lag }
+    history[#history + 1] = { time = now, cpu = total.cpu, memory = total.memory, connections = total.connections, rps = total.rps,
+      lag = total.lag }
     if #history > model.KEPT then table.remove(history, 1) end
     seen[app.id] = true
   end

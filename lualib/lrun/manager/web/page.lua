@@ -39,7 +39,9 @@ th, td { text-align: right; padding: .2rem .6rem; border-bottom: 1px solid var(-
   font: 12.5px/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 #log .err { color: var(--bad); } #notes { list-style: none; padding: 0; margin: .4rem 0; font-size: .85rem; max-height: 8rem; overflow: auto; }
 #message { color: var(--bad); min-height: 1.4em; }
-@media (max-width: 48rem) { main { grid-template-columns: 1fr; } #side { border-right: 0; border-bottom: 1px solid var(--line); } #log { height: 60vh; } }
+@media (max-width: 48rem) {
+  main { grid-template-columns: 1fr; } #side { border-right: 0; border-bottom: 1px solid var(--line); } #log { height: 60vh; }
+}
 ]]
 
 local BODY = [[
@@ -72,7 +74,8 @@ const $ = (id) => document.getElementById(id);
 const apps = new Map(), history = new Map();
 let marks = [], chosen = null, logs = null, lines = [], first = true;
 
-const bytes = (n) => n === undefined ? '–' : n >= 1073741824 ? (n / 1073741824).toFixed(1) + ' GB' : n >= 1048576 ? (n / 1048576).toFixed(1) + ' MB' : (n / 1024).toFixed(0) + ' KB';
+const bytes = (n) => n === undefined ? '–' : n >= 1073741824 ? (n / 1073741824).toFixed(1) + ' GB'
+  : n >= 1048576 ? (n / 1048576).toFixed(1) + ' MB' : (n / 1024).toFixed(0) + ' KB';
 const number = (n, unit) => n === undefined ? '–' : (Math.round(n * 10) / 10) + (unit || '');
 const age = (ms) => {
   if (ms === undefined) return '–';
@@ -170,7 +173,8 @@ function drawDetail() {
 }
 
 function drawLine(entry) {
-  return element('div', { className: entry.stream, textContent: (apps.get(chosen) || { instances: [] }).instances.length > 1 ? entry.instance + ' | ' + entry.line : entry.line });
+  return element('div', { className: entry.stream,
+    textContent: (apps.get(chosen) || { instances: [] }).instances.length > 1 ? entry.instance + ' | ' + entry.line : entry.line });
 }
 const matches = (entry) => entry.line.toLowerCase().includes($('filter').value.toLowerCase());
 function drawLog() {
