@@ -266,9 +266,10 @@ local function watch(state)
   state.primary.events:on("ending", state.onEnding)
 end
 
-local function refusal()
+local function refusal(options)
   if over then return "this primary has been replaced already" end
   if running then return "a handover is under way" end
+  if not options.exec and not process.argv[1] then return "this program has no script: options.exec names one" end
   if process.pid == 1 then return "the first process of a container cannot be replaced: the container ends with it" end
   local reload = package.loaded["lrun.cluster.reload"]
   if reload and reload.runs() then return "a reload is under way" end
@@ -282,7 +283,7 @@ function handover.run(primary, options, callback)
   if type(options) == "function" and callback == nil then options, callback = nil, options end
   validate.optional(validate.func, callback, "callback")
   options = readOptions(options)
-  local reason = refusal()
+  local reason = refusal(options)
   if reason then
     local err = failure(reason)
     if not callback then return process.emitWarning(err) end

@@ -259,7 +259,7 @@ local function listenOptions(...)
   local kind = type(first)
   if kind == "userdata" then return { handle = first } end
   if kind == "table" then
-    if first._handle ~= nil or handles.canListen(first) then return { handle = first } end
+    if handles.canListen(first) or first._handle ~= nil then return { handle = first } end
     return first
   end
   if kind == "nil" or kind == "function" then return { port = 0 } end
@@ -297,7 +297,7 @@ end
 
 local function listenHandle(self, request, given)
   local handle = given
-  if type(given) == "table" and given._handle ~= nil then handle = given._handle end
+  if type(given) == "table" and not handles.canListen(given) then handle = given._handle end
   if not handles.canListen(handle) then
     error(errors.argType("handle", "an instance of a luv stream handle", given), 0)
   end
