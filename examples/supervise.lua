@@ -26,6 +26,7 @@ end
 local crashes = {}       -- when (ms since the start), within the window
 local listened = {}      -- id → true: workers that have listened
 local limits = {}        -- id → after how many requests that worker is replaced
+local serving = false    -- a worker has listened
 local starting = 0       -- workers that wait for the end of a pause
 local stopping = false
 
@@ -62,7 +63,7 @@ local function onExit(worker, code, signal)
     return stop(1)
   end
   if served then return startAfter(math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ^ (count - 1))) end
-  if next(listened) then return startAfter(LONGEST_PAUSE) end
+  if serving then return startAfter(LONGEST_PAUSE) end
   log("no worker can listen on port %d: giving up", PORT)
   stop(1)
 end
@@ -106,8 +107,9 @@ end
 local function primary()
   cluster:on("exit", onExit)
   cluster:on("listening", function(worker)
-    if not next(listened) then process.notify("READY=1") end
     listened[worker.id] = true
+    if not serving then process.notify("READY=1") end
+    serving = true
   end)
   process:on("SIGHUP", reload)
   process:on("SIGUSR2", handOver)
