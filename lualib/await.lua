@@ -6,6 +6,7 @@
 --- later: then the state is the cell of the wait, which holds the coroutine. In an iterator (lrun/host/iterators.lua) the loop waits.
 local vm = require("lrun.core.vm")
 local errors = require("errors")
+local validate = require("lrun.check.validate")
 local calls = require("lrun.check.calls")
 local iterators = require("lrun.host.iterators")
 local traceback = require("lrun.host.traceback")
@@ -98,7 +99,7 @@ end
 --- Runs `f(...)` in a coroutine of its own, which starts at once.
 ---@param f function
 function await.spawn(f, ...)
-  if type(f) ~= "function" then error(errors.argType("f", "function", f), 0) end
+  validate.func(f, "f")
   local origin = require("lrun.host.places").here()
   vm.enter(function(...)
     local co = coroutine.running()
@@ -113,7 +114,7 @@ end
 ---@param functions function[]
 ---@return any[] results
 function await.all(functions)
-  if type(functions) ~= "table" then error(errors.argType("functions", "table", functions), 0) end
+  validate.table(functions, "functions")
   local count = #functions
   for i = 1, count do
     if type(functions[i]) ~= "function" then error(errors.argType("functions[" .. i .. "]", "function", functions[i]), 0) end

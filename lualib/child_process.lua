@@ -261,7 +261,7 @@ local function inheritedOptions()
 end
 
 local function checkList(list, name)
-  if type(list) ~= "table" then error(errors.argType(name, "table", list), 0) end
+  validate.table(list, name)
   return list
 end
 

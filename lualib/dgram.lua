@@ -302,7 +302,7 @@ local function sendArguments(self, message, ...)
     and (self._connected == true or third ~= nil and type(third) ~= "function")
   if not sliced then return message, first, second, third end
   local offset, length = validate.integer(first, "offset", 0), validate.integer(second, "length", 0)
-  if type(message) ~= "string" then error(errors.argType("msg", "string", message), 0) end
+  validate.string(message, "msg")
   if offset > #message or offset + length > #message then
     error(errors.coded("ERR_BUFFER_OUT_OF_BOUNDS", '"length" is outside of buffer bounds'), 0)
   end

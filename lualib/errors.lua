@@ -1,6 +1,6 @@
 --- Error objects, and the only place where Lua code makes them from codes.
 --- `Error:new` is the public way; the constructors below it are for the runtime and return the error, they do not throw.
-local uvErrors = require("lrun.core.errno")   -- C: name(errno) → "ENOENT", describe(name) → text, errno
+local uvErrors = require("lrun.core.errno")   -- C: describe(number or "ENOENT") → name, text, errno
 local calls = require("lrun.check.calls")
 
 ---@class Error

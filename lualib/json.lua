@@ -7,6 +7,7 @@
 --- Numbers: whole ones up to 2^53 print as such, others with as many digits as give the same number back.
 local native = require("lrun.core.json")
 local errors = require("errors")
+local validate = require("lrun.check.validate")
 local calls = require("lrun.check.calls")
 
 local MAX_PATH = 200                -- characters of a path in a message
@@ -35,7 +36,7 @@ end
 ---@return any value
 --- Throws an error object with `code` "ERR_INVALID_JSON", `line`, `column`, `offset` (bytes, from 1).
 function json.decode(text)
-  if type(text) ~= "string" then error(errors.argType("text", "string", text), 0) end
+  validate.string(text, "text")
   local value, offset, reason = native.decode(text)
   if offset then error(decodeError(text, offset, reason), 0) end
   return value

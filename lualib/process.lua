@@ -236,7 +236,7 @@ end
 --- Changes the working directory. Throws `ENOENT: …, chdir 'a' -> 'b'`.
 ---@param dir string
 function api.chdir(dir)
-  if type(dir) ~= "string" then error(errors.argType("directory", "string", dir), 0) end
+  require("lrun.check.validate").string(dir, "directory")
   local ok, _, code = uv.chdir(dir)
   if not ok then error(errors.system(code, "chdir", { path = uv.cwd() or "", dest = dir }), 0) end
 end

@@ -4,6 +4,7 @@
 --- `end` is a keyword in Lua: the method is `finish`, the event keeps its name.
 local vm = require("lrun.core.vm")
 local errors = require("errors")
+local validate = require("lrun.check.validate")
 local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
 local destroy = require("lrun.stream.destroy")
@@ -186,7 +187,7 @@ function stream.finished(each, options, callback)
   local isReadable, isWritable = sides(each)
   if isReadable == nil then error(errors.argType("stream", "an instance of Stream", each), 0) end
   options = streamOptions.table(options)
-  if type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
+  validate.func(callback, "callback")
   local waitsRead = isReadable and options.readable ~= false and not each.readableEnded
   local waitsWrite = isWritable and options.writable ~= false and not each.writableFinished
   local onEnd, onFinish, onError, onClose

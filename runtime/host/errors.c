@@ -71,6 +71,17 @@ int errors_result(lua_State *L, int rc, const char *syscall) {
   return 2;
 }
 
+int errors_code(lua_State *L, int rc) {
+  char name[64];
+  if (rc >= 0) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushstring(L, uv_err_name_r(rc, name, sizeof name));
+  return 2;
+}
+
 int errors_throw(lua_State *L, const char *code, const char *format, ...) {
   va_list arguments;
   push_constructor(L, "coded");

@@ -1,6 +1,7 @@
 /* io/output_module.c: the module `lrun.core.output`: `print`, the methods of io.stdout that a buffer of C's would have
  * served, and the moments at which a VM's output goes to the kernel. */
 #include "host/callback.h"
+#include "host/errors.h"
 #include "host/hooks.h"
 #include "host/modules.h"
 #include "host/vm.h"
@@ -138,13 +139,6 @@ static int l_print(lua_State *L) {
 
 /* The rest -------------------------------------------------------------------------------------------------- */
 
-static int failure(lua_State *L, int rc) {
-  char name[64];
-  lua_pushnil(L);
-  lua_pushstring(L, uv_err_name_r(rc, name, sizeof name));
-  return 2;
-}
-
 /* write(data, now) → true, or nil and the code's name. Without `now` a failure is for HOOK_OUTPUT to tell. */
 static int l_write(lua_State *L) {
   size_t length;
@@ -155,7 +149,7 @@ static int l_write(lua_State *L) {
     if (rc == 0) rc = output_failure();
     if (rc < 0) {
       output_take_failure();
-      return failure(L, rc);
+      return errors_code(L, rc);
     }
   }
   lua_pushboolean(L, 1);

@@ -1,6 +1,7 @@
 /* io/sockets.c: the module `lrun.core.sockets`: what sockets and standard streams need of the kernel and libuv 1.44
  * does not give: SO_REUSEPORT, writes that wait, the size of a terminal.
  * Owns nothing: a descriptor that it makes belongs to the caller. */
+#include "host/errors.h"
 #include "host/modules.h"
 #include "io/output.h"
 #include "io/write_all.h"
@@ -16,18 +17,10 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* nil and the code's name, as luv's functions give it in third place. */
-static int failure(lua_State *L, int rc) {
-  char name[64];
-  lua_pushnil(L);
-  lua_pushstring(L, uv_err_name_r(rc, name, sizeof name));
-  return 2;
-}
-
 /* reusePort(fd): true, or nil and the code */
 static int l_reuse_port(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1), on = 1;
-  if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) return failure(L, -errno);
+  if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) return errors_code(L, -errno);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -40,7 +33,7 @@ static int l_write_all(lua_State *L) {
   const char *data = luaL_checklstring(L, 2, &length);
   output_flush();
   int rc = write_all(fd, data, length);
-  if (rc < 0) return failure(L, rc);
+  if (rc < 0) return errors_code(L, rc);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -49,7 +42,7 @@ static int l_write_all(lua_State *L) {
 static int l_close_on_exec(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1);
   int flags = fcntl(fd, F_GETFD);
-  if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0) return failure(L, -errno);
+  if (flags < 0 || fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0) return errors_code(L, -errno);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -66,7 +59,7 @@ static int l_window_size(lua_State *L) {
 /* duplicate(fd): a descriptor of one's own for the same thing, or nil and the code */
 static int l_duplicate(lua_State *L) {
   int fd = fcntl((int)luaL_checkinteger(L, 1), F_DUPFD_CLOEXEC, 3);
-  if (fd < 0) return failure(L, -errno);
+  if (fd < 0) return errors_code(L, -errno);
   lua_pushinteger(L, fd);
   return 1;
 }
@@ -108,7 +101,7 @@ static int l_reopen(lua_State *L) {
   char path[32];
   snprintf(path, sizeof path, "/proc/self/fd/%d", (int)luaL_checkinteger(L, 1));
   int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return failure(L, -errno);
+  if (fd < 0) return errors_code(L, -errno);
   lua_pushinteger(L, fd);
   return 1;
 }

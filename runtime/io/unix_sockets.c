@@ -15,14 +15,8 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "host/errors.h"
 #include "host/modules.h"
-
-static int failure(lua_State *L, int rc) {
-  char name[64];
-  lua_pushnil(L);
-  lua_pushstring(L, uv_err_name_r(rc, name, sizeof name));
-  return 2;
-}
 
 /* Names of unix sockets: a path, or bytes of Linux's abstract namespace, which begin with NUL. */
 typedef struct {
@@ -109,13 +103,13 @@ static int l_bind(lua_State *L) {
   unix_name_t name;
   int type = check_type(L, 2);
   int rc = check_unix_name(L, &name);
-  if (rc < 0) return failure(L, rc);
+  if (rc < 0) return errors_code(L, rc);
   int fd = open_socket(type);
-  if (fd < 0) return failure(L, fd);
+  if (fd < 0) return errors_code(L, fd);
   rc = bind_name(fd, &name);
   if (rc < 0) {
     close(fd);
-    return failure(L, rc);
+    return errors_code(L, rc);
   }
   lua_pushinteger(L, fd);
   return 1;
@@ -126,13 +120,13 @@ static int l_bind(lua_State *L) {
 static int l_connect(lua_State *L) {
   unix_name_t name;
   int rc = check_unix_name(L, &name);
-  if (rc < 0) return failure(L, rc);
+  if (rc < 0) return errors_code(L, rc);
   int fd = open_socket(check_type(L, 2));
-  if (fd < 0) return failure(L, fd);
+  if (fd < 0) return errors_code(L, fd);
   rc = name_of(fd, &name, connect);
   if (rc < 0) {
     close(fd);
-    return failure(L, rc);
+    return errors_code(L, rc);
   }
   lua_pushinteger(L, fd);
   return 1;
@@ -143,7 +137,7 @@ enum { DATAGRAM_MAX = 1024 * 1024 }; /* bytes: what is longer is dropped */
 /* passCredentials(fd): what receive() returns has them from now on. */
 static int l_pass_credentials(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1), on = 1;
-  if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return failure(L, -errno);
+  if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0) return errors_code(L, -errno);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -185,7 +179,7 @@ static void close_descriptors(struct msghdr *message) {
 static int l_receive(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1);
   ssize_t size = recv(fd, NULL, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
-  if (size < 0) return failure(L, -errno);
+  if (size < 0) return errors_code(L, -errno);
   bool fits = size <= DATAGRAM_MAX;
   char *bytes = lua_newuserdata(L, fits && size > 0 ? (size_t)size : 1);
   struct sockaddr_un from;
@@ -201,9 +195,9 @@ static int l_receive(lua_State *L) {
                            .msg_control = &control,
                            .msg_controllen = sizeof control};
   ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (got < 0) return failure(L, -errno);
+  if (got < 0) return errors_code(L, -errno);
   close_descriptors(&message);
-  if (!fits) return failure(L, -EMSGSIZE);
+  if (!fits) return errors_code(L, -EMSGSIZE);
   lua_pushlstring(L, bytes, (size_t)got);
   push_unix_name(L, &from, message.msg_namelen);
   return 2 + push_credentials(L, &message);
@@ -216,12 +210,12 @@ static int l_send(lua_State *L) {
   size_t length;
   int fd = (int)luaL_checkinteger(L, 2);
   const char *data = luaL_checklstring(L, 3, &length);
-  if (rc < 0) return failure(L, rc);
+  if (rc < 0) return errors_code(L, rc);
   const struct sockaddr *to = name.size ? (const struct sockaddr *)&name.address : NULL;
   ssize_t n;
   do n = sendto(fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL, to, name.size);
   while (n < 0 && errno == EINTR);
-  if (n < 0) return failure(L, -errno);
+  if (n < 0) return errors_code(L, -errno);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -233,8 +227,8 @@ static int l_buffer_size(lua_State *L) {
   int option = luaL_checkoption(L, 2, NULL, names) == 0 ? SO_RCVBUF : SO_SNDBUF;
   int size = luaL_optint(L, 3, 0);
   socklen_t length = sizeof size;
-  if (size > 0 && setsockopt(fd, SOL_SOCKET, option, &size, sizeof size) != 0) return failure(L, -errno);
-  if (getsockopt(fd, SOL_SOCKET, option, &size, &length) != 0) return failure(L, -errno);
+  if (size > 0 && setsockopt(fd, SOL_SOCKET, option, &size, sizeof size) != 0) return errors_code(L, -errno);
+  if (getsockopt(fd, SOL_SOCKET, option, &size, &length) != 0) return errors_code(L, -errno);
   lua_pushinteger(L, size);
   return 1;
 }
@@ -244,7 +238,7 @@ static int l_connect_to(lua_State *L) {
   unix_name_t name = {.address = {.sun_family = AF_UNSPEC}, .size = sizeof(sa_family_t)};
   int rc = lua_isnil(L, 1) ? 0 : check_unix_name(L, &name);
   if (rc == 0) rc = name_of((int)luaL_checkinteger(L, 2), &name, connect);
-  if (rc < 0) return failure(L, rc);
+  if (rc < 0) return errors_code(L, rc);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -252,7 +246,7 @@ static int l_connect_to(lua_State *L) {
 /* socket("stream"|"dgram"): a descriptor without a name, or nil and the code */
 static int l_socket(lua_State *L) {
   int fd = open_socket(check_type(L, 1));
-  if (fd < 0) return failure(L, fd);
+  if (fd < 0) return errors_code(L, fd);
   lua_pushinteger(L, fd);
   return 1;
 }
@@ -263,8 +257,9 @@ static int l_peer_credentials(lua_State *L) {
   struct ucred peer;
   socklen_t size = sizeof peer;
   if (getsockopt((int)luaL_checkinteger(L, 1), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
-    return failure(L, -errno);
-  if (peer.pid == 0 && peer.uid == (uid_t)-1) return failure(L, UV_ENOTSUP); /* no unix socket, or no peer */
+    return errors_code(L, -errno);
+  if (peer.pid == 0 && peer.uid == (uid_t)-1)
+    return errors_code(L, UV_ENOTSUP); /* no unix socket, or no peer */
   lua_pushinteger(L, peer.pid);
   lua_pushnumber(L, peer.uid);
   lua_pushnumber(L, peer.gid);

@@ -39,7 +39,7 @@ function plan.arguments(args, options, onlyArgs)
   elseif options == nil and not onlyArgs and not isSequence(args) then
     args, options = {}, args
   end
-  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
+  validate.optional(validate.table, options, "options")
   return args, options or {}
 end
 

@@ -1,5 +1,6 @@
 --- Children that the caller waits for: makes the plan, has runtime/process/spawn_sync.c run it, and says how it went as Node does.
 local errors = require("errors")
+local validate = require("lrun.check.validate")
 local spawn = require("lrun.core.spawn")
 local plans = require("lrun.child.plan")
 local signals = require("lrun.host.signals")
@@ -22,9 +23,7 @@ function sync.run(file, args, options)
   local plan = plans.make(file, args, options)
   plan.stdio = slotNumbers(options.stdio)
   plan.env = plans.environment(options.env)
-  if options.input ~= nil and type(options.input) ~= "string" then
-    error(errors.argType("options.input", "string", options.input), 0)
-  end
+  validate.optional(validate.string, options.input, "options.input")
   plan.input, plan.timeout, plan.killSignal = options.input, options.timeout, killSignal
   plan.maxBuffer = options.maxBuffer == nil and plans.MAX_BUFFER or options.maxBuffer
   local raw, err = spawn.sync(plan)

@@ -1,6 +1,7 @@
 --- `fs.watch`: an emitter over one inotify watch of libuv. The watcher owns its luv handle; `close` is the only way out.
 local uv = require("luv")
 local errors = require("errors")
+local validate = require("lrun.check.validate")
 local events = require("events")
 local process = require("process")
 local aborting = require("lrun.check.aborting")
@@ -79,7 +80,7 @@ local function watch(filename, options, listener)
     error(errors.coded("ERR_FEATURE_UNAVAILABLE_ON_PLATFORM", "watch: recursive watching is not available on Linux"), 0)
   end
   local signal = arguments.signal(options.signal)
-  if listener ~= nil and type(listener) ~= "function" then error(errors.argType("listener", "function", listener), 0) end
+  validate.optional(validate.func, listener, "listener")
   local watcher = FSWatcher:new(filename, options)
   if listener then watcher:on("change", listener) end
   if signal then aborting.follow(watcher, signal, function() watcher:close() end) end

@@ -34,7 +34,7 @@ function options.from(url, more)
   elseif type(url) == "table" and isUrl(url) then all = fromUrl(url)
   elseif type(url) == "table" then more = url
   else error(errors.argType("url", "string or table", url), 0) end
-  if more ~= nil and type(more) ~= "table" then error(errors.argType("options", "table", more), 0) end
+  validate.optional(validate.table, more, "options")
   for name, value in pairs(more or {}) do all[name] = value end
   if more and more.hostname then all.host = more.hostname end
   return all
@@ -42,11 +42,11 @@ end
 
 --- Throws for a method or a path that may not stand in a request line.
 function options.checkLine(method, path)
-  if method ~= nil and type(method) ~= "string" then error(errors.argType("options.method", "string", method), 0) end
+  validate.optional(validate.string, method, "options.method")
   if method and not core.isToken(method) then
     error(errors.coded("ERR_INVALID_HTTP_TOKEN", ('Method must be a valid HTTP token ["%s"]'):format(method)), 0)
   end
-  if path ~= nil and type(path) ~= "string" then error(errors.argType("options.path", "string", path), 0) end
+  validate.optional(validate.string, path, "options.path")
   if path and path:find("[%z\1-\32\127-\255]") then
     error(errors.coded("ERR_UNESCAPED_CHARACTERS", "Request path contains unescaped characters"), 0)
   end

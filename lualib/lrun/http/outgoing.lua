@@ -2,6 +2,7 @@
 local calls = require("lrun.check.calls")
 local core = require("lrun.core.http")
 local errors = require("errors")
+local validate = require("lrun.check.validate")
 local events = require("events")
 local process = require("process")
 local destroy = require("lrun.stream.destroy")
@@ -182,7 +183,7 @@ end
 ---@param headers table
 ---@param each fun(name: any, value: any)
 function outgoing.forEach(headers, each)
-  if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
+  validate.table(headers, "headers")
   if type(headers[1]) == "table" then
     for i, pair in ipairs(headers) do
       if type(pair) ~= "table" then error(errors.argType(("headers[%d]"):format(i), "table", pair), 0) end
@@ -199,7 +200,7 @@ end
 --- Internal: headers of any such form; those of a list take the place of what was set, and repeat when they come twice.
 ---@param headers table
 function OutgoingMessage:_take(headers)
-  if type(headers) ~= "table" then error(errors.argType("headers", "table", headers), 0) end
+  validate.table(headers, "headers")
   if #headers == 0 then
     for name, value in pairs(headers) do self:setHeader(name, value) end
     return
@@ -227,7 +228,7 @@ end
 ---@param name string
 ---@return string|number|(string|number)[]|nil value as it was set
 function OutgoingMessage:getHeader(name)
-  if type(name) ~= "string" then error(errors.argType("name", "string", name), 0) end
+  validate.string(name, "name")
   local place = self._places and self._places[name:lower()]
   return place and given(self._fields[place + 1])
 end
@@ -258,7 +259,7 @@ end
 ---@param name string
 ---@return boolean
 function OutgoingMessage:hasHeader(name)
-  if type(name) ~= "string" then error(errors.argType("name", "string", name), 0) end
+  validate.string(name, "name")
   return self._places ~= nil and self._places[name:lower()] ~= nil
 end
 
@@ -270,7 +271,7 @@ local UNWANTED = { connection = headFlags.noConnection, ["content-length"] = hea
 --- Takes a header back; `date`, `connection`, `content-length` and `transfer-encoding` are then not added either.
 ---@param name string
 function OutgoingMessage:removeHeader(name)
-  if type(name) ~= "string" then error(errors.argType("name", "string", name), 0) end
+  validate.string(name, "name")
   notSent(self, "remove")
   local lower = name:lower()
   if lower == "date" then self.sendDate = false end
@@ -296,7 +297,7 @@ outgoing.checkValue = checkValue
 
 --- Throws for a piece of a body that is none.
 function outgoing.checkChunk(chunk)
-  if type(chunk) ~= "string" then error(errors.argType("chunk", "string", chunk), 0) end
+  validate.string(chunk, "chunk")
 end
 
 --- The answer to a write: `more` is what C says: true, false to wait for a drain, nil when the connection is gone.

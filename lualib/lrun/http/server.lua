@@ -42,7 +42,7 @@ local OPTIONS = { "headersTimeout", "requestTimeout", "keepAliveTimeout", "timeo
 ---@param listener fun(req: IncomingMessage, res: ServerResponse)?
 function Server:initialize(options, listener)
   if type(options) == "function" then options, listener = nil, options end
-  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
+  validate.optional(validate.table, options, "options")
   if listener ~= nil then validate.func(listener, "requestListener") end
   options = options or {}
   for _, name in ipairs(OPTIONS) do

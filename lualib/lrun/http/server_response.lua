@@ -3,6 +3,7 @@ local ffi = require("ffi")
 local calls = require("lrun.check.calls")
 local core = require("lrun.core.http")
 local errors = require("errors")
+local validate = require("lrun.check.validate")
 local process = require("process")
 local Connection = require("lrun.http.connection")
 local isOpen = require("lrun.http.incoming").isOpen
@@ -294,7 +295,7 @@ function ServerResponse:writeProcessing() interim(self, "HTTP/1.1 102 Processing
 ---@param hints table<string, string|string[]>
 ---@param callback function?
 function ServerResponse:writeEarlyHints(hints, callback)
-  if type(hints) ~= "table" then error(errors.argType("hints", "table", hints), 0) end
+  validate.table(hints, "hints")
   local lines = { "HTTP/1.1 103 Early Hints\r\n" }
   outgoing.forEach(hints, function(name, value)
     outgoing.lowerName(name)

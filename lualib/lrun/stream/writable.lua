@@ -6,6 +6,7 @@
 local process = require("process")
 local events = require("events")
 local errors = require("errors")
+local validate = require("lrun.check.validate")
 local calls = require("lrun.check.calls")
 local destroy = require("lrun.stream.destroy")
 local streamOptions = require("lrun.stream.options")
@@ -255,7 +256,7 @@ end
 local function callbackOf(encoding, callback)
   if type(encoding) == "function" then return encoding end
   if encoding ~= nil and type(encoding) ~= "string" then error(errors.argType("encoding", "string or function", encoding), 0) end
-  if callback ~= nil and type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
+  validate.optional(validate.func, callback, "callback")
   return callback or false
 end
 
