@@ -62,7 +62,7 @@ static bool begins(tty_input_t *input) {
   for (;;) {
     size_t length = input->end - input->start;
     size_t compared = length < MARK ? length : MARK;
-    if (compared < 3 || memcmp(input->bytes + input->start, BEGIN, compared) != 0) return false;
+    if (compared == 0 || memcmp(input->bytes + input->start, BEGIN, compared) != 0) return false;
     if (compared == MARK) return true;
     if (!tty_input_more(input, TTY_SEQUENCE_WAIT)) return false;
   }

@@ -28,10 +28,10 @@ describe("a process", function()
     local failed = 0
     for limit = 4, 12 do
       local out, code = shell(("ulimit -n %d; exec \"$0\" -e 'print(1)'"):format(limit))
-      if code ~= 0 then
+      if not out:find("^1\n") then      -- a sanitizer has files of its own to open at the end
         failed = failed + 1
         assert.equal(1, code)
-        assert.equal("lrun: cannot start: too many open files (EMFILE)\n", out)
+        assert.equal("lrun: cannot start: too many open files (EMFILE)", out:match("^[^\n]*"))
       end
     end
     assert.is_true(failed > 0)
