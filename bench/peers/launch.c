@@ -1,10 +1,11 @@
 /* launch.c: starts a program N times, one after another, and prints the median of the wall times in
- * microseconds, from posix_spawn until it has been waited for. Small itself, so that its own size costs the
- * children nothing. Usage: launch N PROGRAM [ARGUMENTS] */
+ * microseconds, from posix_spawn until it has been waited for. Small itself, unless -m has it hold memory.
+ * Usage: launch [-m MEBIBYTES] N PROGRAM [ARGUMENTS] */
 #include <fcntl.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -21,10 +22,20 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static void hold(size_t mebibytes) {
+  char *memory = malloc(mebibytes << 20);
+  if (memory != NULL) memset(memory, 1, mebibytes << 20);
+}
+
 int main(int argc, char **argv) {
+  if (argc > 3 && strcmp(argv[1], "-m") == 0) {
+    hold(strtoul(argv[2], NULL, 10));
+    argc -= 2;
+    argv += 2;
+  }
   int n = argc > 2 ? (int)strtol(argv[1], NULL, 10) : 0;
   if (n < 1) {
-    fputs("usage: launch N PROGRAM [ARGUMENTS]\n", stderr);
+    fputs("usage: launch [-m MEBIBYTES] N PROGRAM [ARGUMENTS]\n", stderr);
     return 2;
   }
   double *times = calloc((size_t)n, sizeof *times);
