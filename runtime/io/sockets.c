@@ -95,6 +95,16 @@ static int l_close(lua_State *L) {
   return 0;
 }
 
+/* ended(fd): whether all that came was read and no more will come */
+static int l_ended(lua_State *L) {
+  char byte;
+  ssize_t n;
+  do n = recv((int)luaL_checkinteger(L, 1), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  while (n < 0 && errno == EINTR);
+  lua_pushboolean(L, n == 0 || (n < 0 && errno != EAGAIN));
+  return 1;
+}
+
 /* reopen(fd): a descriptor of its own for reading the same pipe, so that making it non-blocking is nobody
  * else's business; nil where there is no such way. */
 static int l_reopen(lua_State *L) {
@@ -107,10 +117,16 @@ static int l_reopen(lua_State *L) {
 }
 
 int luaopen_lrun_sockets(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"reusePort", l_reuse_port},   {"writeAll", l_write_all}, {"closeOnExec", l_close_on_exec},
-      {"windowSize", l_window_size}, {"reopen", l_reopen},      {"duplicate", l_duplicate},
-      {"serves", l_serves},          {"close", l_close},        {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"reusePort", l_reuse_port},
+                                       {"writeAll", l_write_all},
+                                       {"closeOnExec", l_close_on_exec},
+                                       {"windowSize", l_window_size},
+                                       {"reopen", l_reopen},
+                                       {"duplicate", l_duplicate},
+                                       {"serves", l_serves},
+                                       {"close", l_close},
+                                       {"ended", l_ended},
+                                       {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

@@ -1,4 +1,5 @@
 local abort = require("abort")
+local await = require("await")
 local child_process = require("child_process")
 local children = require("spec.support.children")
 local processes = require("spec.support.processes")
@@ -202,6 +203,38 @@ describe("spawn", function()
     once(forked, "close")
   end)
 
+  it("has streams also for whom asks late", function()
+    local child = spawn("echo", { "late" })
+    local got
+    child:on("exit", function() child.stdout:on("data", function(data) got = data end) end)
+    once(child, "close")
+    assert.equal("late\n", got)
+    child = spawn("echo", { "too late" })
+    once(child, "close")
+    local stdin, stdout = child.stdin, child.stdio[2]
+    assert.is_true(stdin.destroyed and stdout.destroyed)
+    assert.equal(stdout, child.stdout)
+    local lost
+    stdin:write("lost", function(err) lost = err.code end)
+    children.eventually(function() return lost end)
+    child = spawn("true", { stdio = { "ignore", "ignore", "inherit" } })
+    once(child, "close")
+    assert.is_nil(child.stdout)
+    assert.same({ false, false, false }, child.stdio)
+  end)
+
+  it("closes once nobody holds its pipes any more, also where nobody reads them", function()
+    local file = os.tmpname()
+    local child, isClosed = spawn("sh", { "-c", "sleep 60 & echo $! > " .. file }), false
+    child:on("close", function() isClosed = true end)
+    once(child, "exit")
+    await.sleep(20)
+    assert.is_false(isClosed)
+    process.kill(tonumber(assert(io.open(file)):read("*l")), "SIGKILL")
+    children.eventually(function() return isClosed end)
+    os.remove(file)
+  end)
+
   it("leaves no descriptor and no zombie", function()
     once(spawn("true"), "close")
     local before, last = processes.descriptors(), nil
@@ -238,8 +271,6 @@ describe("spawn", function()
 end)
 
 describe("exec and execFile", function()
-  local await = require("await")
-
   it("give what was written, and an error that tells how it failed", function()
     local err, out, errOut = await(child_process.exec, "echo out; echo err >&2; exit 3")
     assert.same({ "out\n", "err\n" }, { out, errOut })

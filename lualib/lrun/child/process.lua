@@ -11,6 +11,7 @@ local spawn = require("lrun.core.spawn")
 local calls = require("lrun.check.calls")
 local plans = require("lrun.child.plan")
 local signals = require("lrun.host.signals")
+local sockets = require("lrun.core.sockets")
 local stdio = require("lrun.child.stdio")
 
 --- Event spawn()
@@ -39,7 +40,6 @@ local ChildProcess = events.EventEmitter:extend("ChildProcess")
 function ChildProcess:initialize()
   self.connected = false
   self.killed = false
-  self.stdio = {}
   self.spawnargs = {}
   self._closesLeft = 1               -- the exit; each pipe and the channel add one
 end
@@ -71,9 +71,54 @@ local function takeBack(stream)
   if stream._readAgain and stream.readable then stream:read(0) end
 end
 
+-- Streams -------------------------------------------------------------------------------------------------------------
+-- They are made when somebody asks for one: until then there is only our end of each pipe, in `_slots`.
+
+local function makeStreams(self)
+  local slots = self._slots
+  if not slots then return end
+  self._slots = nil
+  local streams = {}
+  for i, slot in ipairs(slots) do
+    streams[i] = false
+    if slot.kind == "pipe" then
+      local isOpen = slot.ours ~= nil
+      streams[i] = stdio.stream(slot, i)
+      if isOpen then streams[i]:once("close", function() closed(self) end) end
+    end
+  end
+  self.stdio = streams
+  self.stdin, self.stdout, self.stderr = streams[1] or nil, streams[2] or nil, streams[3] or nil
+end
+
+for _, name in ipairs{ "stdio", "stdin", "stdout", "stderr" } do
+  ChildProcess:getter(name, function(self)
+    makeStreams(self)
+    return rawget(self, name)
+  end)
+end
+
+-- Closes our end of a pipe for which no stream was made.
+local function closePipe(self, slot)
+  sockets.close(slot.ours)
+  slot.ours = nil
+  process.nextTick(closed, self)
+end
+
+-- A pipe that has ended and that nobody has asked for is done with; one that still brings something needs a stream.
+local function closeEnded(self)
+  for _, slot in ipairs(self._slots) do
+    if slot.ours then
+      if not sockets.ended(slot.ours) then return makeStreams(self) end
+      closePipe(self, slot)
+    end
+  end
+end
+
 -- Output that nobody reads is read and dropped, so that its end comes; what was lent is ours again.
 local function flushStdio(self)
-  for _, stream in ipairs(self.stdio or {}) do
+  if self._slots then closeEnded(self) end
+  for _, stream in ipairs(rawget(self, "stdio") or {}) do
     if stream and stream.readable and not stream._borrowers then stream:resume() end
   end
   for _, stream in ipairs(self._lent) do takeBack(stream) end
@@ -82,7 +127,8 @@ end
 local function finish(self, exitCode, signalCode)
   self.exitCode, self.signalCode = exitCode, signalCode
   self._handle = nil
-  if self.stdin then self.stdin:destroy() end
+  local slot, stdin = self._slots and self._slots[1], rawget(self, "stdin")
+  if stdin then stdin:destroy() elseif slot and slot.kind == "pipe" and slot.ours then closePipe(self, slot) end
 end
 
 local function emitExit(self)
@@ -108,18 +154,13 @@ local function onNotStarted(self, err)
   self:emit("error", err)
 end
 
-local function makeStreams(self, slots)
-  for i, slot in ipairs(slots) do
-    self.stdio[i] = false
+-- Keeps what the slots lend and what the pipes need.
+local function keepSlots(self, slots)
+  for _, slot in ipairs(slots) do
     if slot.lent then lend(self, slot.lent) end
-    if slot.kind == "pipe" then
-      local stream = stdio.stream(slot, i)
-      self.stdio[i] = stream
-      self._closesLeft = self._closesLeft + 1
-      stream:once("close", function() closed(self) end)
-    end
+    if slot.kind == "pipe" then self._closesLeft = self._closesLeft + 1 end
   end
-  self.stdin, self.stdout, self.stderr = self.stdio[1] or nil, self.stdio[2] or nil, self.stdio[3] or nil
+  self._slots = slots
 end
 
 -- Another lrun gets its values as they are; any other program is taken to speak Node's language.
@@ -182,12 +223,9 @@ function ChildProcess:_start(plan, options)
     end
     require("lrun.host.places").note(self)
     process.nextTick(onNotStarted, self, plans.failure(err, plan, "spawn"))
-    if NO_DESCRIPTORS[err.code] then
-      self.stdio = nil
-      return stdio.close(slots, "ours")
-    end
+    if NO_DESCRIPTORS[err.code] then return stdio.close(slots, "ours") end
   end
-  makeStreams(self, slots)
+  keepSlots(self, slots)
   if channel then makeChannel(self, slots[channel], wire) end
 end
 

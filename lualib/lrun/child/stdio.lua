@@ -124,15 +124,22 @@ function stdio.close(slots, side)
   end
 end
 
---- Makes a stream of our end of a pipe: written to when it is the child's input, else read from.
+--- Makes a stream of our end of a pipe: written to when it is the child's input, else read from. One that is closed already
+--- makes a destroyed stream.
 ---@param slot table
 ---@param i integer the slot's index
 ---@return Socket
 function stdio.stream(slot, i)
+  local Socket, readable, writable = require("net").Socket, i > 1, i == 1 or i > 3
+  if not slot.ours then
+    local stream = Socket:new{ readable = readable, writable = writable }
+    stream:destroy()
+    return stream
+  end
   local handle, code = handles.open("pipe", slot.ours)
   if not handle then error(errors.system(code, "open"), 0) end
   slot.ours = nil
-  return require("net").Socket:new{ handle = handle, readable = i > 1, writable = i == 1 or i > 3 }
+  return Socket:new{ handle = handle, readable = readable, writable = writable }
 end
 
 return stdio
