@@ -6,7 +6,6 @@
 #include "host/callback.h"
 #include "host/modules.h"
 #include "host/vm.h"
-#include "io/output.h"
 
 #include <lauxlib.h>
 #include <luv/lhandle.h>
@@ -47,9 +46,10 @@ static int l_run(lua_State *L) {
   return rc == 0 ? lua_gettop(L) : lua_error(L);
 }
 
-/* The upvalue is luv's; what was printed before comes before what the child prints. */
+/* The upvalue is luv's. What was printed or answered before is out before a child prints, a signal ends this process, or
+ * it sleeps. */
 static int l_flushed(lua_State *L) {
-  output_flush();
+  vm_flush(vm_of(L), false);
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
@@ -69,7 +69,7 @@ int luaopen_lrun_luv(lua_State *L) {
   lua_getfield(L, -1, "run");
   lua_pushcclosure(L, l_run, 1);
   lua_setfield(L, -2, "run");
-  for (const char *const *name = (const char *const[]){"spawn", "kill", NULL}; *name; name++) {
+  for (const char *const *name = (const char *const[]){"spawn", "kill", "sleep", NULL}; *name; name++) {
     lua_getfield(L, -1, *name);
     lua_pushcclosure(L, l_flushed, 1);
     lua_setfield(L, -2, *name);

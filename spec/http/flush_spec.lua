@@ -83,6 +83,12 @@ describe("finished http output", function()
     end)
   end
 
+  it("is not held back by luv.sleep", function()
+    local port, start_ = start("luv.sleep"), uv.hrtime()
+    assert.is_true(ask(port, { 1, FEW }))
+    assert.is_true(uv.hrtime() - start_ < 9e9)
+  end)
+
   for _, way in ipairs { "destroySoon", "destroy", "res:destroy", "closeAllConnections" } do
     it("is sent before " .. way, function()
       assert.is_true(ask(start(way), { 1, 1, FEW }))
