@@ -50,7 +50,7 @@ local http = {
   ServerResponse = responses.ServerResponse,
   IncomingMessage = message.IncomingMessage,
   OutgoingMessage = outgoing.OutgoingMessage,
-  maxHeaderSize = 16 * 1024,
+  maxHeaderSize = require("lrun.http.group").maxHeaderSize,
 }
 
 --- Makes a server; the listener gets `request` events.

@@ -10,6 +10,7 @@ local validate = require("lrun.check.validate")
 local aborting = require("lrun.check.aborting")
 local agents = require("lrun.http.agent")
 local Connection = require("lrun.http.connection")
+local Group = require("lrun.http.group")
 local requestOptions = require("lrun.http.options")
 local outgoing = require("lrun.http.outgoing")
 local replies = require("lrun.http.replies")
@@ -18,8 +19,8 @@ local band = require("bit").band
 local nextTick = process.nextTick
 local OutgoingMessage = outgoing.OutgoingMessage
 
-local BEGUN, ENDED, FINISHED = 2, 3, 5 -- outgoing.states
-local MAX_HEADERS_COUNT = 2000
+local states = outgoing.states
+local BEGUN, ENDED, FINISHED = states.begun, states.ended, states.finished
 local MAX_REPLAY = 256 * 1024 -- bytes of a request that are kept for sending it again
 
 local globalAgent = agents.Agent:new { keepAlive = true, scheduling = "lifo", timeout = 5000 }
@@ -56,7 +57,7 @@ local ClientRequest = OutgoingMessage:extend("ClientRequest")
 ClientRequest.reusedSocket = false
 ClientRequest.aborted = false
 ClientRequest.protocol = "http:"
-ClientRequest.maxHeadersCount = MAX_HEADERS_COUNT
+ClientRequest.maxHeadersCount = Group.maxHeadersCount
 
 local NO_BODY = { GET = true, HEAD = true, DELETE = true, OPTIONS = true, TRACE = true, CONNECT = true }
 local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, TRACE = true }

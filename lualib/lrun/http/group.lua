@@ -5,7 +5,7 @@ local uv = require("luv")
 
 ---@class ConnectionGroup
 ---@field core userdata C's side: counters, limits, the list of the connections
-local Group = {}
+local Group = { maxHeaderSize = 16 * 1024, maxHeadersCount = 2000 }     -- where nothing else is said
 Group.__index = Group
 
 ---@param maxHeaderSize integer bytes of a head

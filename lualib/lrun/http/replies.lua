@@ -11,9 +11,6 @@ local band = require("bit").band
 local nextTick = process.nextTick
 local flags = message.flags
 
-local MAX_HEADER_SIZE = 16 * 1024
-local MAX_HEADERS_COUNT = 2000
-
 local replies = {}
 
 -- Connections belong to an owner, one for each maxHeaderSize.
@@ -22,7 +19,7 @@ local owners = {}
 local function ownerFor(maxHeaderSize)
   local owner = owners[maxHeaderSize]
   if not owner then
-    owner = { group = Group.new(maxHeaderSize, MAX_HEADERS_COUNT), timeout = 0 }
+    owner = { group = Group.new(maxHeaderSize, Group.maxHeadersCount), timeout = 0 }
     owners[maxHeaderSize] = owner
   end
   return owner
@@ -35,7 +32,7 @@ end
 function replies.connectionOf(socket, maxHeaderSize)
   local connection = Connection.of(socket)
   if connection then return not connection.closed and connection or nil end
-  local made, received = Connection.adopt(replies, ownerFor(maxHeaderSize or MAX_HEADER_SIZE), socket, true)
+  local made, received = Connection.adopt(replies, ownerFor(maxHeaderSize or Group.maxHeaderSize), socket, true)
   if made then made:start(received) end
   return made and not made.closed and made or nil
 end

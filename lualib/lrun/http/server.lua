@@ -31,10 +31,8 @@ Server.headersTimeout = 60000
 Server.requestTimeout = 300000
 Server.keepAliveTimeout = 5000
 Server.timeout = 0
-Server.maxHeadersCount = 2000
+Server.maxHeadersCount = Group.maxHeadersCount
 Server.maxRequestsPerSocket = 0
-
-local DEFAULT_MAX_HEADER_SIZE = 16 * 1024
 
 local OPTIONS = { "headersTimeout", "requestTimeout", "keepAliveTimeout", "timeout", "maxHeadersCount", "maxRequestsPerSocket" }
 
@@ -48,7 +46,7 @@ function Server:initialize(options, listener)
   for _, name in ipairs(OPTIONS) do
     if options[name] ~= nil then self[name] = validate.integer(options[name], "options." .. name, 0) end
   end
-  self.maxHeaderSize = DEFAULT_MAX_HEADER_SIZE
+  self.maxHeaderSize = Group.maxHeaderSize
   if options.maxHeaderSize ~= nil then
     self.maxHeaderSize = validate.integer(options.maxHeaderSize, "options.maxHeaderSize", 1, 2 ^ 30)
   end

@@ -29,7 +29,9 @@ ServerResponse._timeLimit = false    -- ms, for when its turn comes
 -- runtime/http/module.c: compiled code calls it without leaving its trace.
 local respondPlain = ffi.cast("int (*)(void *, uint32_t, const char *, size_t)", core.respondPlain)
 
-local FRESH, HEAD, BEGUN, ENDED, AWAITED, FINISHED = 0, 1, 2, 3, 4, 5 -- outgoing.states
+local states = outgoing.states
+local FRESH, HEAD, BEGUN = states.fresh, states.head, states.begun
+local ENDED, AWAITED, FINISHED = states.ended, states.awaited, states.finished
 local NO_DATE, CLOSE = outgoing.headFlags.noDate, outgoing.headFlags.close
 
 -- A client that was refused and did not send its body can send nothing else: the connection ends.
