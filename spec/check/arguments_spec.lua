@@ -4,11 +4,14 @@ local abort = require("abort")
 local dgram = require("dgram")
 local errors = require("errors")
 local events = require("events")
+local http = require("http")
 local json = require("json")
 local net = require("net")
 local path = require("path")
 local stream = require("stream")
 local timers = require("timers")
+local rawhttp = require("spec.support.rawhttp")
+local servers = require("spec.support.servers")
 
 local NIL = {}
 local VALUES = {
@@ -41,11 +44,11 @@ local function tryAll(label, f, make)
   end
 end
 
-local function tryMethods(class, make)
+local function tryMethods(class, make, except)
   local seen = {}
   while class do
     for name, method in pairs(class) do
-      if type(method) == "function" and not name:find("^_") and not SKIP[name] and not seen[name] then
+      if type(method) == "function" and not name:find("^_") and not SKIP[name] and not seen[name] and not (except and except[name]) then
         seen[name] = true
         tryAll(tostring(class.name) .. ":" .. name, method, make)
       end
@@ -109,6 +112,45 @@ describe("wrong arguments", function()
     for _, start in ipairs{ timers.setTimeout, timers.setImmediate } do
       tryMethods(getmetatable(start(function() end)), function() return start(function() end) end)
     end
+  end)
+
+  it("never break http's functions, nor a method of an agent, a request or a server", function()
+    for name, f in pairs(http) do
+      if type(f) == "function" then tryAll("http." .. name, f) end
+    end
+    for _, class in ipairs{ http.Server, http.Agent, http.ClientRequest } do
+      tryAll(class.name .. ":new", function(a, b) return class:new(a, b) end)
+    end
+    tryMethods(http.Agent, function() return http.Agent:new() end)
+    tryMethods(http.ClientRequest, function() return quiet(http.request { host = "127.0.0.1", port = 1 }):setMaxListeners(0) end)
+    tryMethods(http.Server, function() return quiet(http.createServer()) end, { listen = true })
+  end)
+
+  it("never break a method of a request or a response that is served", function()
+    local failure
+    local port, server = servers.serve(function(req, res)
+      local ends = { destroy = true, body = true, pipe = true, finish = true, write = true, writeHead = true, flushHeaders = true }
+      local function try(object, name)
+        local _, err = pcall(tryAll, name, function(a, b) object[name](object, a, b) end)
+        failure = failure or err
+      end
+      for _, object in ipairs { req, res } do
+        object:on("error", function() end):setMaxListeners(0)
+        local class = getmetatable(object)
+        while class do
+          for name, method in pairs(class) do
+            if type(method) == "function" and not name:find("^_") and not SKIP[name] and not ends[name] then try(object, name) end
+          end
+          class = rawget(class, "super")
+        end
+      end
+      for _, name in ipairs { "writeHead", "write", "finish" } do try(res, name) end
+      res:destroy()
+    end)
+    server:on("clientError", function() end)
+    rawhttp.exchange(port, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    servers.close()
+    assert.is_nil(failure)
   end)
 
   it("never break a method of a stream", function()

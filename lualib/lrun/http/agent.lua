@@ -54,10 +54,15 @@ end
 ---@return string
 function Agent:getName(options)
   options = validate.optional(validate.table, options, "options") or {}
-  local name = (options.host or "localhost") .. ":" .. (options.port or "") .. ":" .. (options.localAddress or "")
+  local name = ("%s:%s:%s"):format(tostring(options.host or "localhost"), tostring(options.port or ""),
+    tostring(options.localAddress or ""))
   if options.family == 4 or options.family == 6 then name = name .. ":" .. options.family end
-  if options.socketPath then name = name .. ":" .. options.socketPath end
+  if options.socketPath then name = name .. ":" .. tostring(options.socketPath) end
   return name
+end
+
+local function checkSocket(socket)
+  if type(socket) ~= "table" or not socket._release then error(errors.argType("socket", "an instance of Socket", socket), 0) end
 end
 
 --- Opens a connection; may be replaced. Returns a socket that connects, or calls back with an error or with a socket.
@@ -65,6 +70,7 @@ end
 ---@param callback fun(err: any?, socket: Socket?)? what a replacement may call
 ---@return Socket?
 function Agent:createConnection(options)
+  validate.table(options, "options")
   if options.socketPath then return net.connect { path = options.socketPath } end
   return net.connect {
     host = options.host, port = options.port, localAddress = options.localAddress, localPort = options.localPort,
@@ -76,6 +82,7 @@ end
 ---@param socket Socket
 ---@return boolean
 function Agent:keepSocketAlive(socket)
+  checkSocket(socket)
   socket:setKeepAlive(true, self.keepAliveMsecs)
   socket:unref()
   return true
@@ -85,6 +92,8 @@ end
 ---@param socket Socket
 ---@param request ClientRequest
 function Agent:reuseSocket(socket, request)
+  checkSocket(socket)
+  validate.table(request, "request")
   request.reusedSocket = true
   socket:ref()
 end
@@ -165,6 +174,9 @@ end
 --- Internal: finds or opens a connection for the request, or lets it wait.
 ---@param request ClientRequest
 function Agent:addRequest(request)
+  if type(request) ~= "table" or not request._getOptions then
+    error(errors.argType("request", "an instance of ClientRequest", request), 0)
+  end
   local name = self:getName(request:_getOptions())
   local socket = takeFree(self, name)
   if socket then
