@@ -111,6 +111,14 @@ static int l_append_keys(lua_State *L) {
   return errors_result(L, ch ? channel_append_keys(ch, body, length) : UV_EPIPE, "write");
 }
 
+/* isSerialized(bytes) → whether string.buffer makes a plain value of them, without harm */
+static int l_is_serialized(lua_State *L) {
+  size_t length;
+  const char *bytes = luaL_checklstring(L, 1, &length);
+  lua_pushboolean(L, check_serialized(NULL, bytes, length));
+  return 1;
+}
+
 /* kindOf(fd) → "tcp", "pipe", "udp", "file", or nil */
 static int l_kind_of(lua_State *L) {
   lua_pushstring(L, received_kind((int)luaL_checkinteger(L, 1)));
@@ -227,8 +235,10 @@ int luaopen_lrun_channel(lua_State *L) {
                                      {"resume", l_resume},
                                      {"received", l_received},
                                      {NULL, NULL}};
-  static const luaL_Reg functions[] = {{"open", l_open},       {"pair", l_pair},     {"kindOf", l_kind_of},
-                                       {"listens", l_listens}, {"encode", l_encode}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"open", l_open},      {"pair", l_pair},
+                                       {"kindOf", l_kind_of}, {"listens", l_listens},
+                                       {"encode", l_encode},  {"isSerialized", l_is_serialized},
+                                       {NULL, NULL}};
   userdata_class(L, CHANNEL_TYPE, methods);
   lua_newtable(L);
   luaL_register(L, NULL, functions);

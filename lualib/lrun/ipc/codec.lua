@@ -9,11 +9,13 @@
 local buffers = require("string.buffer")
 local ffi = require("ffi")
 local channels = require("lrun.core.channel")
+local vm = require("lrun.core.vm")
 
 local codec = {}
 
 local KEEP = 1024 * 1024             -- a larger buffer is given back
 local DEPTH = 90                     -- tables in tables that are plain; string.buffer takes 100
+local LARGE = 1024                   -- bytes of a value in a string; the collector copes with smaller ones by itself
 local ENTRIES = 200                  -- of what is looked at here: past that C is quicker
 
 local hasPointer = ffi.cast("bool (*)(const char *, size_t)", channels.hasPointer)
@@ -101,5 +103,25 @@ function codec.decode(address, length, from)
   from:set(address, length)
   return decodeFrom(from)
 end
+
+--- The bytes of a value as a string; or nil and why it cannot be carried.
+---@return string? text
+---@return string? reason
+function codec.text(value)
+  local address, length = codec.encode(value)
+  if not address then return nil, length end
+  return ffi.string(address, length)
+end
+
+--- The value of a string that may come from anywhere; false when it is none.
+---@return boolean ok
+---@return any value
+function codec.fromText(text)
+  if not channels.isSerialized(text) then return false end
+  local value = buffers.decode(text)
+  if #text > LARGE then vm.decoded(#text) end
+  return true, value
+end
+jit.off(codec.fromText)
 
 return codec
