@@ -9,7 +9,6 @@ local link = require("lrun.bus.link")
 local nextTick = require("process").nextTick
 local redisOptions = require("lrun.redis.options")
 local things = require("lrun.bus.things")
-local topics = require("lrun.bus.topics")
 local validate = require("lrun.check.validate")
 
 local DEFAULT_TIMEOUT = 5000         -- ms

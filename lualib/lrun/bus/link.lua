@@ -46,7 +46,7 @@ end
 
 local function revived(err)
   if err == nil then return nil end
-  return errors.coded(err.code or "ERR_BUS", err.message)
+  return errors.coded(err.code or "ERR_BUS_RESPONDER", err.message)
 end
 
 -- The hub's session of this process.
