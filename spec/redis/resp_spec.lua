@@ -18,14 +18,15 @@ local function parse(text, size, most)
 end
 
 local VALUES = {
-  { "+OK\r\n", "OK" }, { "+\r\n", "" }, { ":5\r\n", 5 }, { ":-7\r\n", -7 }, { ":+3\r\n", 3 }, 
+  { "+OK\r\n", "OK" }, { "+\r\n", "" }, { ":5\r\n", 5 }, { ":-7\r\n", -7 }, { ":+3\r\n", 3 },
   { ":9007199254740993\r\n", "9007199254740993" },
   { ":-9007199254740992\r\n", -2 ^ 53 }, { "$-1\r\n", json.null }, { "*-1\r\n", json.null }, { "_\r\n", json.null },
   { "$0\r\n\r\n", "" }, { "$7\r\na\r\n\0\r\nb\r\n", "a\r\n\0\r\nb" }, { "#t\r\n", true }, { "#f\r\n", false }, { ",0.5\r\n", 0.5 },
   { ",inf\r\n", math.huge }, { ",-inf\r\n", -math.huge }, { ",1e3\r\n", 1000 },
   { "(123456789012345678901234567890\r\n", "123456789012345678901234567890" },
   { "=8\r\ntxt:text\r\n", "text" }, { "-ERR no\r\n", { failure = "ERR no" } }, { "!6\r\nERR no\r\n", { failure = "ERR no" } },
-  { "*0\r\n", {} }, { "%0\r\n", {} }, { "~2\r\n:1\r\n:2\r\n", { 1, 2 } }, { "*3\r\n:1\r\n*2\r\n+a\r\n_\r\n$1\r\nb\r\n", { 1, { "a", json.null }, "b" } },
+  { "*0\r\n", {} }, { "%0\r\n", {} }, { "~2\r\n:1\r\n:2\r\n", { 1, 2 } },
+  { "*3\r\n:1\r\n*2\r\n+a\r\n_\r\n$1\r\nb\r\n", { 1, { "a", json.null }, "b" } },
   { "%2\r\n+a\r\n:1\r\n:2\r\n*1\r\n+b\r\n", { a = 1, [2] = { "b" } } }, { "|1\r\n+ttl\r\n:5\r\n+value\r\n", "value" },
   { "*2\r\n|1\r\n+k\r\n*1\r\n+v\r\n:1\r\n:2\r\n", { 1, 2 } }, { "*1\r\n-ERR in\r\n", { { failure = "ERR in" } } },
 }
