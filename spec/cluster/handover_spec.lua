@@ -16,7 +16,7 @@ local function start(env)
   for name, value in pairs(env or {}) do process.env[name] = value end
   running = program.start(SCRIPT)
   for name in pairs(env or {}) do process.env[name] = nil end
-  local own = tonumber((running:line("own 1 (%d+)")))
+  local own = tonumber((running:line("own 1 (%d+) %d+")))
   local port = tonumber(running.output:match("listening 1 (%d+)") or running:line("listening 1 (%d+)"))
   return running, tonumber((running:line("primary 1 is (%d+)"))), port, own
 end
@@ -50,6 +50,7 @@ for _, policy in ipairs{ "rr", "none", "reuseport", "least" } do
       assert.same({}, load.problems)
       assert.equal("2", get(port))
       assert.equal("2", get(own))
+      assert.equal(old.output:match("own 1 (%d+ %d+)"), old.output:match("own 2 (%d+ %d+)"))
       clients.untilTrue(function() return not processes.alive(pid) end, "the old one's end")
       assert.is_true(fs.existsSync(path))           -- the old one's exit has left it
       assert.equal("2", (await(function(done)
@@ -99,6 +100,19 @@ describe("cluster.handover", function()
       assert.is_true(processes.alive(pid))
     end)
   end
+
+  it("hands over a cluster without sockets, to one that lives", function()
+    running = program.start(SCRIPT, {}, { SPEC_JOBS = 1, SPEC_NEXT = "dies" })
+    local pid = tonumber((running:line("primary 1 is (%d+)")))
+    process.kill(pid, "SIGUSR2")
+    assert.matches("ended before it was ready", (running:line("failed (.*)")))
+    running:interrupt("SIGKILL")
+    running:gone()
+    running = program.start(SCRIPT, {}, { SPEC_JOBS = 1 })
+    pid = tonumber((running:line("primary 1 is (%d+)")))
+    process.kill(pid, "SIGUSR2")
+    assert.equal(running:line("primary 2 is (%d+)"), running:line("over (%d+)"))
+  end)
 
   it("refuses a second one meanwhile", function()
     local old, pid = start()

@@ -86,8 +86,11 @@ describe("lrun.cluster.reload", function()
     local function note(name)
       return function(err) order[#order + 1] = name .. (err and " failed" or "") end
     end
-    cluster.reload({ listenTimeout = 0 }, note("first"))
-    cluster.reload({ listenTimeout = 0 }, note("second"))
+    local script = cluster.settings.exec
+    cluster.setupPrimary{ exec = "/nonexistent/worker.lua", silent = true }
+    cluster:once("reload", function() cluster.setupPrimary{ exec = script, silent = false } end)     -- it was forked
+    cluster.reload(note("first"))
+    cluster.reload({ workers = {} }, note("second"))
     cluster.reload(note("third"))
     clients.untilTrue(function() return #order == 3 end, "all callbacks")
     assert.same({ "first failed", "second", "third" }, order)

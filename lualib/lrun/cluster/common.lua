@@ -81,6 +81,19 @@ function common.terminate(worker, killTimeout)
   worker:once("exit", function() timers.clearTimeout(timer) end)
 end
 
+local END_GRACE = 200       -- ms for a worker that has drained to end by itself
+
+--- Ends a worker that drains once it has: its channel is closed then, and nothing else shall keep it.
+---@param worker Worker
+---@param killTimeout integer ms from SIGTERM to SIGKILL
+function common.endWhenDrained(worker, killTimeout)
+  local ending
+  worker:once("disconnect", function()
+    ending = timers.setTimeout(common.terminate, END_GRACE, worker, killTimeout)
+  end)
+  worker:once("exit", function() if ending then timers.clearTimeout(ending) end end)
+end
+
 local seq = 0
 local waiting = {}      -- seq → callback; no answer can come after the channel's end
 

@@ -14,7 +14,8 @@ local EventEmitter = require("events").EventEmitter
 
 local inherit = {}
 
-local GRACE = 1000          -- ms that as many workers as before may take, once there is one for each socket
+-- ms that as many workers as before may take once there is one for each socket, and that a program without sockets must live.
+local GRACE = 1000
 
 local old                   -- the old primary: an emitter with a channel
 local left = {}             -- entries that nobody serves yet
@@ -42,7 +43,7 @@ end
 
 --- Something listens: looks whether all that was taken over is served.
 function inherit.check()
-  if ready or not old then return end
+  if ready or not old or #left == 0 then return end
   local missing = table.concat(unserved(false), ", ")
   if missing ~= missingBefore then
     missingBefore = missing
@@ -120,7 +121,7 @@ function inherit.start()
   old = EventEmitter:new()
   require("lrun.ipc.channel").setup(old, what.channel, { wire = "lua" })
   common.receive(old, function(message) if message.act == "go" then onGo() end end)
-  process.nextTick(inherit.check)
+  if #left > 0 then process.nextTick(inherit.check) else grace = timers.setTimeout(tellReady, GRACE) end
 end
 
 return inherit

@@ -390,7 +390,10 @@ local function disconnectAll(options)
   end
   if options.limit then endAfter(all, options.limit, options.killTimeout) end
   local function ask()
-    for _, worker in ipairs(asked) do askToDisconnect(worker, { drain = options.drain, limit = options.limit }) end
+    for _, worker in ipairs(asked) do
+      if options.drain then common.endWhenDrained(worker, options.killTimeout) end
+      askToDisconnect(worker, { drain = options.drain, limit = options.limit })
+    end
   end
   if options.drain then listeners.whenTaken(places, ask) else ask() end
 end

@@ -14,9 +14,7 @@ local DEFAULTS = {
   parallel = 1, waitReady = false, listenTimeout = 8000, minUptime = 0, drainTimeout = 30000, killTimeout = 1600,
 }
 
--- How long a drained worker may take to end by itself, and how long a new one that listens may take to listen on all
--- that the old one listens on (ms).
-local END_GRACE = 200
+-- How long a new worker that listens may take to listen on all that the old one listens on (ms).
 local ALL_LISTENERS_GRACE = 1000
 
 -- Options --------------------------------------------------------------------------------------------------------------
@@ -118,16 +116,12 @@ end
 -- Calls done() when the old worker is gone.
 local function drain(worker, primary, options, done)
   if worker:isDead() then return done() end
-  local limit, ending
+  local limit = timers.setTimeout(common.terminate, options.drainTimeout, worker, options.killTimeout)
   worker:once("exit", function()
     timers.clearTimeout(limit)
-    if ending then timers.clearTimeout(ending) end
     done()
   end)
-  limit = timers.setTimeout(function() common.terminate(worker, options.killTimeout) end, options.drainTimeout)
-  worker:once("disconnect", function()
-    ending = timers.setTimeout(function() common.terminate(worker, options.killTimeout) end, END_GRACE)
-  end)
+  common.endWhenDrained(worker, options.killTimeout)
   primary.retire(worker, options.drainTimeout)
 end
 

@@ -18,10 +18,10 @@ local cluster = common.newCluster(false)
 
 -- Ending --------------------------------------------------------------------------------------------------------------
 
-local left = false          -- it was this process that closed the channel, when it was done
+local leaving = false       -- it was this process that closed the channel, when it was done
 
 local function disconnectChannel()
-  left = true
+  leaving = true
   if process.connected then process:disconnect() end
 end
 
@@ -107,7 +107,7 @@ local function start(id, slot)
   orphan.watch()      -- to the end: a loop that stands still does not see the channel's end, and after it there is none to see
   process:once("disconnect", function()
     worker:emit("disconnect")
-    if not left then process.exit(0) end    -- the primary is gone, or the script wanted it so
+    if not leaving then process.exit(0) end    -- the primary is gone, or the script wanted it so
   end)
   common.receive(process, function(message) onMessage(worker, message) end)
   servers.start(function() worker.state = "listening" end)

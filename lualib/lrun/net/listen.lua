@@ -29,7 +29,8 @@ listen.fromManager = tonumber(os.getenv("LISTEN_PID")) == uv.os_getpid() and ton
 --- nil, or what a process has from the one that it takes over from: `take(key)` → a bound handle, or nil.
 listen.inherited = nil
 
-local bound = {}                    -- handle → { server, request, key } of those that servers of this process have from `open`
+-- handle → { server, request, key, number } of those that servers of this process have from `open`; they are numbered in turn.
+local bound, lastNumber = {}, 0
 
 local function fail(handle, code, request, syscall)
   if handle and not handle:is_closing() then listen.close(handle) end
@@ -224,7 +225,10 @@ function listen.open(server, request, callback)
   local key = listen.keyOf(request)     -- before binding, which writes into the request what it chose
   local handle, err = listen.inherited and listen.inherited.take(key), nil
   if not handle then handle, err = listen.bind(request) end
-  if handle then bound[handle] = { server = server, request = request, key = key } end
+  if handle then
+    lastNumber = lastNumber + 1
+    bound[handle] = { server = server, request = request, key = key, number = lastNumber }
+  end
   callback(err, handle, handle and listen.watched(server, request))
 end
 
@@ -234,15 +238,19 @@ function listen.isServer(request)
   return type(request.addressType) ~= "string" or request.fd ~= nil or (request.port or 0) ~= 0
 end
 
---- Servers of this process that listen on handles of their own, and UDP sockets that are servers.
----@return { server: table, handle: userdata, request: table, key: string }[]
+--- Servers of this process that listen on handles of their own, and UDP sockets that are servers, in the order of their
+--- listening.
+---@return { server: table, handle: userdata, request: table, key: string, number: integer }[]
 function listen.servers()
   local list = {}
   for handle, each in pairs(bound) do
     if listen.isServer(each.request) then
-      list[#list + 1] = { handle = handle, server = each.server, request = each.request, key = each.key }
+      list[#list + 1] = {
+        handle = handle, server = each.server, request = each.request, key = each.key, number = each.number,
+      }
     end
   end
+  table.sort(list, function(one, other) return one.number < other.number end)
   return list
 end
 

@@ -1,6 +1,6 @@
 --- A primary that SIGUSR2 has replaced by a new one; SPEC_NEXT says how that fares: good, dies, hangs, elsewhere, brief (it
 --- dies when it was ready for a while). SPEC_HANDOVER has the options (JSON), SPEC_SOCKET the path of a unix socket, SPEC_FD
---- a descriptor for the workers. Prints what happens, a line each; SIGTERM ends it gently.
+--- a descriptor for the workers, SPEC_JOBS a cluster without sockets. Prints what happens, a line each; SIGTERM ends it gently.
 local cluster = require("cluster")
 local http = require("http")
 local json = require("json")
@@ -13,6 +13,7 @@ local descriptor, path = tonumber(process.env.SPEC_FD), process.env.SPEC_SOCKET
 local function answer(_, res) res:finish(tostring(version)) end
 
 local function worker()
+  if process.env.SPEC_JOBS then return timers.setInterval(function() end, 1000) end
   if how == "hangs" then return timers.setInterval(function() end, 1000) end
   if how == "elsewhere" then return http.createServer(answer):listen(0, "127.0.0.2") end
   http.createServer(answer):listen(descriptor and { fd = descriptor } or { port = 0, host = "127.0.0.1" })
@@ -46,9 +47,13 @@ local function primary()
   end)
   process:on("SIGTERM", function() cluster.disconnect({ timeout = 5000 }, function() process.exit(0) end) end)
   for _ = 1, 2 do cluster.fork() end
+  if process.env.SPEC_JOBS then return print(("primary %d is %d"):format(version, process.pid)) end
   if how ~= "hangs" and how ~= "elsewhere" then
-    local own = http.createServer(answer)
-    own:listen(0, "127.0.0.1", function() print(("own %d %d"):format(version, own:address().port)) end)
+    local first, second = http.createServer(answer), http.createServer()
+    first:listen(0, "127.0.0.1")
+    second:listen(0, "127.0.0.1", function()
+      print(("own %d %d %d"):format(version, first:address().port, second:address().port))
+    end)
   end
 end
 
