@@ -342,17 +342,17 @@ local computed = {
 }
 
 for name, f in pairs(api) do
-  process[name] = function(first, ...)
-    if first == process then return f(...) end
-    return f(first, ...)
+  process[name] = function(self, ...)
+    if self == process then return f(...) end
+    return f(self, ...)
   end
 end
 
 for name, method in pairs(EventEmitter) do
   if type(method) == "function" and not name:find("^_") and name ~= "new" and name ~= "extend" and name ~= "getter" then
-    process[name] = function(first, ...)
-      if first == process then return method(process, ...) end
-      return method(process, first, ...)
+    process[name] = function(self, ...)
+      if self == process then return method(process, ...) end
+      return method(process, self, ...)
     end
   end
 end

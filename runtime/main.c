@@ -52,7 +52,8 @@ static void reset_signals(void) {
   static const int signals[] = {SIGINT, SIGQUIT, SIGTERM};
   struct sigaction action;
   for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-    if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN) signal(signals[i], SIG_DFL);
+    if (sigaction(signals[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+      signal(signals[i], SIG_DFL);
 }
 
 /* Pushes the command line as a table; [0] is what lrun was called. */

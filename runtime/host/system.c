@@ -167,14 +167,22 @@ static int l_versions(lua_State *L) {
 }
 
 int luaopen_lrun_system(lua_State *L) {
-  static const luaL_Reg functions[] = {{"abort", l_abort},         {"umask", l_umask},
-                                       {"getuid", l_getuid},       {"getgid", l_getgid},
-                                       {"geteuid", l_geteuid},     {"getegid", l_getegid},
-                                       {"setuid", l_setuid},       {"setgid", l_setgid},
-                                       {"seteuid", l_seteuid},     {"setegid", l_setegid},
-                                       {"setgroups", l_setgroups}, {"initgroups", l_initgroups},
-                                       {"signals", l_signals},     {"ignorePipe", l_ignore_pipe},
-                                       {"tzset", l_tzset},         {"versions", l_versions},
+  static const luaL_Reg functions[] = {{"abort", l_abort},
+                                       {"umask", l_umask},
+                                       {"getuid", l_getuid},
+                                       {"getgid", l_getgid},
+                                       {"geteuid", l_geteuid},
+                                       {"getegid", l_getegid},
+                                       {"setuid", l_setuid},
+                                       {"setgid", l_setgid},
+                                       {"seteuid", l_seteuid},
+                                       {"setegid", l_setegid},
+                                       {"setgroups", l_setgroups},
+                                       {"initgroups", l_initgroups},
+                                       {"signals", l_signals},
+                                       {"ignorePipe", l_ignore_pipe},
+                                       {"tzset", l_tzset},
+                                       {"versions", l_versions},
                                        {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);

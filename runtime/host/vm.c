@@ -1,8 +1,9 @@
 /* host/vm.c: one Lua state and one loop. Opens the libraries, runs the main chunk on a coroutine, runs the loop
  * until nothing keeps it alive, and ends.
  *
- * At the end, memory is left to the kernel: handles may still be open and scripts may hold on to anything, so
- * a teardown would cost time and could only fail. What must not be lost is written by the exit hooks. */
+ * At the end of a process memory is left to the kernel: handles may still be open and scripts may hold on to
+ * anything, so a teardown would cost time and could only fail. What must not be lost is written by the exit hooks.
+ * vm_free is for a VM that ends before its process does. */
 #include "host/vm.h"
 
 #include "host/bundle.h"
@@ -166,6 +167,28 @@ int vm_new(vm_t **out) {
   bundle_init(L);
   *out = vm;
   return 0;
+}
+
+static void close_rest(uv_handle_t *handle, void *data) {
+  (void)data;
+  if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+/* The finalizers of the Lua state come first: they know how what they own is closed, luv's handles among it. What
+ * nobody has closed then is active no more, so that no callback looks for the state. */
+void vm_free(vm_t *vm) {
+  vm_flush(vm, true);
+  run_exit_hooks(vm);
+  uv_run(&vm->loop, UV_RUN_NOWAIT); /* what is being closed already tells Lua so */
+  lua_close(vm->L);
+  uv_walk(&vm->loop, close_rest, NULL);
+  while (uv_loop_close(&vm->loop) == UV_EBUSY) uv_run(&vm->loop, UV_RUN_NOWAIT);
+  while (vm->flush_hooks) {
+    flush_hook_t *hook = vm->flush_hooks;
+    vm->flush_hooks = hook->next;
+    free(hook);
+  }
+  free(vm);
 }
 
 static void run_hook(vm_t *vm, hook_t hook) {

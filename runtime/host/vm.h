@@ -19,6 +19,11 @@ typedef void (*vm_flush_hook)(void *data, bool last);
 /* 0, or a negative code: UV_ENOMEM, UV_EMFILE, … */
 int vm_new(vm_t **out);
 
+/* Tears a VM down that runs nothing any more: runs what is to happen at its end, closes the handles of its loop, the
+ * Lua state and the loop. Not from within its Lua. What rooms keep for as long as a process lives (the prompt's
+ * terminal, the queue of standard output) they keep. */
+void vm_free(vm_t *vm);
+
 /* The VM that a Lua state belongs to. */
 vm_t *vm_of(lua_State *L);
 

@@ -16,7 +16,10 @@ char *strerror(int code);
 ]]
 local C = ffi.C
 local CHUNK = 65536
-local EINTR, EAGAIN, POLLIN, MSG_PEEK, SEEK_CUR = 4, 11, 1, 2, 1
+local POLLIN, MSG_PEEK, SEEK_CUR = 1, 2, 1           -- Linux's, on every processor
+
+local function numberOf(code) return -select(3, require("lrun.core.errno").describe(code)) end
+local EINTR, EAGAIN = numberOf("EINTR"), numberOf("EAGAIN")
 local MARKER = "__END__\r?\n"
 
 local buffer = ffi.new("char[?]", CHUNK)

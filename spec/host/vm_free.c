@@ -1,0 +1,60 @@
+/* spec/host/vm_free.c: a process holds one VM after the other, each torn down while timers, servers and children of
+ * its are active. Under sanitizers, which say what was used after it was freed. */
+#include "host/bundle.h"
+#include "host/callback.h"
+#include "host/vm.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int __lsan_is_turned_off(void);
+int __lsan_is_turned_off(void) { return 1; } /* what rooms keep for as long as a process lives */
+
+static const char script[] = "local timers, net, child_process, json = ...\n"
+                             "timers.setInterval(function() turns = (turns or 0) + 1 end, 1)\n"
+                             "timers.setTimeout(function() error('too late') end, 100000)\n"
+                             "timers.setImmediate(function() immediate = true end)\n"
+                             "server = net.createServer(function(socket) socket:write(json.encode({ 'hello' "
+                             "})) end):listen(0, '127.0.0.1')\n"
+                             "server:on('listening', function()\n"
+                             "  client = net.connect(server:address().port, '127.0.0.1')\n"
+                             "  client:on('data', function(data) answer = data end)\n"
+                             "end)\n"
+                             "child = child_process.spawn('sleep', { '100' })\n"
+                             "closed = net.createServer():listen(0) closed:close()\n";
+
+static void check(bool good, const char *what) {
+  if (good) return;
+  fprintf(stderr, "vm_free: %s\n", what);
+  exit(1);
+}
+
+static bool is_set(lua_State *L, const char *name) {
+  lua_getglobal(L, name);
+  bool set = !lua_isnil(L, -1);
+  lua_pop(L, 1);
+  return set;
+}
+
+static void live(void) {
+  static const char *const modules[] = {"timers", "net", "child_process", "json"};
+  vm_t *vm;
+  check(vm_new(&vm) == 0, "vm_new");
+  lua_State *L = vm_state(vm);
+  bundle_require(L, "process");
+  lua_setglobal(L, "process");
+  check(luaL_loadstring(L, script) == 0, "the script");
+  for (int i = 0; i < 4; i++) bundle_require(L, modules[i]);
+  check(callback_enter(L, 4) == CALLBACK_DONE, "the script ran");
+  for (int turn = 0; turn < 100000 && !(is_set(L, "answer") && is_set(L, "turns")); turn++)
+    uv_run(vm_loop(vm), UV_RUN_ONCE);
+  check(is_set(L, "answer") && is_set(L, "turns") && is_set(L, "immediate"), "the loop ran");
+  check(luaL_dostring(L, "process.kill(child.pid, 'SIGKILL')") == 0, "the child's end");
+  vm_free(vm);
+}
+
+int main(void) {
+  for (int i = 0; i < 3; i++) live();
+  return 0;
+}
