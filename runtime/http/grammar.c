@@ -60,7 +60,8 @@ static bool maybe_control(const char *s) {
 
 bool http_all_text(const char *s, size_t len) {
   const char *end = s + len;
-  for (; end - s >= 8 && !maybe_control(s); s += 8) {}
+  for (; end - s > 8 && !maybe_control(s); s += 8) {}
+  if (len >= 8 && end - s <= 8 && !maybe_control(end - 8)) return true;
   while (s < end && http_is_text((unsigned char)*s)) s++;
   return s == end;
 }
