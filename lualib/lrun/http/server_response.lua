@@ -26,7 +26,7 @@ ServerResponse._trailerLines = false
 ServerResponse._refuses = false      -- the client waits for a word before it sends its body
 ServerResponse._timeLimit = false    -- ms, for when its turn comes
 
--- runtime/http/module.c: compiled code calls it without leaving its trace.
+-- runtime/http/messages.c: compiled code calls it without leaving its trace.
 local respondPlain = ffi.cast("int (*)(void *, uint32_t, const char *, size_t)", core.respondPlain)
 
 local states = outgoing.states
