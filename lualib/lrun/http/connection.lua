@@ -35,6 +35,13 @@ local HIGH_WATER = core.limits.highWater
 local Connection = {}
 Connection.__index = Connection
 
+-- What most connections never have: a field of its own costs an idle one 40 bytes.
+for _, name in ipairs {
+  "socket", "onSocketError", "closed", "detached", "over", "whenClosed", "request", "interim", "last", "keepAlive", "waiting",
+  "limited", "ownLimit",
+} do Connection[name] = false end
+Connection.receivedBefore = 0
+
 local ofSocket = setmetatable({}, { __mode = "k" })
 
 --- The error of a message whose connection ended before it did.
@@ -60,9 +67,7 @@ end
 ---@return HttpConnection? connection nil when the handle is closed
 function Connection.make(role, owner, handle, isClient)
   local self = {
-    c = false, role = false, owner = false, handle = false, socket = false, closed = false, incoming = false, response = false,
-    turn = 0, later = false, request = false, interim = false, last = false, keepAlive = false, receivedBefore = 0,
-    waiting = false, limited = false, ownLimit = false, detached = false, over = false, whenClosed = false, onSocketError = false,
+    c = false, role = false, owner = false, handle = false, incoming = false, response = false, turn = 0, later = false,
   }
   self.role, self.owner, self.handle = role, owner, handle
   local c = core.attach(owner.group.core, handle, self, isClient)
