@@ -112,4 +112,8 @@ return setmetatable(http, {
     if value ~= nil then rawset(module, name, value) end
     return value
   end,
+  __pairs = function(module)
+    for name in next, LATER do local _ = module[name] end
+    return next, module, nil
+  end,
 })

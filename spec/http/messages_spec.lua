@@ -5,6 +5,16 @@ local children = require("spec.support.children")
 local rawhttp = require("spec.support.rawhttp")
 local servers = require("spec.support.servers")
 
+describe("the module http", function()
+  it("shows all that it has before it is used", function()
+    local program = "for name in pairs(require('http')) do print(name) end"
+    local names = require("child_process").execFileSync(process.execPath, { "-e", program })
+    for _, name in ipairs { "Agent", "globalAgent", "ClientRequest", "Server", "createServer", "METHODS" } do
+      assert.truthy(("\n" .. names):find("\n" .. name .. "\n", 1, true), name)
+    end
+  end)
+end)
+
 describe("http messages", function()
   local serve, eventually = servers.serve, children.eventually
   local GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
