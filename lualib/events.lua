@@ -1,7 +1,7 @@
 --- Emitters and the class system that every object of the runtime is made with.
 --- A class is a table that is also its instances' metatable; `extend` chains classes, `getter` adds computed fields.
---- Listeners live in `self._listeners[name]`: a function when there is one, else a list that is copied on change,
---- so that an emit walks the list it started with.
+--- Listeners live in `self._listeners[name]`: one, or a list that is copied on change, so that an emit walks the list it
+--- started with. A listener is a function, or a record { listener, fired } of one that is called once.
 local errors = require("errors")
 local calls = require("lrun.check.calls")
 
@@ -74,87 +74,92 @@ local function warnOfLeak(emitter, name, count)
   }))
 end
 
-local function add(emitter, name, listener, first)
-  checkName(name)
-  checkListener(listener)
+-- What is called for a listener, and what was given for it: the same, but for those of `once`.
+local function originalOf(each) return type(each) == "function" and each or each.listener end
+
+local function isList(present) return type(present) == "table" and present.listener == nil end
+
+-- `each` is a listener, or a record of one for one call: { listener, fired }.
+local function add(emitter, name, each, first)
   local all = emitter._listeners
   if not all then
     all = {}
     emitter._listeners = all
   end
-  if all.newListener then
-    emitter:emit("newListener", name, emitter._onceOf and emitter._onceOf[listener] or listener)
-  end
+  if all.newListener then emitter:emit("newListener", name, originalOf(each)) end
   local present = all[name]
   if present == nil then
-    all[name] = listener
+    all[name] = each
     return emitter
   end
   local list = {}
-  if first then list[1] = listener end
-  if type(present) == "function" then
-    list[#list + 1] = present
-  else
+  if first then list[1] = each end
+  if isList(present) then
     for i = 1, #present do list[#list + 1] = present[i] end
+  else
+    list[#list + 1] = present
   end
-  if not first then list[#list + 1] = listener end
+  if not first then list[#list + 1] = each end
   all[name] = list
   warnOfLeak(emitter, name, #list)
   return emitter
 end
 
-local function remove(emitter, name, listener)
+local function without(list, at)
+  local rest = {}
+  for i = 1, #list do
+    if i ~= at then rest[#rest + 1] = list[i] end
+  end
+  return #rest == 1 and rest[1] or rest
+end
+
+-- `each` is what was given for it, or its record.
+local function remove(emitter, name, each)
   local all = emitter._listeners
   local present = all and all[name]
   if present == nil then return emitter end
-  local onceOf = emitter._onceOf
-  local removed
-  if type(present) == "function" then
-    if present == listener or onceOf and onceOf[present] == listener then
-      removed = present
-      all[name] = nil
-    end
-  else
+  if isList(present) then
     local at
     for i = #present, 1, -1 do
-      if present[i] == listener or onceOf and onceOf[present[i]] == listener then at = i break end
+      if present[i] == each or originalOf(present[i]) == each then at = i break end
     end
-    if at then
-      removed = present[at]
-      local list = {}
-      for i = 1, #present do if i ~= at then list[#list + 1] = present[i] end end
-      if #list == 1 then list = list[1] end
-      all[name] = list
-    end
+    if not at then return emitter end
+    all[name] = without(present, at)
+  else
+    if present ~= each and originalOf(present) ~= each then return emitter end
+    all[name] = nil
   end
-  if removed then
-    local original = onceOf and onceOf[removed] or removed
-    if onceOf then onceOf[removed] = nil end
-    if all.removeListener then emitter:emit("removeListener", name, original) end
-  end
+  if all.removeListener then emitter:emit("removeListener", name, originalOf(each)) end
   return emitter
 end
 
-local function onceWrapper(emitter, name, listener)
+local function addOnce(emitter, name, listener, first)
+  checkName(name)
   checkListener(listener)
-  local function wrapper(...)
-    remove(emitter, name, wrapper)
-    return listener(...)
-  end
-  local onceOf = emitter._onceOf
-  if not onceOf then
-    onceOf = setmetatable({}, { __mode = "k" })
-    emitter._onceOf = onceOf
-  end
-  onceOf[wrapper] = listener
-  return wrapper
+  local once = { listener = false, fired = false }
+  once.listener = listener
+  return add(emitter, name, once, first)
+end
+
+local function addAlways(emitter, name, listener, first)
+  checkName(name)
+  checkListener(listener)
+  return add(emitter, name, listener, first)
+end
+
+-- An emit inside the emit may have called it.
+local function callOnce(emitter, name, once, ...)
+  if once.fired then return end
+  once.fired = true
+  remove(emitter, name, once)
+  once.listener(...)
 end
 
 --- Adds a listener behind those that are there. Source: Node 20, `emitter.on`.
 ---@param name any event name, not nil
 ---@param listener function
 ---@return self
-function EventEmitter:on(name, listener) return add(self, name, listener, false) end
+function EventEmitter:on(name, listener) return addAlways(self, name, listener, false) end
 
 --- The same as `on`.
 EventEmitter.addListener = EventEmitter.on
@@ -163,19 +168,19 @@ EventEmitter.addListener = EventEmitter.on
 ---@param name any
 ---@param listener function
 ---@return self
-function EventEmitter:once(name, listener) return add(self, name, onceWrapper(self, name, listener), false) end
+function EventEmitter:once(name, listener) return addOnce(self, name, listener, false) end
 
 --- Adds a listener before those that are there.
 ---@param name any
 ---@param listener function
 ---@return self
-function EventEmitter:prependListener(name, listener) return add(self, name, listener, true) end
+function EventEmitter:prependListener(name, listener) return addAlways(self, name, listener, true) end
 
 --- `once`, but before those that are there.
 ---@param name any
 ---@param listener function
 ---@return self
-function EventEmitter:prependOnceListener(name, listener) return add(self, name, onceWrapper(self, name, listener), true) end
+function EventEmitter:prependOnceListener(name, listener) return addOnce(self, name, listener, true) end
 
 --- Removes the listener that was added last of those that are `listener`.
 ---@param name any
@@ -231,8 +236,13 @@ function EventEmitter:emit(name, ...)
   end
   if type(present) == "function" then
     present(...)
+  elseif present.listener then
+    callOnce(self, name, present, ...)
   else
-    for i = 1, #present do present[i](...) end
+    for i = 1, #present do
+      local each = present[i]
+      if type(each) == "function" then each(...) else callOnce(self, name, each, ...) end
+    end
   end
   return true
 end
@@ -244,7 +254,7 @@ function EventEmitter:listenerCount(name)
   local all = self._listeners
   local present = all and all[name]
   if present == nil then return 0 end
-  return type(present) == "function" and 1 or #present
+  return isList(present) and #present or 1
 end
 
 --- A copy of the event's listeners; those added by `once` as they were given.
@@ -253,9 +263,12 @@ end
 function EventEmitter:listeners(name)
   local all = self._listeners
   local present = all and all[name]
-  local onceOf, list = self._onceOf, {}
-  if type(present) == "function" then present = { present } end
-  for i, listener in ipairs(present or {}) do list[i] = onceOf and onceOf[listener] or listener end
+  local list = {}
+  if isList(present) then
+    for i = 1, #present do list[i] = originalOf(present[i]) end
+  elseif present then
+    list[1] = originalOf(present)
+  end
   return list
 end
 

@@ -3,6 +3,35 @@ local errors = require("errors")
 local lrun = require("spec.support.lrun")
 
 describe("EventEmitter", function()
+  it("calls a listener of once no more than once, also where it emits the event itself", function()
+    local emitter, seen = EventEmitter:new(), {}
+    emitter:once("x", function()
+      seen[#seen + 1] = "a"
+      emitter:emit("x")
+    end)
+    emitter:once("x", function() seen[#seen + 1] = "b" end)
+    emitter:on("x", function() seen[#seen + 1] = "c" end)
+    emitter:emit("x")
+    assert.same({ "a", "b", "c", "c" }, seen)
+    assert.equal(1, emitter:listenerCount("x"))
+  end)
+
+  it("takes away, shows and tells of listeners of once by what was given", function()
+    local emitter, told = EventEmitter:new(), {}
+    local function f() end
+    emitter:on("newListener", function(name, listener) told[#told + 1] = { "new", name, listener } end)
+    emitter:on("removeListener", function(name, listener) told[#told + 1] = { "gone", name, listener } end)
+    emitter:once("x", f)
+    assert.same({ f }, emitter:listeners("x"))
+    emitter:prependOnceListener("x", print)
+    assert.same({ print, f }, emitter:listeners("x"))
+    emitter:off("x", f)
+    emitter:emit("x")
+    assert.same({}, emitter:listeners("x"))
+    assert.same({ { "new", "removeListener", told[1][3] }, { "new", "x", f }, { "new", "x", print }, { "gone", "x", f },
+      { "gone", "x", print } }, told)
+  end)
+
   it("calls listeners in order with the arguments and tells whether there were any", function()
     local emitter, seen = EventEmitter:new(), {}
     assert.equal(emitter, emitter:on("x", function(...) seen[#seen + 1] = { "second", ... } end))
