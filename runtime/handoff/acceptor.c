@@ -107,7 +107,7 @@ static int accept_pending(acceptor_t *acceptor) {
 static void on_readable(uv_poll_t *poll, int status, int events) {
   acceptor_t *acceptor = (acceptor_t *)poll;
   (void)events;
-  if (status < 0) return try_later(acceptor); /* libuv polls no more */
+  if (status < 0) return try_later(acceptor);                /* libuv polls no more */
   if (accept_pending(acceptor)) hub_dispatch(acceptor->hub); /* Lua may close us: nothing after this */
 }
 

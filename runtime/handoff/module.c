@@ -249,12 +249,9 @@ int luaopen_lrun_handoff(lua_State *L) {
                                   {"counts", l_lane_counts},
                                   {"__gc", l_lane_gc},
                                   {NULL, NULL}};
-  static const luaL_Reg acceptor[] = {{"resume", l_acceptor_resume},
-                                      {"pause", l_acceptor_pause},
-                                      {"sweep", l_acceptor_sweep},
-                                      {"close", l_acceptor_close},
-                                      {"__gc", l_acceptor_close},
-                                      {NULL, NULL}};
+  static const luaL_Reg acceptor[] = {{"resume", l_acceptor_resume}, {"pause", l_acceptor_pause},
+                                      {"sweep", l_acceptor_sweep},   {"close", l_acceptor_close},
+                                      {"__gc", l_acceptor_close},    {NULL, NULL}};
   static const luaL_Reg functions[] = {{"hub", l_hub}, {NULL, NULL}};
   userdata_class(L, HUB, hub);
   userdata_class(L, LANE, lane);

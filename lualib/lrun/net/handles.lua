@@ -9,7 +9,9 @@
 --- without traffic and has the socket emit `timeout`.
 --- A listening handle has listen(backlog, f), accept(stream), getsockname(), close(f), is_closing(), ref(), unref(), get_type().
 local uv = require("luv")
+local ip = require("lrun.net.ip")
 local sockets = require("lrun.core.sockets")
+local unix = require("lrun.core.unix")
 
 local handles = {}
 
@@ -20,10 +22,15 @@ local function has(value, first, second)
   return ok and known == true
 end
 
---- Whether a value is an open stream handle.
+local function isStream(value) return has(value, "read_start", "try_write") end
+
+--- The stream handle that a value is, or has: a socket object.
 ---@param value any
----@return boolean
-function handles.isStream(value) return has(value, "read_start", "try_write") end
+---@return any? handle
+function handles.stream(value)
+  if type(value) == "table" and not isStream(value) then value = rawget(value, "_handle") end
+  return isStream(value) and value or nil
+end
 
 --- Whether a value is an open handle that can listen.
 ---@param value any
@@ -34,6 +41,28 @@ function handles.canListen(value) return has(value, "listen", "accept") end
 ---@param value any
 ---@return boolean
 function handles.isDatagram(value) return has(value, "recv_start", "try_send") end
+
+--- The address of one end of a handle; nil for a unix socket, a terminal, and where it is closed.
+---@param handle any
+---@param method "getsockname"|"getpeername"
+---@return { address: string, port: integer, family: string }?
+function handles.address(handle, method)
+  if not handle or handle:is_closing() or not handle[method] then return nil end
+  local name = handle[method](handle)
+  return type(name) == "table" and { address = name.ip, port = name.port, family = ip.familyName(name.family) } or nil
+end
+
+--- Who is at the other end of a unix socket.
+---@param handle any
+---@return { pid: integer, uid: integer, gid: integer }?
+---@return string? code
+function handles.credentials(handle)
+  local fd = handle and not handle:is_closing() and handle:fileno()
+  if not fd then return nil, "EBADF" end
+  local pid, uid, gid = unix.peerCredentials(fd)
+  if not pid then return nil, uid end
+  return { pid = pid, uid = uid, gid = gid }
+end
 
 local makers = {
   tcp = function() return uv.new_tcp() end,

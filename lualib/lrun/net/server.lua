@@ -58,11 +58,6 @@ end
 
 -- Connections ---------------------------------------------------------------------------------------------------------
 
-local function addressOf(handle, method)
-  local address = handle[method] and handle[method](handle)
-  return type(address) == "table" and address or {}
-end
-
 local function tell(self, what)
   local hooks = self._hooks
   local f = hooks and hooks[what]
@@ -75,17 +70,17 @@ local function turnAway(self, handle)
 end
 
 local function drop(self, handle)
-  local peer, own = addressOf(handle, "getpeername"), addressOf(handle, "getsockname")
+  local peer, own = handles.address(handle, "getpeername") or {}, handles.address(handle, "getsockname") or {}
   turnAway(self, handle)
   self:emit("drop", {
-    localAddress = own.ip, localPort = own.port, localFamily = ip.familyName(own.family),
-    remoteAddress = peer.ip, remotePort = peer.port, remoteFamily = ip.familyName(peer.family),
+    localAddress = own.address, localPort = own.port, localFamily = own.family,
+    remoteAddress = peer.address, remotePort = peer.port, remoteFamily = peer.family,
   })
 end
 
 local function isBlocked(list, handle)
-  local peer = addressOf(handle, "getpeername")
-  return peer.ip ~= nil and list:check(peer.ip, peer.family == "inet6" and "ipv6" or "ipv4")
+  local peer = handles.address(handle, "getpeername")
+  return peer ~= nil and list:check(peer.address, peer.family:lower())
 end
 
 --- Internal: whether it has as many connections as `maxConnections` allows.

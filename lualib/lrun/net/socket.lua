@@ -9,7 +9,6 @@ local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
 local stream = require("stream")
 local handles = require("lrun.net.handles")
-local ip = require("lrun.net.ip")
 local listen = require("lrun.net.listen")
 local validate = require("lrun.check.validate")
 
@@ -457,17 +456,10 @@ end
 
 -- Facts ---------------------------------------------------------------------------------------------------------------
 
--- A unix socket's name is a string, a terminal has none.
-local function nameOf(handle, method)
-  if not handle or handle:is_closing() or not handle[method] then return nil end
-  local name = handle[method](handle)
-  return type(name) == "table" and { address = name.ip, port = name.port, family = ip.familyName(name.family) } or nil
-end
-
 local function peer(self)
   local found = self._peer
   if not found and not self.connecting then
-    found = nameOf(self._handle, "getpeername")
+    found = handles.address(self._handle, "getpeername")
     self._peer = found
   end
   return found
@@ -476,7 +468,7 @@ end
 local function own(self)
   local found = self._own
   if not found then
-    found = nameOf(self._handle, "getsockname")
+    found = handles.address(self._handle, "getsockname")
     if not self.connecting then self._own = found end
   end
   return found
@@ -499,12 +491,9 @@ end
 ---@return { pid: integer, uid: integer, gid: integer }? credentials
 ---@return Error? err ENOTSUP: it is no unix socket
 function Socket:peerCredentials()
-  local handle = self._handle
-  local fd = handle and not handle:is_closing() and handle:fileno()
-  if not fd then return nil, errors.system("EBADF", "getsockopt") end
-  local pid, uid, gid = require("lrun.core.unix").peerCredentials(fd)
-  if not pid then return nil, errors.system(uid, "getsockopt") end
-  return { pid = pid, uid = uid, gid = gid }
+  local credentials, code = handles.credentials(self._handle)
+  if credentials then return credentials end
+  return nil, errors.system(code, "getsockopt")
 end
 
 local function field(name, source, key)
@@ -537,13 +526,10 @@ end)
 -- Making one ----------------------------------------------------------------------------------------------------------
 
 local function handleOf(options)
-  local handle = options.handle
-  if handle ~= nil then
-    if type(handle) == "table" then handle = rawget(handle, "_handle") or handle end
-    if not handles.isStream(handle) then
-      error(errors.argType("options.handle", "an instance of a luv stream handle", options.handle), 0)
-    end
-    return handle
+  if options.handle ~= nil then
+    local handle = handles.stream(options.handle)
+    if handle then return handle end
+    error(errors.argType("options.handle", "an instance of a luv stream handle", options.handle), 0)
   end
   if options.fd == nil then return nil end
   local fd = validate.integer(options.fd, "options.fd", 0)
