@@ -2,13 +2,13 @@
 --- same methods, such as a TLS stream (lrun.net.handles has the list).
 --- The socket owns `_handle` and closes it in `_destroy`, or gives it away in `_detach`. Bytes go kernel → the handle's read
 --- callback → `push` → `data` without a copy, and `write` → `handle:try_write` → what is left by `handle:write`.
-local uv = require("luv")
 local process = require("process")
 local errors = require("errors")
 local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
 local stream = require("stream")
 local handles = require("lrun.net.handles")
+local Idle = require("lrun.net.idle")
 local listen = require("lrun.net.listen")
 local validate = require("lrun.check.validate")
 
@@ -40,21 +40,11 @@ local Socket = Duplex:extend("Socket")
 
 -- Reading -------------------------------------------------------------------------------------------------------------
 
-local onIdle
-
--- Traffic: only the time is noted; the timer looks at it when it fires.
-local function touch(self)
-  self._lastActive = uv.now()
-  if not self._idleFired then return end
-  self._idleFired = false
-  self._idleTimer:start(self._idleLimit, 0, function() onIdle(self) end)
-end
-
 local function makeReader(self)
   return function(err, chunk)
     if chunk then
       self._received = self._received + #chunk
-      if self._idleLimit then touch(self) end
+      if self._idle then self._idle:touch() end
       if not push(self, chunk) and not self._rs.reading then self:_stopReading() end
       return
     end
@@ -112,7 +102,7 @@ local function closedError() return errors.coded("ERR_SOCKET_CLOSED", "Socket is
 
 local function writeRest(self, handle, data, size, callback)
   local ok, _, code = handle:write(data, function(err)
-    if self._idleLimit then touch(self) end
+    if self._idle then self._idle:touch() end
     if err then return callback(errors.system(err, "write")) end
     self._written = self._written + size
     callback()
@@ -127,7 +117,7 @@ function Socket:_write(data, callback)
   end
   local handle = self._handle
   if not handle or handle:is_closing() then return callback(closedError()) end
-  if self._idleLimit then touch(self) end
+  if self._idle then self._idle:touch() end
   local size = #data
   local count, _, code = handle:try_write(data)
   if count == size then
@@ -186,9 +176,8 @@ end
 -- Ending --------------------------------------------------------------------------------------------------------------
 
 local function stopTimer(self)
-  local timer = self._idleTimer
-  self._idleTimer, self._idleLimit, self._idleFired = nil, false, false
-  if timer and not timer:is_closing() then timer:close() end
+  if self._idle then self._idle:stop() end
+  self._idle = false
 end
 
 local function emitClose(self, hadError)
@@ -278,10 +267,10 @@ end
 function Socket:_attach(handle)
   self._handle = handle
   self._before = handle.traffic and { received = self._received, written = self._written }
-  local limit = self._idleLimit
-  if limit and handle.set_timeout then
+  local idle = self._idle
+  if idle and handle.set_timeout then
     stopTimer(self)
-    handle:set_timeout(limit)
+    handle:set_timeout(idle.limit)
   end
   if self._refed == false then handle:unref() end
 end
@@ -353,20 +342,11 @@ end
 
 -- Settings ------------------------------------------------------------------------------------------------------------
 
-function onIdle(self)
-  local limit, timer = self._idleLimit, self._idleTimer
-  if not limit or not timer then return end
-  local handle = self._handle
-  local queued = handle and not handle:is_closing() and handle:get_write_queue_size() or 0
-  if queued > 0 and queued ~= self._queuedBefore then touch(self) end
-  self._queuedBefore = queued
-  local left = self._lastActive + limit - uv.now()
-  if left > 0 then
-    timer:start(left, 0, function() onIdle(self) end)
-  else
-    self._idleFired = true
-    self:emit("timeout")
-  end
+local function newIdle(self)
+  return Idle.new(function() self:emit("timeout") end, function()
+    local handle = self._handle
+    return handle and not handle:is_closing() and handle:get_write_queue_size() or 0
+  end)
 end
 
 --- Emits `timeout` after `ms` milliseconds without traffic; it is the listener who closes. 0 stops that.
@@ -388,17 +368,8 @@ function Socket:setTimeout(ms, callback)
   end
   if callback then self:once("timeout", callback) end
   if handle and handle.set_timeout then return self end
-  ms = math.min(math.max(1, math.floor(ms)), 2147483647)
-  local timer = self._idleTimer
-  if not timer then
-    timer = uv.new_timer()
-    timer:unref()
-    self._idleTimer = timer
-  end
-  self._idleLimit, self._idleFired = ms, false
-  uv.update_time()
-  touch(self)
-  timer:start(ms, 0, function() onIdle(self) end)
+  self._idle = self._idle or newIdle(self)
+  self._idle:start(math.min(math.max(1, math.floor(ms)), 2147483647))
   return self
 end
 
@@ -561,7 +532,7 @@ end
 function Socket:_onConnected()
   self.connecting, self._unused = false, false
   self:_onHandle()
-  if self._idleLimit then touch(self) end
+  if self._idle then self._idle:touch() end
   if self._heldWrite or self._heldFinal then nextTick(writeHeld, self) end
   if self.destroyed then return end
   local rs, wanted = self._rs, self._wantsRead
@@ -595,7 +566,7 @@ function Socket:initialize(options)
   rs.continuous = true
   self.connecting = false
   self._received, self._written = 0, 0
-  self._kernelReads, self._idleLimit, self._idleFired = false, false, false
+  self._kernelReads, self._idle = false, false
   if options.noDelay then self:setNoDelay(true) end
   if options.keepAlive then self:setKeepAlive(true, options.keepAliveInitialDelay) end
   local signal = options.signal
