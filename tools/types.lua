@@ -12,7 +12,7 @@ local MODULES = {
   { "events" }, { "errors" }, { "timers" }, { "stream" }, { "process", variables = { "process", "api" } }, { "os" }, { "abort" },
   { "net" }, { "dgram" }, { "http" }, { "child_process" }, { "cluster", source = "lrun/cluster/primary" },
   { "await" }, { "json" }, { "fs" }, { "path" }, { "inspect" }, { "repl" },
-  { "base64" }, { "dns" }, { "querystring" }, { "readline" }, { "redis" }, { "shared" }, { "bus" }, { "url" }, { "zlib" },
+  { "base64" }, { "dns" }, { "log" }, { "querystring" }, { "readline" }, { "redis" }, { "shared" }, { "bus" }, { "url" }, { "zlib" },
 }
 
 -- Reading -------------------------------------------------------------------------------------------------------------

@@ -38,6 +38,17 @@ static int l_write_all(lua_State *L) {
   return 1;
 }
 
+/* writeSome(fd, bytes): how many were written without waiting, or nil and the code */
+static int l_write_some(lua_State *L) {
+  int fd = (int)luaL_checkinteger(L, 1);
+  size_t length;
+  const char *data = luaL_checklstring(L, 2, &length);
+  ssize_t n = write_some(fd, data, length);
+  if (n < 0) return errors_code(L, (int)n);
+  lua_pushnumber(L, (lua_Number)n);
+  return 1;
+}
+
 /* closeOnExec(fd): children do not get the descriptor, unless it is passed to them on purpose */
 static int l_close_on_exec(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1);
@@ -119,6 +130,7 @@ static int l_reopen(lua_State *L) {
 int luaopen_lrun_sockets(lua_State *L) {
   static const luaL_Reg functions[] = {{"reusePort", l_reuse_port},
                                        {"writeAll", l_write_all},
+                                       {"writeSome", l_write_some},
                                        {"closeOnExec", l_close_on_exec},
                                        {"windowSize", l_window_size},
                                        {"reopen", l_reopen},
