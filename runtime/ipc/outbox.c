@@ -9,6 +9,7 @@
 #include "ipc/outbox.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,7 +20,7 @@
 enum { CHUNK_SIZE = 64 * 1024 - 64, MAX_VECTORS = 16, MAX_ATTEMPTS = 3 };
 
 struct outbox_chunk {
-  TAILQ_ENTRY(outbox_chunk) link;
+  STAILQ_ENTRY(outbox_chunk) link;
   size_t offset, length, capacity;
   int fd;                /* -1, or what travels with the first byte */
   int attempts;          /* how often that was sent before */
@@ -31,11 +32,11 @@ struct outbox_chunk {
 
 void outbox_init(outbox_t *box, bool one_by_one) {
   memset(box, 0, sizeof *box);
-  TAILQ_INIT(&box->chunks);
+  STAILQ_INIT(&box->chunks);
   box->one_by_one = one_by_one;
 }
 
-bool outbox_is_empty(const outbox_t *box) { return TAILQ_EMPTY(&box->chunks); }
+bool outbox_is_empty(const outbox_t *box) { return STAILQ_EMPTY(&box->chunks); }
 
 static outbox_chunk_t *chunk_new(outbox_t *box, size_t room) {
   outbox_chunk_t *chunk = box->spare;
@@ -61,9 +62,9 @@ static void chunk_free(outbox_t *box, outbox_chunk_t *chunk) {
 }
 
 void outbox_clear(outbox_t *box) {
-  while (!TAILQ_EMPTY(&box->chunks)) {
-    outbox_chunk_t *chunk = TAILQ_FIRST(&box->chunks);
-    TAILQ_REMOVE(&box->chunks, chunk, link);
+  while (!STAILQ_EMPTY(&box->chunks)) {
+    outbox_chunk_t *chunk = STAILQ_FIRST(&box->chunks);
+    STAILQ_REMOVE_HEAD(&box->chunks, link);
     chunk_free(box, chunk);
   }
   box->queued = 0;
@@ -82,10 +83,16 @@ void outbox_free(outbox_t *box) {
   box->spare = NULL;
 }
 
-/* Before `at`, which is NULL for the end. */
-static void link_before(outbox_t *box, outbox_chunk_t *at, outbox_chunk_t *chunk) {
-  if (at) TAILQ_INSERT_BEFORE(at, chunk, link);
-  else TAILQ_INSERT_TAIL(&box->chunks, chunk, link);
+/* glibc has no STAILQ_LAST: the queue's end is in the last chunk's link. */
+static outbox_chunk_t *last_chunk(const outbox_t *box) {
+  if (STAILQ_EMPTY(&box->chunks)) return NULL;
+  return (outbox_chunk_t *)((char *)box->chunks.stqh_last - offsetof(outbox_chunk_t, link));
+}
+
+/* Behind `before`, which is NULL for the front. */
+static void link_after(outbox_t *box, outbox_chunk_t *before, outbox_chunk_t *chunk) {
+  if (before) STAILQ_INSERT_AFTER(&box->chunks, before, chunk, link);
+  else STAILQ_INSERT_HEAD(&box->chunks, chunk, link);
 }
 
 static void chunk_put(outbox_t *box, outbox_chunk_t *chunk, const char *bytes, size_t length) {
@@ -98,7 +105,7 @@ static void chunk_put(outbox_t *box, outbox_chunk_t *chunk, const char *bytes, s
 bool outbox_append(outbox_t *box, const char *head, size_t head_length, const char *body, size_t length,
                    int fd) {
   size_t total = head_length + length;
-  outbox_chunk_t *chunk = TAILQ_LAST(&box->chunks, outbox_chunks);
+  outbox_chunk_t *chunk = last_chunk(box);
   if (!chunk || chunk->sealed || chunk->urgent || fd >= 0 || chunk->capacity - chunk->length < total) {
     chunk = chunk_new(box, total);
     if (!chunk) {
@@ -107,7 +114,7 @@ bool outbox_append(outbox_t *box, const char *head, size_t head_length, const ch
     }
     chunk->fd = fd;
     chunk->sealed = fd >= 0 && box->one_by_one;
-    TAILQ_INSERT_TAIL(&box->chunks, chunk, link);
+    STAILQ_INSERT_TAIL(&box->chunks, chunk, link);
   }
   chunk_put(box, chunk, head, head_length);
   chunk_put(box, chunk, body, length);
@@ -123,9 +130,11 @@ bool outbox_append(outbox_t *box, const char *head, size_t head_length, const ch
 bool outbox_is_held_up(const outbox_t *box) { return box->oldest && box->frames - box->oldest > 1; }
 
 bool outbox_urgent(outbox_t *box, const char *frame, size_t length) {
-  outbox_chunk_t *at;
-  TAILQ_FOREACH(at, &box->chunks, link)
-  if (at->offset == 0 && !(at->urgent && at->capacity - at->length < length)) break;
+  outbox_chunk_t *before = NULL, *at;
+  STAILQ_FOREACH(at, &box->chunks, link) {
+    if (at->offset == 0 && !(at->urgent && at->capacity - at->length < length)) break;
+    before = at;
+  }
   if (at && at->urgent) {
     chunk_put(box, at, frame, length);
     return true;
@@ -134,7 +143,7 @@ bool outbox_urgent(outbox_t *box, const char *frame, size_t length) {
   if (!chunk) return false;
   chunk->urgent = true;
   chunk_put(box, chunk, frame, length);
-  link_before(box, at, chunk);
+  link_after(box, before, chunk);
   return true;
 }
 
@@ -152,9 +161,9 @@ static ssize_t send_chunks(outbox_t *box, int fd, bool rush) {
   } control;
   struct msghdr message = {.msg_iov = vectors};
   size_t count = 0;
-  const outbox_chunk_t *first = TAILQ_FIRST(&box->chunks);
+  const outbox_chunk_t *first = STAILQ_FIRST(&box->chunks);
   outbox_chunk_t *chunk;
-  TAILQ_FOREACH(chunk, &box->chunks, link) {
+  STAILQ_FOREACH(chunk, &box->chunks, link) {
     if (count == MAX_VECTORS) break;
     if (count > 0 && (chunk->fd >= 0 || (!rush && must_wait(box, chunk)))) break;
     vectors[count++] = (struct iovec){&chunk->data[chunk->offset], chunk->length - chunk->offset};
@@ -194,23 +203,23 @@ static void sent_add(outbox_t *box, outbox_chunk_t *chunk) {
 
 static void written(outbox_t *box, size_t n) {
   box->queued -= n;
-  if (n > 0 && TAILQ_FIRST(&box->chunks)->fd >= 0) sent_add(box, TAILQ_FIRST(&box->chunks));
-  while (n > 0 && !TAILQ_EMPTY(&box->chunks)) {
-    outbox_chunk_t *chunk = TAILQ_FIRST(&box->chunks);
+  if (n > 0 && STAILQ_FIRST(&box->chunks)->fd >= 0) sent_add(box, STAILQ_FIRST(&box->chunks));
+  while (n > 0 && !STAILQ_EMPTY(&box->chunks)) {
+    outbox_chunk_t *chunk = STAILQ_FIRST(&box->chunks);
     size_t part = chunk->length - chunk->offset;
     if (part > n) part = n;
     chunk->offset += part;
     n -= part;
     if (!chunk->urgent) box->written += part;
     if (chunk->offset < chunk->length) return;
-    TAILQ_REMOVE(&box->chunks, chunk, link);
+    STAILQ_REMOVE_HEAD(&box->chunks, link);
     chunk_free(box, chunk);
   }
 }
 
 int outbox_write(outbox_t *box, int fd, bool rush) {
-  while (!TAILQ_EMPTY(&box->chunks)) {
-    if (!rush && must_wait(box, TAILQ_FIRST(&box->chunks))) return 0;
+  while (!STAILQ_EMPTY(&box->chunks)) {
+    if (!rush && must_wait(box, STAILQ_FIRST(&box->chunks))) return 0;
     ssize_t n = send_chunks(box, fd, rush);
     if (n < 0) return uv_translate_sys_error(errno);
     written(box, (size_t)n);
@@ -227,8 +236,8 @@ static bool send_again(outbox_t *box, outbox_sent_t *sent) {
   chunk->attempts = sent->attempts + 1;
   chunk->frame_number = sent->frame_number;
   chunk->sealed = true;
-  outbox_chunk_t *first = TAILQ_FIRST(&box->chunks);
-  link_before(box, first && first->offset > 0 ? TAILQ_NEXT(first, link) : first, chunk);
+  outbox_chunk_t *first = STAILQ_FIRST(&box->chunks);
+  link_after(box, first && first->offset > 0 ? first : NULL, chunk);
   box->written -= chunk->length;
   return true;
 }
@@ -236,7 +245,7 @@ static bool send_again(outbox_t *box, outbox_sent_t *sent) {
 static uint64_t oldest_unanswered(const outbox_t *box) {
   if (box->sent_count > 0) return box->sent[box->sent_first].frame_number;
   const outbox_chunk_t *chunk;
-  TAILQ_FOREACH(chunk, &box->chunks, link)
+  STAILQ_FOREACH(chunk, &box->chunks, link)
   if (chunk->fd >= 0) return chunk->frame_number;
   return 0;
 }

@@ -22,7 +22,7 @@ typedef struct {
 enum { OUTBOX_WINDOW = 64 }; /* descriptors under way at once */
 
 typedef struct {
-  TAILQ_HEAD(outbox_chunks, outbox_chunk) chunks;
+  STAILQ_HEAD(, outbox_chunk) chunks;
   outbox_chunk_t *spare; /* one empty chunk, kept for the next append */
   size_t queued;         /* bytes in the chunks that are not written */
   uint64_t appended;     /* bytes ever appended in order, and how many of these were written */

@@ -49,7 +49,7 @@ static void on_ended(watch_t *watch, int code, int signal) {
 /* Pushes its userdata. */
 static child_t *child_new(lua_State *L, int on_exit) {
   child_t *child = calloc(1, sizeof *child);
-  if (!child) luaL_error(L, "not enough memory");
+  if (!child) return luaL_error(L, "not enough memory"), NULL;
   child->vm = vm_of(L);
   child->watch.handle.data = child;
   child->watch.pidfd = -1;

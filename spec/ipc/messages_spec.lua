@@ -365,7 +365,8 @@ describe("large messages on the lua wire", function()
       end)
       child:send(list)]])
     file:close()
-    local most = children.text(child_process.spawn(process.execPath, { script }, { stdio = { "ignore", "pipe", "inherit" } }).stdout)
+    local program = child_process.spawn(process.execPath, { script }, { stdio = { "ignore", "pipe", "inherit" } })
+    local most = children.text(program.stdout)
     assert.is_true(tonumber(most) < 20 * 1024, most) -- some 100 MiB were decoded
     os.remove(script)
   end)
@@ -413,8 +414,8 @@ describe("a channel whose system calls fail for a moment", function()
     server:listen(0, "127.0.0.1", function() child:send{ id = 1 } end)]]
 
   for _, fault in ipairs{
-    "sendmsg ENOMEM 3 2;recvmsg ENOMEM 4 2", "sendmsg ENOBUFS 1 1;recvmsg ENOBUFS 1 1", "sendmsg 109 12 3", -- ETOOMANYREFS, which libuv has no name for
-    "recvmsg ENOMEM 12 5",
+    "sendmsg ENOMEM 3 2;recvmsg ENOMEM 4 2", "sendmsg ENOBUFS 1 1;recvmsg ENOBUFS 1 1", "recvmsg ENOMEM 12 5",
+    "sendmsg 109 12 3", -- ETOOMANYREFS, for which libuv has no name
   } do
     for _, wire in ipairs{ "lua", "json" } do
       it("loses nothing: " .. fault .. ", " .. wire, function()

@@ -27,7 +27,8 @@ __attribute__((constructor)) static void read_faults(void) {
   const char *text = getenv("LRUN_FAULTS");
   while (text && fault_count < MAX_FAULTS) {
     fault_t *fault = &faults[fault_count];
-    if (sscanf(text, "%31s %d %ld %ld", fault->name, &fault->error, &fault->from, &fault->count) == 4) fault_count++;
+    if (sscanf(text, "%31s %d %ld %ld", fault->name, &fault->error, &fault->from, &fault->count) == 4)
+      fault_count++;
     text = strchr(text, ';');
     if (text) text++;
   }
@@ -74,5 +75,6 @@ long syscall(long number, ...) {
   va_end(list);
   snprintf(name, sizeof name, "%ld", number);
   if (fails(name)) return -1;
-  return REAL(syscall)(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+  return REAL(syscall)(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4],
+                       arguments[5]);
 }
