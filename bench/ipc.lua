@@ -19,11 +19,11 @@ local measures = {
 -- Runs each { command, arguments } in turn, several times; the medians of what they print.
 local function medians(bench, runs)
   local figures = {}
-  for i = 1, #runs do figures[i] = {} end
+  for i in pairs(runs) do figures[i] = {} end
   for _ = 1, ROUNDS do
-    for i, run in ipairs(runs) do table.insert(figures[i], tonumber(bench.output(run[1], run[2]))) end
+    for i, run in pairs(runs) do table.insert(figures[i], tonumber(bench.output(run[1], run[2]))) end
   end
-  for i, list in ipairs(figures) do figures[i] = bench.median(list) end
+  for i, list in pairs(figures) do figures[i] = bench.median(list) end
   return figures
 end
 
@@ -48,6 +48,15 @@ return {
           other = figures[3], target = node and measure.targets[serialization] }
       end
     end
+
+    local bun = bench.find("bun")
+    local objects = medians(bench, {
+      lrunRun("objects", "lua", "1000", "500"),
+      bun and { bun, { bench.file("bench/programs/ipc.js"), "objects", "json", "1000", "500" } },
+      node and nodeRun("objects", "json", "1000", "300"),
+    })
+    bench.compare("a message of 1,000 small objects and its answer, lua", "µs", objects[1],
+      { { "bun, json", objects[2], "<= 1.0" }, { "node, json", objects[3] } })
 
     for _, children in ipairs { 1, 2, 4, 8 } do
       local share = math.floor(200000 / children)

@@ -5,7 +5,7 @@ const net = require('net');
 const BATCH = 200;
 const [what, serialization, sizeText, countText, childrenText] = process.argv.slice(2);
 const size = Number(sizeText), count = Number(countText), children = Number(childrenText || 1);
-const text = 'x'.repeat(size - 20);
+const text = 'x'.repeat(Math.max(size - 20, 0));
 const message = (id) => ({ cmd: 'work', id, text, list: [1, 2, 3] });
 
 function flood(target, total) {
@@ -28,6 +28,7 @@ const roles = {
     process.on('message', (m) => { if (m.id !== 0 && ++got === count) process.send('done'); });
   },
   roundtrip() { process.on('message', (m) => process.send(m)); },
+  objects() { process.on('message', (m) => process.send(m)); },
   fan() { process.once('message', () => flood(process, count)); },
   handles() {
     process.on('message', (m, handle) => {
@@ -39,8 +40,18 @@ const roles = {
 
 function report(started, total) {
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
-  console.log(what === 'roundtrip' ? seconds * 1e6 / total : total / seconds);
+  console.log(what === 'roundtrip' || what === 'objects' ? seconds * 1e6 / total : total / seconds);
   process.exit(0);
+}
+
+function pingPong(kid, question) {
+  const started = process.hrtime.bigint();
+  let turns = 0;
+  kid.on('message', () => {
+    if (++turns === count) report(started, count);
+    kid.send(question);
+  });
+  kid.send(question);
 }
 
 const measures = {
@@ -49,15 +60,11 @@ const measures = {
     kid.on('message', () => report(started, count));
     flood(kid, count);
   },
-  roundtrip([kid]) {
-    const started = process.hrtime.bigint();
-    const question = message(1);
-    let turns = 0;
-    kid.on('message', () => {
-      if (++turns === count) report(started, count);
-      kid.send(question);
-    });
-    kid.send(question);
+  roundtrip([kid]) { pingPong(kid, message(1)); },
+  objects([kid]) {
+    const list = [];
+    for (let i = 1; i <= size; i++) list.push({ id: i, name: 'item ' + i, price: i * 1.5, sold: i % 2 === 0 });
+    pingPong(kid, list);
   },
   fan(kids) {
     const started = process.hrtime.bigint();

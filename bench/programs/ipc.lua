@@ -1,6 +1,6 @@
 -- ipc.lua WHAT SERIALIZATION SIZE COUNT [CHILDREN]: messages of about SIZE bytes between a process and its children; the
 -- twin of ipc.js. Prints messages a second (`oneway` to a child, `fan` from several, `handles`), or microseconds
--- (`roundtrip`).
+-- (`roundtrip`, and `objects`: SIZE small objects in one message).
 local child_process = require("child_process")
 local net = require("net")
 local timers = require("timers")
@@ -9,7 +9,7 @@ local BATCH = 200 -- messages that are sent before the loop turns
 
 local argv = process.argv
 local what, serialization, size, count, children = argv[2], argv[3], tonumber(argv[4]), tonumber(argv[5]), tonumber(argv[6] or 1)
-local text = ("x"):rep(size - 20)
+local text = ("x"):rep(math.max(size - 20, 0))
 
 local function message(id) return { cmd = "work", id = id, text = text, list = { 1, 2, 3 } } end
 
@@ -44,6 +44,8 @@ function roles.roundtrip()
   process:on("message", function(m) process.send(m) end)
 end
 
+roles.objects = roles.roundtrip
+
 function roles.fan()
   process:once("message", function() flood(process, count) end)
 end
@@ -57,7 +59,7 @@ end
 
 local function report(started, total)
   local seconds = (process.hrtime() - started) / 1e9
-  if what == "roundtrip" then print(seconds * 1e6 / total) else print(total / seconds) end
+  if what == "roundtrip" or what == "objects" then print(seconds * 1e6 / total) else print(total / seconds) end
   process.exit(0)
 end
 
@@ -69,15 +71,22 @@ function measures.oneway(kids)
   flood(kids[1], count)
 end
 
-function measures.roundtrip(kids)
+local function pingPong(kids, question)
   local started, turns = process.hrtime(), 0
-  local question = message(1)
   kids[1]:on("message", function()
     turns = turns + 1
     if turns == count then report(started, count) end
     kids[1]:send(question)
   end)
   kids[1]:send(question)
+end
+
+function measures.roundtrip(kids) pingPong(kids, message(1)) end
+
+function measures.objects(kids)
+  local list = {}
+  for i = 1, size do list[i] = { id = i, name = "item " .. i, price = i * 1.5, sold = i % 2 == 0 } end
+  pingPong(kids, list)
 end
 
 function measures.fan(kids)
