@@ -4,6 +4,8 @@ local uv = require("luv")
 
 local MAX_FOLDERS = 4096
 
+local PATIENCE = 5              -- times watchDelay: the longest that changes in a row put a restart off
+
 local watch = {}
 
 local watches = {}              -- entry → { folders = path → handle, timer, count }
@@ -56,7 +58,14 @@ local function changed(state, path)
   if not state.counts(path) then return end
   local stat = uv.fs_stat(path)
   if stat and stat.type == "directory" then return follow(state, path) end
-  state.timer:start(state.delay, 0, function() state.fire() end)
+  -- Changes that go on and on are not waited out for ever.
+  local now = uv.now()
+  state.since = state.since or now
+  local left = math.min(state.delay, state.since + state.delay * PATIENCE - now)
+  state.timer:start(math.max(1, left), 0, function()
+    state.since = nil
+    state.fire()
+  end)
 end
 
 function follow(state, folder)
