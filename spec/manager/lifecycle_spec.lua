@@ -100,6 +100,19 @@ describe("the process manager", function()
     assert.same({ "app 0 0 7000", "app 1 1 7001", "app 2 2 7002" }, lines)
   end)
 
+  it("has its apps' names and its options completed by bash", function()
+    home:start("first", manager.idle)
+    home:write("completion.bash", (home:ok{ "--completion", "bash" }))
+    local function complete(words, count)
+      local script = ("source completion.bash; COMP_WORDS=(%s); COMP_CWORD=%d; _lrun 2>/dev/null; echo \"${COMPREPLY[*]}\""):format(words, count)
+      local path = process.execPath:match("^(.*)/[^/]*$") .. ":" .. process.env.PATH
+      return (home:ok({ "-c", script }, { program = "bash", env = { PATH = path } }))
+    end
+    assert.truthy(complete("lrun stop fir", 2):find("first%f[^%w.]"))
+    assert.equal("--kill-timeout\n", complete("lrun start --kill-t", 2))
+    assert.equal("restart\n", complete("lrun resta", 1))
+  end)
+
   it("renames, also what runs", function()
     home:start("app", manager.idle)
     home:ok{ "restart", "app", "--name", "other" }

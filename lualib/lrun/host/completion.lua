@@ -13,9 +13,11 @@ local function moduleNames()
   return table.concat(names, " ")
 end
 
-local function verbNames()
+local function verbNames(appsOnly)
   local names = {}
-  for i, verb in ipairs(verbs.list) do names[i] = verb.name end
+  for _, verb in ipairs(verbs.list) do
+    if verb.apps or not appsOnly then names[#names + 1] = verb.name end
+  end
   return table.concat(names, " ")
 end
 
@@ -33,11 +35,26 @@ _lrun_scripts() {
   compopt -o filenames
   mapfile -t COMPREPLY < <(compgen -W "$2" -- "$1"; compgen -f -X '!*.lua' -- "$1"; compgen -d -- "$1")
 }
+# Options and words of a command: its help has the first, the manager the names of its apps.
+_lrun_command() {
+  compopt -o filenames
+  case $2 in
+    -*) mapfile -t COMPREPLY < <(compgen -W "$(lrun help "$1" 2>/dev/null | grep -o -- '--[a-z][a-z-]*')" -- "$2") ;;
+    *)
+      case " @APPVERBS@ " in
+        *" $1 "*) mapfile -t COMPREPLY < <(compgen -W "$(lrun list --names 2>/dev/null)" -- "$2"; compgen -f -- "$2") ;;
+        *) compopt -o default ;;
+      esac ;;
+  esac
+}
 _lrun() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} word
   COMPREPLY=()
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case $word in *.lua@VERBS@) compopt -o default; return ;; esac
+    case $word in
+      *.lua) compopt -o default; return ;;
+      @VERBS@) _lrun_command "$word" "$current"; return ;;
+    esac
   done
   case $previous in
 @VALUES@
@@ -68,7 +85,7 @@ local function bash()
   local verbWords = verbNames()
   return BASH, {
     NAMES = table.concat(names, " "), VALUES = table.concat(values, "\n"), VERBWORDS = verbWords,
-    VERBS = verbWords == "" and "" or "|" .. verbWords:gsub(" ", "|"),
+    VERBS = verbWords:gsub(" ", "|"), APPVERBS = verbNames(true),
   }
 end
 
@@ -81,6 +98,16 @@ _lrun_first() {
   _files -g "*.lua"
 }
 _lrun() {
+  local commands=(@VERBWORDS@) apps=(@APPVERBS@)
+  if (( CURRENT > 2 && $commands[(Ie)${words[2]}] )); then
+    if [[ $PREFIX == -* ]]; then
+      compadd -- ${(f)"$(lrun help ${words[2]} 2>/dev/null | grep -o -- '--[a-z][a-z-]*')"}
+    else
+      (( $apps[(Ie)${words[2]}] )) && compadd -- ${(f)"$(lrun list --names 2>/dev/null)"}
+      _files
+    fi
+    return
+  fi
   _arguments -S \
 @OPTIONS@
     '1:script:_lrun_first' \
@@ -108,13 +135,17 @@ local function zsh()
     end
   end
   for i, verb in ipairs(verbs.list) do commands[i] = ("'%s:%s'"):format(verb.name, zshQuoted(verb.text)) end
-  return ZSH, { OPTIONS = table.concat(lines, "\n"), VERBS = table.concat(commands, " ") }
+  return ZSH, { OPTIONS = table.concat(lines, "\n"), VERBS = table.concat(commands, " "),
+    VERBWORDS = verbNames(), APPVERBS = verbNames(true) }
 end
 
 local FISH = [=[
 # lrun's completion for fish: lrun --completion fish > ~/.config/fish/completions/lrun.fish
 @OPTIONS@
-@VERBS@complete -c lrun -k -a '(__fish_complete_suffix .lua)'
+@VERBS@complete -c lrun -n '__fish_seen_subcommand_from @APPVERBS@' -a '(lrun list --names 2>/dev/null)' -d app
+complete -c lrun -n '__fish_seen_subcommand_from @VERBWORDS@' \
+  -a '(lrun help (commandline -opc)[2] 2>/dev/null | string match -ra -- "--[a-z][a-z-]*")'
+complete -c lrun -k -a '(__fish_complete_suffix .lua)'
 ]=]
 
 local FISH_PATHS = { scripts = "-r", files = "-r", folders = "-x -a '(__fish_complete_directories)'" }
@@ -138,7 +169,7 @@ local function fish()
   for i, verb in ipairs(verbs.list) do
     commands[i] = ("complete -c lrun -n __fish_use_subcommand -a %s -d '%s'\n"):format(verb.name, fishQuoted(verb.text))
   end
-  return FISH, { OPTIONS = table.concat(lines, "\n"), VERBS = table.concat(commands) }
+  return FISH, { OPTIONS = table.concat(lines, "\n"), VERBS = table.concat(commands), VERBWORDS = verbNames(), APPVERBS = verbNames(true) }
 end
 
 local makers = { bash = bash, zsh = zsh, fish = fish }

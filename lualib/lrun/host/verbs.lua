@@ -11,13 +11,14 @@ local verbs = {}
 ---@field text string one line of help
 ---@field aliases string[]? other names, which help leaves out
 ---@field brief boolean? help shows its name alone
+---@field apps boolean? its words are apps of the manager
 
 ---@type Verb[]
 verbs.list = {
   { name = "help", module = "lrun.host.help", group = "Commands", arguments = "[COMMAND]", text = "this help, or a command's" },
 }
 for _, verb in ipairs(require("lrun.manager.cli.verbs").list) do
-  table.insert(verbs.list, { name = verb.name, aliases = verb.aliases, module = "lrun.manager.cli.main", group = "Process manager", brief = true,
+  table.insert(verbs.list, { name = verb.name, aliases = verb.aliases, module = "lrun.manager.cli.main", group = "Process manager", brief = true, apps = verb.apps,
     arguments = verb.usage ~= "" and verb.usage or nil, text = verb.text })
 end
 

@@ -18,9 +18,10 @@ end
 
 --- The environment of daemon and keepers: the caller's, with the absolute LRUN_HOME.
 ---@param home string
+---@param env table<string, string>? in place of this process's
 ---@return table<string, string>
-function revive.environment(home)
-  local env = require("lrun.manager.environment").inherited(process.env)
+function revive.environment(home, env)
+  env = require("lrun.manager.environment").inherited(env or process.env)
   env.LRUN_HOME = home
   env.LRUN_MANAGER = "1"          -- a daemon that a keeper started is none of its app's processes: see keeper/tree.lua
   return env
@@ -29,13 +30,14 @@ end
 --- Starts a daemon; returns at once.
 ---@param home string
 ---@param resurrect boolean whether it starts what had been ended by `kill`
+---@param env table<string, string>? in place of this process's
 ---@return ChildProcess
-function revive.daemon(home, resurrect)
+function revive.daemon(home, resurrect, env)
   local log = revive.log(home)
   local args = { "lrun:daemon" }
   if resurrect then args[2] = "resurrect" end
   local child = child_process.spawn(process.execPath, args,
-    { cwd = "/", detached = true, env = revive.environment(home), stdio = { "ignore", "ignore", log } })
+    { cwd = "/", detached = true, env = revive.environment(home, env), stdio = { "ignore", "ignore", log } })
   if type(log) == "number" then uv.fs_close(log) end
   child:on("error", function() end)
   child:unref()

@@ -45,7 +45,9 @@ function asking.list(run)
   else
     rows = show.rows((show.fromFiles(run.home)))
   end
-  if run.options.json then show.json(wire.list(rows)) else show.list(rows) end
+  if run.options.json then return show.json(wire.list(rows)) end
+  if not run.options.names then return show.list(rows) end
+  for _, app in ipairs(rows) do io.stdout:write(app.name, "\n") end
 end
 
 function asking.jlist(run)

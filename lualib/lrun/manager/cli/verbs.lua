@@ -69,7 +69,7 @@ verbs.list = {
   { name = "scale", module = "cli.apps", call = "scale", usage = "NAME N|+N|-N", apps = true, text = "more instances, or fewer",
     options = function() return with(WAIT) end, numbers = true },
   { name = "list", module = "cli.asking", call = "list", usage = "", text = "all apps and their instances", aliases = { "ls", "ps", "status" },
-    options = function() return with() end },
+    options = function() return with({ { name = "names", help = "their names alone, one a line" } }) end },
   { name = "show", module = "cli.asking", call = "show", usage = "NAME", apps = true, text = "all about an app", aliases = { "describe", "info" },
     options = function() return with() end },
   { name = "env", module = "cli.asking", call = "env", usage = "NAME", apps = true, text = "the environment of an app",

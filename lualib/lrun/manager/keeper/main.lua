@@ -196,7 +196,7 @@ local function startReviving()
   local first = 5 + uv.os_getpid() % 20
   reviver:start(first, REVIVE_EVERY, function()
     if daemon and not daemon.closed then return stopReviving() end
-    local child = revive.daemon(options.home, false)
+    local child = revive.daemon(options.home, false, main.env)
     local pid = child.pid
     keeper:own(pid)
     child:on("exit", function() keeper:disown(pid) end)
@@ -245,6 +245,9 @@ end
 --- Runs the process.
 function main.run()
   process.title = "lrun keeper"
+  -- A cluster's primary takes on its app's environment; a daemon shall not have that.
+  main.env = {}
+  for name, value in pairs(process.env) do main.env[name] = value end
   process:on("SIGINT", function() end)
   process:on("SIGHUP", function() end)
   process:on("SIGTERM", function()
