@@ -287,6 +287,39 @@ local function writeModule(module)
   to:close()
 end
 
+-- What the process manager reads: `---@type LrunConfig` above the table of a lrun.config.lua.
+local KINDS = {
+  string = "string", strings = "string|string[]", boolean = "boolean", duration = "integer|string", size = "integer|string", count = "integer",
+  port = "integer", nice = "integer", instances = 'integer|"max"', mode = '"cluster"|"fork"', environment = "table<string, any>",
+  filter = "boolean|string[]", addresses = "string|string[]|integer", codes = "integer|integer[]", cron = "string", watch = "boolean|string[]",
+  signal = "string", logFormat = '"plain"|"json"', user = "string|integer", group = "string|integer", umask = "string|integer",
+  limits = "table<string, integer|string>", health = "string|LrunCheck",
+  ready = '"listen"|"uptime"|"message"|"notify"|string|{ http: string, port: integer?, host: string? }',
+}
+
+local function writeConfig()
+  local out = {
+    "---@meta lrun.config", "",
+    "---@class LrunCheck", "---@field http string path or address", "---@field port integer?", "---@field host string?",
+    "---@field every (integer|string)? ms or a text such as \"5s\"", "---@field timeout (integer|string)?", "---@field fails integer? in a row", "",
+    "--- One app of lrun's process manager. Durations: ms, or texts such as \"1.5s\"; sizes: bytes, or texts such as \"300M\".",
+    "---@class LrunApp",
+  }
+  for _, field in ipairs(require("lrun.manager.fields").list) do
+    local kind = assert(KINDS[field.kind], "the type file has no type for " .. field.kind)
+    local mark = field.name == "script" and kind or (kind:find("|", 1, true) and "(" .. kind .. ")?" or kind .. "?")
+    out[#out + 1] = ("---@field %s %s %s"):format(field.name, mark, field.help)
+  end
+  out[#out + 1] = "---@field [string] any pm2's names, and env_NAME: what `--env NAME` lays over env\n"
+  out[#out + 1] = "--- What a lrun.config.lua returns."
+  out[#out + 1] = "---@class LrunConfig"
+  out[#out + 1] = "---@field apps LrunApp[]\n"
+  local to = assert(io.open(output .. "/lrun.config.lua", "w"))
+  to:write(table.concat(out, "\n"))
+  to:close()
+end
+
 for _, module in ipairs(MODULES) do written[module[1]] = true end   -- each in its own file
 require("fs").mkdirSync(output, { recursive = true })
 for _, module in ipairs(MODULES) do writeModule(module) end
+writeConfig()

@@ -64,12 +64,12 @@ describe("a reload", function()
 
   it("to a version that does not start, or does not live, leaves the old one and says why", function()
     home:write("web.lua", manager.server("v1"))
-    config{ script = "web.lua" }
+    config{ script = "web.lua", more = ', "instances": 2, "minReady": 1500' }
     home:ok{ "start", "web.json" }
     local before = home:pids("web")
     underLoad(function()
       for _, broken in ipairs{ 'error("not today")',
-        manager.server("v2") .. '\nrequire("timers").setTimeout(function() error("not today") end, 20)' } do
+        manager.server("v2") .. '\nrequire("timers").setTimeout(function() error("not today") end, 1)' } do
         home:write("web.lua", broken)
         local out, err, code = home:run{ "reload", "web" }
         assert.equal(1, code)

@@ -269,7 +269,8 @@ local function askGently(self)
   local app = self.keeper.app
   if not started.retire or app.shutdownWithMessage or not started.child.connected then return ask(self) end
   started.retire()
-  started.child:once("disconnect", function() if self.pid then ask(self) end end)
+  -- A Lua worker lets go of its channel when its connections are done; a Node worker ends itself then: see preload.lua.
+  if not started.endsItself then started.child:once("disconnect", function() if self.pid then ask(self) end end) end
   startTimer(self, "drain", math.floor(app.killTimeout * DRAIN_SHARE), function() if self.pid then ask(self) end end)
 end
 

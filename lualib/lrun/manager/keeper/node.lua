@@ -245,11 +245,11 @@ local function environmentOf(keeper, number, mark)
   local env = fork.environment(keeper, number, mark)
   lastId = lastId + 1
   env.NODE_UNIQUE_ID = tostring(lastId)
-  local preload = keeper.app.uid == nil and require("lrun.manager.keeper.preload").path(keeper.home)
+  local preload = require("lrun.manager.keeper.preload").path(keeper.home, keeper.app.uid ~= nil)
   if preload then
     env.NODE_OPTIONS = (env.NODE_OPTIONS and env.NODE_OPTIONS .. " " or "") .. ('--require "%s"'):format((preload:gsub('[\\"]', "\\%0")))
   end
-  return env
+  return env, preload ~= nil
 end
 
 --- Starts one.
@@ -257,7 +257,7 @@ end
 ---@return string? problem
 function node.start(keeper, number, mark)
   local made = keeper.app
-  local env = environmentOf(keeper, number, mark)
+  local env, endsItself = environmentOf(keeper, number, mark)
   local interpreter = app.interpreter(made.interpreter, function(name) return require("lrun.manager.keeper.find")(name, env.PATH) end,
     process.execPath)
   if not interpreter then return nil, ("the interpreter '%s' is not installed (not found in PATH)"):format(made.interpreter) end
@@ -272,7 +272,7 @@ function node.start(keeper, number, mark)
   local worker = { child = child, replies = {}, untaken = {}, owner = setmetatable({}, { __mode = "k" }), listens = {}, onListening = {} }
   if child.pid then follow(keeper, worker) end
   return {
-    child = child, worker = worker, kind = "node",
+    child = child, worker = worker, kind = "node", endsItself = endsItself,
     onListening = function(done)
       if worker.isListening then return done() end
       worker.onListening[#worker.onListening + 1] = done

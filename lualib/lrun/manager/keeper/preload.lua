@@ -50,6 +50,15 @@ net.Server.prototype.listen = function (...args) {
   return listen.apply(this, args);
 };
 
+// close() of a server ends idle connections at once, also those on which a client is just asking.
+for (const { Server } of [require('http'), require('https')]) {
+  const close = Server.prototype.closeIdleConnections;
+  if (!close) continue;
+  Server.prototype.closeIdleConnections = function () {
+    if (!draining || !patient) close.call(this);
+  };
+}
+
 function drain() {
   if (draining) return;
   draining = true;
@@ -61,7 +70,8 @@ function drain() {
 }
 
 if (require('cluster').isWorker) {
-  process.on('internalMessage', (message) => {
+  // Before the cluster module itself: that closes the servers.
+  process.prependListener('internalMessage', (message) => {
     if (message && message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') drain();
   });
   process.once('disconnect', () => {
@@ -76,18 +86,41 @@ if (require('cluster').isWorker) {
 local preload = {}
 local written = {}
 
---- The path of the file, which is written where it is not there; nil where that cannot be.
----@param home string
----@return string?
-function preload.path(home)
-  local path = home .. "/preload.cjs"
-  if written[home] and uv.fs_stat(path) then return path end
+local function write(path)
+  if written[path] and uv.fs_stat(path) then return path end
   local file = io.open(path, "rb")
   local text = file and file:read("*a")
   if file then file:close() end
   if text ~= SCRIPT and not state.replace(path, SCRIPT) then return nil end
-  written[home] = true
+  written[path] = true
   return path
+end
+
+-- For a program of another user, who may not enter LRUN_HOME: in a folder of ours that nobody else can write to.
+local shared
+
+local function forOthers()
+  if shared and uv.fs_stat(shared) then return shared end
+  local folder = uv.fs_mkdtemp(uv.os_tmpdir() .. "/lrun-XXXXXX")
+  if not folder then return nil end
+  local path = write(folder .. "/preload.cjs")
+  uv.fs_chmod(folder, 493)                          -- 0755
+  if path then uv.fs_chmod(path, 420) end           -- 0644
+  process:once("exit", function()
+    uv.fs_unlink(folder .. "/preload.cjs")
+    uv.fs_rmdir(folder)
+  end)
+  shared = path
+  return path
+end
+
+--- The path of the file, which is written where it is not there; nil where that cannot be.
+---@param home string
+---@param otherUser boolean
+---@return string?
+function preload.path(home, otherUser)
+  if otherUser then return forOthers() end
+  return write(home .. "/preload.cjs")
 end
 
 return preload

@@ -91,13 +91,16 @@ local function replaceLua(keeper, old, reason, done)
       phase(keeper, "drain", old)
     end,
   }, function(problem)
+    local function withWords()
+      local tail = keeper.logs:tail(old.number):gsub("%s+$", "")
+      return tail ~= "" and problem .. "\n" .. tail or problem
+    end
     if problem and candidate.candidate then
       -- Its last words come with its end.
       local function fail()
-        local tail = keeper.logs:tail(old.number):gsub("%s+$", "")
         phase(keeper, "failed", candidate)
         keeper:forget(candidate)
-        done(ended or tail ~= "" and problem .. "\n" .. tail or problem)
+        done(ended or withWords())
       end
       if not candidate.process then return fail() end
       candidate.whenStopped[#candidate.whenStopped + 1] = fail
@@ -107,7 +110,7 @@ local function replaceLua(keeper, old, reason, done)
     local function gone()
       keeper:forget(old)
       phase(keeper, "exit", old)
-      done(problem)
+      done(problem and withWords())
     end
     if not old.process then return gone() end
     old.whenStopped[#old.whenStopped + 1] = gone
