@@ -31,6 +31,7 @@ static stream_shared_t *make_shared(lua_State *L) {
   shared->close = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pop(L, 1);
   vm_at_flush(vm, stream_flush_all, shared);
+  vm_at_exit(vm, stream_forget_all, shared);
   return shared;
 }
 

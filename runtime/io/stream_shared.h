@@ -4,6 +4,8 @@
 
 #include "io/stream.h"
 
+#include <sys/queue.h>
+
 enum {
   STREAM_READ_SIZE = 64 * 1024,
   STREAM_FIRST_READS = 64 /* by stream_read_first in one turn: who is answered may connect again, and again */
@@ -15,11 +17,13 @@ enum { STREAM_OUT = 1, STREAM_WIRE = 2 };
 struct stream_shared {
   lua_State *L; /* the main state */
   uv_loop_t *loop;
-  int close;               /* ref of luv's close */
-  stream_t *first;         /* all that are open */
-  stream_t *soon;          /* first of those that wait for the end of the turn */
-  callback_end_t turn_end; /* calls them */
+  int close;                                     /* ref of luv's close */
+  stream_t *first;                               /* all that are open */
+  stream_t *soon;                                /* first of those that wait for the end of the turn */
+  callback_end_t turn_end;                       /* calls them */
+  LIST_HEAD(stream_writes, stream_write) writes; /* what libuv has */
   bool turn_end_asked;
+  bool ended;              /* the VM's end has begun: libuv is given nothing more */
   uint64_t first_reads_at; /* loop time of the turn that first_reads counts in */
   uint32_t first_reads;
   uint8_t lent; /* which of the scratch buffers a stream has */
@@ -42,6 +46,9 @@ void stream_write_rest(stream_t *s);
 
 /* The write under way belongs to the stream at a new place. */
 void stream_write_moved(stream_t *s);
+
+/* The VM ends: what libuv still has is nobody's any more. */
+void stream_forget_all(void *shared);
 
 /* Before a synchronous call or the end: what has collected is given to the kernel. `last`: nothing runs afterwards;
  * waits for readers as long as they read. */

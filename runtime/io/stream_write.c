@@ -32,10 +32,11 @@ typedef struct {
 /* Bytes on their way through uv_write. */
 struct stream_write {
   uv_write_t req;
-  stream_shared_t *shared;
-  stream_t *stream; /* NULL when the stream has left them to libuv */
-  char *data;       /* memory of ours that is being written, or NULL */
-  int pin;          /* registry ref of a Lua string that is */
+  LIST_ENTRY(stream_write) link;
+  stream_shared_t *shared; /* NULL when the VM has ended */
+  stream_t *stream;        /* NULL when the stream has left them to libuv */
+  char *data;              /* memory of ours that is being written, or NULL */
+  int pin;                 /* registry ref of a Lua string that is */
   batch_t batch;
 };
 
@@ -134,7 +135,10 @@ void stream_drop_output(stream_t *s) {
 /* Writing --------------------------------------------------------------------------------------------- */
 
 static void write_free(stream_write_t *w) {
-  luaL_unref(w->shared->L, LUA_REGISTRYINDEX, w->pin);
+  if (w->shared != NULL) {
+    luaL_unref(w->shared->L, LUA_REGISTRYINDEX, w->pin);
+    LIST_REMOVE(w, link);
+  }
   free(w->data);
   free(w);
 }
@@ -151,9 +155,11 @@ static void on_written(uv_write_t *req, int status) {
 
 /* The batch, whose first part is `b`, goes to libuv. */
 static int write_later(lua_State *L, stream_t *s, const batch_t *batch, buffer_t *b, uint8_t which) {
+  if (s->shared->ended) return UV_ECANCELED;
   stream_write_t *w = malloc(sizeof *w);
   if (w == NULL) return UV_ENOMEM;
   *w = (stream_write_t){.shared = s->shared, .pin = LUA_NOREF, .batch = *batch};
+  LIST_INSERT_HEAD(&s->shared->writes, w, link);
   int rc = take(s, w, b, which);
   if (rc == 0) {
     if (w->batch.parts[PIECE].len > 0) {
@@ -379,4 +385,16 @@ void stream_flush_all(void *data, bool last) {
     if (s->out.len > 0 || s->wire.len > 0) stream_push(s);
   }
   if (last) flush_last(shared);
+}
+
+void stream_forget_all(void *data) {
+  stream_shared_t *shared = data;
+  shared->ended = true;
+  for (stream_t *s = shared->first; s != NULL; s = s->next) s->writing = NULL;
+  stream_write_t *w;
+  while ((w = LIST_FIRST(&shared->writes)) != NULL) {
+    LIST_REMOVE(w, link);
+    w->stream = NULL;
+    w->shared = NULL;
+  }
 }

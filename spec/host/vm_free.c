@@ -11,7 +11,7 @@
 int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) { return 1; } /* what rooms keep for as long as a process lives */
 
-static const char script[] = "local timers, net, child_process, json = ...\n"
+static const char script[] = "local timers, net, child_process, json, http = ...\n"
                              "timers.setInterval(function() turns = (turns or 0) + 1 end, 1)\n"
                              "timers.setTimeout(function() error('too late') end, 100000)\n"
                              "timers.setImmediate(function() immediate = true end)\n"
@@ -20,6 +20,17 @@ static const char script[] = "local timers, net, child_process, json = ...\n"
                              "server:on('listening', function()\n"
                              "  client = net.connect(server:address().port, '127.0.0.1')\n"
                              "  client:on('data', function(data) answer = data end)\n"
+                             "end)\n"
+                             "web = http.createServer(function(req, res)\n"
+                             "  res:finish(('x'):rep(req.url == '/much' and 8e6 or 1))\n"
+                             "  asked = req.url == '/late' or nil\n"
+                             "end):listen(0, '127.0.0.1')\n"
+                             "web:on('listening', function()\n"
+                             "  for _, path in ipairs { '/', '/much', '/late' } do\n"
+                             "    local one = net.connect(web:address().port, '127.0.0.1')\n"
+                             "    one:pause()\n"
+                             "    one:write('GET ' .. path .. ' HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"
+                             "  end\n"
                              "end)\n"
                              "child = child_process.spawn('sleep', { '100' })\n"
                              "closed = net.createServer():listen(0) closed:close()\n";
@@ -38,18 +49,20 @@ static bool is_set(lua_State *L, const char *name) {
 }
 
 static void live(void) {
-  static const char *const modules[] = {"timers", "net", "child_process", "json"};
+  static const char *const modules[] = {"timers", "net", "child_process", "json", "http"};
   vm_t *vm;
   check(vm_new(&vm) == 0, "vm_new");
   lua_State *L = vm_state(vm);
   bundle_require(L, "process");
   lua_setglobal(L, "process");
   check(luaL_loadstring(L, script) == 0, "the script");
-  for (int i = 0; i < 4; i++) bundle_require(L, modules[i]);
-  check(callback_enter(L, 4) == CALLBACK_DONE, "the script ran");
-  for (int turn = 0; turn < 100000 && !(is_set(L, "answer") && is_set(L, "turns")); turn++)
+  for (int i = 0; i < 5; i++) bundle_require(L, modules[i]);
+  check(callback_enter(L, 5) == CALLBACK_DONE, "the script ran");
+  for (int turn = 0; turn < 100000 && !(is_set(L, "answer") && is_set(L, "turns") && is_set(L, "asked"));
+       turn++)
     uv_run(vm_loop(vm), UV_RUN_ONCE);
-  check(is_set(L, "answer") && is_set(L, "turns") && is_set(L, "immediate"), "the loop ran");
+  check(is_set(L, "answer") && is_set(L, "turns") && is_set(L, "asked") && is_set(L, "immediate"),
+        "the loop ran");
   check(luaL_dostring(L, "process.kill(child.pid, 'SIGKILL')") == 0, "the child's end");
   vm_free(vm);
 }
