@@ -13,6 +13,9 @@ local responses = require("lrun.http.server_response")
 ---@field maxHeadersCount integer? 2000
 ---@field maxRequestsPerSocket integer? 0 for any number
 ---@field maxHeaderSize integer? bytes of a head, 16384
+---@field accessLog (boolean|fun(entry: AccessLogEntry, req: IncomingMessage, res: ServerResponse))? true: each response is written to `log`
+---@field IncomingMessage table? a class that extends http.IncomingMessage, of which requests are made
+---@field ServerResponse table? the same for responses
 
 ---@class RequestOptions
 ---@field host string? "localhost"

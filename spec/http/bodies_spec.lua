@@ -181,6 +181,17 @@ describe("the body of a request", function()
     await(function(done) server:close(done) end)       -- the client's end was seen
   end)
 
+  it("that still comes behind the last response does not hold a connection for ever, where no limit is set", function()
+    local none = { headersTimeout = 0, requestTimeout = 0, keepAliveTimeout = 0 }
+    local port, server = serve(none, function(_, res)
+      res:setHeader("Connection", "close")
+      res:finish("bye")
+    end)
+    connect(port):write(head("POST /", "Content-Length: 100") .. "part")
+    receives("bye$")
+    eventually(function() return server.group:count() == 0 end)       -- the client keeps its end open
+  end)
+
   it("that a handler paused and never read is thrown away; one that it began to read waits for it", function()
     local kept
     local port = serve(function(req, res)

@@ -1,5 +1,7 @@
 local await = require("await")
+local child_process = require("child_process")
 local http = require("http")
+local json = require("json")
 local timers = require("timers")
 local children = require("spec.support.children")
 local rawhttp = require("spec.support.rawhttp")
@@ -8,7 +10,7 @@ local servers = require("spec.support.servers")
 describe("the module http", function()
   it("shows all that it has before it is used", function()
     local program = "for name in pairs(require('http')) do print(name) end"
-    local names = require("child_process").execFileSync(process.execPath, { "-e", program })
+    local names = child_process.execFileSync(process.execPath, { "-e", program })
     for _, name in ipairs { "Agent", "globalAgent", "ClientRequest", "Server", "createServer", "METHODS" } do
       assert.truthy(("\n" .. names):find("\n" .. name .. "\n", 1, true), name)
     end
@@ -78,6 +80,18 @@ describe("http messages", function()
         res:send(req.firstSegment .. tostring(res.isPlain))
       end)
       assert.truthy(rawhttp.exchange(port, get("/ab/cd"), { untilText = ">" }):find("<abtrue>$"))
+    end)
+
+    it("are of a class that the server was given", function()
+      local Request, Response = http.IncomingMessage:extend("Request"), http.ServerResponse:extend("Response")
+      function Request:who() return "who " .. self.url end
+      function Response:say(text) return self:finish(text .. (self.writableEnded and "" or ".")) end
+      local port = serve({ IncomingMessage = Request, ServerResponse = Response }, function(req, res) res:say(req:who()) end)
+      assert.truthy(rawhttp.exchange(port, LAST):find("who /%.$"))
+      for _, name in ipairs { "IncomingMessage", "ServerResponse" } do
+        local ok, err = pcall(http.createServer, { [name] = http.Agent })
+        assert.same({ false, "ERR_INVALID_ARG_TYPE" }, { ok, err.code })
+      end
     end)
 
     it("serve a client's requests, too", function()
@@ -205,6 +219,54 @@ describe("http messages", function()
     assert.is_nil(response.path)
     assert.is_nil(response.query)
     response:resume()
+  end)
+
+  it("are told to an access log when they were sent, or lost", function()
+    local entries = {}
+    local options = { accessLog = function(entry, req, res)
+      entries[#entries + 1] = entry
+      assert.equal(entry.url, req.url)
+      assert.is_true(res.closed)
+    end }
+    local port = serve(options, function(req, res)
+      if req.url == "/gone" then return res:destroy() end
+      if req.url == "/none" then error({ statusCode = 404 }) end
+      res.statusCode = 201
+      res:write("abc")
+      res:finish(req:body())
+    end)
+    rawhttp.exchange(port, { "POST /a?b HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi", get("/none") })
+    rawhttp.exchange(port, get("/gone"))
+    eventually(function() return #entries == 3 end)
+    for _, entry in ipairs(entries) do
+      assert.is_true(entry.duration >= 0 and entry.duration < 60000)
+      entry.duration = nil
+    end
+    assert.same({
+      { method = "POST", url = "/a?b", status = 201, bytes = 5, remoteAddress = "127.0.0.1" },
+      { method = "GET", url = "/none", status = 404, bytes = 10, remoteAddress = "127.0.0.1" },
+      { method = "GET", url = "/gone", status = 200, bytes = 0, remoteAddress = "127.0.0.1", aborted = true },
+    }, entries)
+    local ok, err = pcall(http.createServer, { accessLog = "x" })
+    assert.same({ false, "ERR_INVALID_ARG_TYPE" }, { ok, err.code })
+  end)
+
+  it("are lines of the log with accessLog = true", function()
+    local program = [[
+      local http = require("http")
+      local server = http.createServer({ accessLog = true }, function(_, res) res:finish("hello") end)
+      server:listen(0, "127.0.0.1", function()
+        http.get({ port = server:address().port, host = "127.0.0.1", path = "/x?y" }, function(res)
+          res:on("close", function() server:close() end):resume()
+        end)
+      end)
+    ]]
+    local child = child_process.spawn(process.execPath, { "-e", program },
+      { stdio = { "ignore", "inherit", "pipe" }, env = { LRUN_LOG = "json" } })
+    local line = json.decode(children.text(child.stderr))
+    assert.equal("GET /x?y 200", line.text)
+    assert.equal("info", line.level)
+    assert.same({ "GET", "/x?y", 200, 5 }, { line.method, line.url, line.status, line.bytes })
   end)
 
   it("count the bytes of their socket, through HTTP and behind it", function()

@@ -342,7 +342,7 @@ end
 -- A request of a server, its response's. Constants first: a constructor with only constants is one copy of a table of the
 -- right size, here with room for `headers`; a body's request has room for what a stream adds: to grow by steps costs more
 -- than the rest.
-function message.request(response, head, bits)
+function message.request(response, head, bits, class)
   local self
   if band(bits, BODY) == 0 then
     self = { _response = false, _head = false, _flags = 0 }
@@ -354,7 +354,7 @@ function message.request(response, head, bits)
   end
   self._response, self._head, self._flags = response, head, bits
   response.req = self
-  return setmetatable(self, IncomingMessage)
+  return setmetatable(self, class)
 end
 
 --- The response to a client's request.

@@ -8,7 +8,8 @@ local outgoing = require("lrun.http.outgoing")
 
 local band = require("bit").band
 local flags = message.flags
-local makeRequest, makeResponse = message.request, require("lrun.http.server_response").make
+local responses = require("lrun.http.server_response")
+local makeRequest, makeResponse, ServerResponse = message.request, responses.make, responses.ServerResponse
 local BODY = flags.body
 
 local requests = {}
@@ -102,16 +103,15 @@ end
 local SPECIAL = flags.upgrade + flags.expect + flags.expect100 + flags.last
 
 local function onRequest(connection, id, head, bits)
-  local res = makeResponse(connection, id)
-  local req = makeRequest(res, head, bits)
+  local server = connection.owner
+  local responseClass = server.responseClass
+  local res = makeResponse(connection, id, responseClass)
+  local req = makeRequest(res, head, bits, server.requestClass)
   if band(bits, BODY) ~= 0 then connection.incoming = req end
-  if connection.response then
-    connection:begin(id, res)
-  else
-    connection.response, connection.turn = res, id
-  end
-  if band(bits, SPECIAL) ~= 0 then return special(connection.owner, connection, req, res, bits) end
-  return handle(connection.owner, req, res)
+  connection:begin(id, res)
+  if responseClass ~= ServerResponse then res:_begin() end
+  if band(bits, SPECIAL) ~= 0 then return special(server, connection, req, res, bits) end
+  return handle(server, req, res)
 end
 
 -- What else C says ----------------------------------------------------------------------------------------------------

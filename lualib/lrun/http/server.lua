@@ -7,7 +7,9 @@ local net = require("net")
 local validate = require("lrun.check.validate")
 local Connection = require("lrun.http.connection")
 local Group = require("lrun.http.group")
+local message = require("lrun.http.incoming")
 local requests = require("lrun.http.requests")
+local responses = require("lrun.http.server_response")
 
 --- Event request(req: IncomingMessage, res: ServerResponse)
 --- Event checkContinue(req: IncomingMessage, res: ServerResponse)
@@ -26,6 +28,8 @@ local requests = require("lrun.http.requests")
 ---@field maxRequestsPerSocket integer 0 for any number
 ---@field maxHeaderSize integer bytes of a head, 16384
 ---@field group ConnectionGroup
+---@field requestClass table of which its requests are
+---@field responseClass table of which its responses are
 local Server = net.Server:extend("Server")
 Server.headersTimeout = 60000
 Server.requestTimeout = 300000
@@ -35,6 +39,16 @@ Server.maxHeadersCount = Group.maxHeadersCount
 Server.maxRequestsPerSocket = 0
 
 local OPTIONS = { "headersTimeout", "requestTimeout", "keepAliveTimeout", "timeout", "maxHeadersCount", "maxRequestsPerSocket" }
+
+-- A class of the program's that extends one of ours.
+local function classOf(options, name, default)
+  local class = options[name]
+  if class == nil then return default end
+  local at = class
+  while at and at ~= default do at = type(at) == "table" and rawget(at, "super") end
+  if not at then error(errors.argType("options." .. name, ("a class that extends http.%s"):format(name), class), 0) end
+  return class
+end
 
 ---@param options HttpServerOptions?
 ---@param listener fun(req: IncomingMessage, res: ServerResponse)?
@@ -52,6 +66,13 @@ function Server:initialize(options, listener)
   end
   if self.requestTimeout > 0 and self.headersTimeout > self.requestTimeout and options.headersTimeout ~= nil then
     error(errors.outOfRange("options.headersTimeout", "<= options.requestTimeout", self.headersTimeout), 0)
+  end
+  self.requestClass = classOf(options, "IncomingMessage", message.IncomingMessage)
+  self.responseClass = classOf(options, "ServerResponse", responses.ServerResponse)
+  local log = options.accessLog
+  if log then
+    if log ~= true and type(log) ~= "function" then error(errors.argType("options.accessLog", "boolean or function", log), 0) end
+    self.responseClass = require("lrun.http.access_log").class(self.responseClass, log)
   end
   local netOptions = {}
   for name, value in pairs(options) do netOptions[name] = value end

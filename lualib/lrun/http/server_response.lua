@@ -345,12 +345,15 @@ end
 calls.methods(ServerResponse, "res", { writeHead = true, write = true, finish = true })
 outgoing.define(ServerResponse, { socket = socket, connection = socket })
 
+--- Internal: its request is there; for classes that take notice.
+function ServerResponse:_begin() end
+
 -- A response of a connection; its request is to be set. Constants first: a constructor with only constants is one copy of
 -- a table of the right size.
-local function make(connection, id)
+local function make(connection, id, class)
   local self = { _connection = false, _id = 0, req = false, _state = 0, statusCode = 200 }
   self._connection, self._id = connection, id
-  return setmetatable(self, ServerResponse)
+  return setmetatable(self, class)
 end
 
 return { ServerResponse = ServerResponse, make = make }
