@@ -96,17 +96,20 @@ function await.sleep(ms)
   if type(ms) ~= "number" then error(errors.argType("ms", "number", ms), 0) end
   call(await, function(resume) require("timers").setTimeout(resume, ms) end)
 end
+
 --- Runs `f(...)` in a coroutine of its own, which starts at once.
 ---@param f function
 function await.spawn(f, ...)
   validate.func(f, "f")
-  local origin = require("lrun.host.places").here()
+  local parent, co = coroutine.running(), nil
   vm.enter(function(...)
-    local co = coroutine.running()
-    traceback.started(co, origin)
+    co = coroutine.running()
+    traceback.join(co, parent)
     f(...)
-    traceback.started(co, nil)
+    traceback.join(co, nil)
+    co = nil
   end, ...)
+  if co then traceback.started(co, require("lrun.host.places").here()) end     -- it waits, and the caller goes on
 end
 
 --- Runs the functions side by side and returns their first results in order. The first error is thrown here; the other

@@ -55,13 +55,20 @@ function Transform:_transform(_, callback)
   callback(errors.coded("ERR_METHOD_NOT_IMPLEMENTED", "The _transform() method is not implemented"))
 end
 
+local function transformed(self, err, result)
+  local callback, rs = self._afterTransform, self._rs
+  if err ~= nil then return callback(err) end
+  if result ~= nil then self:push(result) end
+  if rs.ended or rs.length < rs.mark then callback() else self._heldWrite = callback end
+end
+
+-- One chunk is transformed at a time: one callback does for all.
 function Transform:_write(chunk, callback)
-  local rs = self._rs
-  self:_transform(chunk, function(err, result)
-    if err ~= nil then return callback(err) end
-    if result ~= nil then self:push(result) end
-    if rs.ended or rs.length < rs.mark then callback() else self._heldWrite = callback end
-  end)
+  self._afterTransform = callback
+  if not self._onTransformed then
+    self._onTransformed = function(err, result) return transformed(self, err, result) end
+  end
+  self:_transform(chunk, self._onTransformed)
 end
 
 function Transform:_read()
