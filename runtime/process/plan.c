@@ -198,8 +198,10 @@ pid_t plan_launch(lua_State *L, const plan_t *plan) {
   pid_t pid = launch(&plan->launch, &failure);
   if (pid > 0) return pid;
   errors_push(L, failure.code, failure.syscall);
-  lua_pushboolean(L, failure.attribute);
-  lua_setfield(L, -2, "refused");
+  if (failure.attribute) {
+    lua_pushboolean(L, true);
+    lua_setfield(L, -2, "refused");
+  }
   if (failure.limit < 0) return pid;
   lua_pushinteger(L, failure.limit + 1);
   lua_setfield(L, -2, "limit");

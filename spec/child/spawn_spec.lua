@@ -46,7 +46,12 @@ describe("spawn", function()
 
   it("reports a cwd that does not exist, and survives input for a command that is missing", function()
     local child = spawn("true", { cwd = "/no/such/folder" })
-    assert.equal("ENOENT", once(child, "error").code)
+    local err = once(child, "error")
+    assert.equal("spawn true ENOENT", tostring(err))
+    assert.equal("ENOENT: no such file or directory, chdir '/no/such/folder'", tostring(err.cause))
+    err = throws("ENOTDIR", spawn, "true", {}, { cwd = "/etc/passwd" })
+    assert.equal("ENOTDIR: not a directory, chdir '/etc/passwd'", tostring(err.cause))
+    assert.equal("E2BIG", throws("E2BIG", spawn, "true", { ("x"):rep(3000000) }).code)
     child = spawn("no-such-command", { stdio = { "pipe", "pipe", "pipe", "ipc" } })
     local lost = {}
     child.stdin:write("lost", function(e) lost[1] = e.code end)

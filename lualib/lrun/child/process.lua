@@ -217,12 +217,13 @@ function ChildProcess:_start(plan, options)
     process.nextTick(self.emit, self, "spawn")
   else
     local err = pid
+    local failure = plans.failure(err, plan, "spawn")
     if not err.refused and not NOT_STARTED[err.code] then
       stdio.close(slots, "ours")
-      error(errors.system(err.errno, "spawn", { cause = err }), 0)
+      error(errors.system(err.errno, "spawn", { cause = failure.cause }), 0)
     end
     require("lrun.host.places").note(self)
-    process.nextTick(onNotStarted, self, plans.failure(err, plan, "spawn"))
+    process.nextTick(onNotStarted, self, failure)
     if NO_DESCRIPTORS[err.code] then return stdio.close(slots, "ours") end
   end
   keepSlots(self, slots)
