@@ -91,6 +91,15 @@ describe("require", function()
     ]]))
   end)
 
+  it("has a place in the page for each name", function()
+    local page = io.open("docs/cli.md"):read("*a")
+    local node, own = page:match("\n1%. modules that Node has, too(.-)\n2%. .-\n3%. lrun's other names(.-)\n4%. ")
+    local modules = require("lrun.host.modules")
+    for _, name in ipairs(modules.names()) do
+      assert.truthy((modules.isNodes(name) and node or own):find("`" .. name .. "`", 1, true), name .. " is not in docs/cli.md")
+    end
+  end)
+
   it("takes no name but the modules'", function()
     for _, name in ipairs{ "http.server", "cluster.worker", "lrun.host.boot", "lrun.core.vm", "lrun" } do
       write("app/" .. name:gsub("%.", "/") .. ".lua", "return 'mine: ' .. ...")

@@ -44,6 +44,11 @@ end
 ---@return boolean
 function modules.isBuiltin(name) return OWN_C[name] or not name:find(".", 1, true) and bundle.has(name) end
 
+--- Whether Node has a module of this name, too: then no file of a program's takes its place.
+---@param name string
+---@return boolean
+function modules.isNodes(name) return NODE[name] == true end
+
 --- The names of the built-in modules, sorted.
 ---@return string[]
 function modules.names() return bundle.names() end
