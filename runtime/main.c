@@ -33,7 +33,7 @@ static void open_standard_streams(void) {
 }
 
 /* With fewer libuv aborts where it opens its first pipe; with more it says what it lacks. */
-enum { MIN_DESCRIPTORS = 6 };
+enum { MIN_DESCRIPTORS = 8 };
 
 /* The soft limit is there for programs that use select(2). A server needs what the hard one allows; where
  * even that cannot be had the soft one stays. False when there are too few to try. */
