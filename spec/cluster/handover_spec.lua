@@ -84,11 +84,11 @@ describe("cluster.handover", function()
     dies = "ended before it was ready %(code 3%); this one goes on",
     hangs = "was not ready within 400 ms: it does not listen on .*127%.0%.0%.1:0.*; this one goes on",
     elsewhere = "was not ready within 400 ms: it does not listen on .*127%.0%.0%.1:0.*; this one goes on",
-    brief = "ended within 5000 ms of being ready %(code 4%); this one goes on",
+    brief = "ended within 20000 ms of being ready %(code 4%); this one goes on",
   } do
     it(("leaves the old primary when the new one fails (%s), and says so"):format(how), function()
       local old, pid, port, own = start{
-        SPEC_NEXT = how, SPEC_HANDOVER = how == "brief" and '{"minUptime":5000}' or '{"listenTimeout":400,"killTimeout":100}',
+        SPEC_NEXT = how, SPEC_HANDOVER = how == "brief" and '{"minUptime":20000,"listenTimeout":20000}' or '{"listenTimeout":400,"killTimeout":100}',
       }
       local new
       signal(pid, "SIGUSR2")

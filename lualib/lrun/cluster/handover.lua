@@ -89,6 +89,12 @@ local function everything()
   return list
 end
 
+local function namesOf(entries)
+  local names = {}
+  for _, entry in ipairs(entries) do if entry.serving > 0 then names[#names + 1] = entry.name end end
+  return table.concat(names, ", ")
+end
+
 -- The stdio of the new process: entry i is descriptor i − 1 there. The service manager's sockets keep their numbers.
 local function layOut(entries, channelEnd)
   local stdio = { "inherit", "inherit", "inherit" }
@@ -139,6 +145,7 @@ local function launch(state)
   local ours, theirs = channels.pair()
   if not ours then error(theirs, 0) end
   state.entries = everything()
+  state.missing = namesOf(state.entries)          -- until the new one says what is left of that
   local stdio, text = layOut(state.entries, theirs)
   local ok, child = pcall(child_process.spawn, programPath(state.options), commandLine(state.options), {
     stdio = stdio, env = environment(state.options, text), cwd = state.options.cwd,
@@ -238,7 +245,7 @@ local function onReady(state)
 end
 
 local function onLate(state)
-  local where = state.missing and state.missing ~= "" and (": it does not listen on %s"):format(state.missing) or ""
+  local where = state.missing ~= "" and (": it does not listen on %s"):format(state.missing) or ""
   fail(state, ("was not ready within %d ms%s"):format(state.options.listenTimeout, where))
 end
 

@@ -37,7 +37,7 @@ local function primary()
     listening = listening + 1
     if address.port > 0 then print(("listening %d %d"):format(version, address.port)) end
     if listening == (path and 4 or 2) then print(("primary %d is %d"):format(version, process.pid)) end
-    if how == "brief" then timers.setTimeout(process.exit, 100, 4) end
+    if how == "brief" and listening == 2 then timers.setTimeout(process.exit, 2500, 4) end      -- ready by then
   end)
   cluster:on("handover", function(phase) print("phase " .. phase) end)
   process:on("SIGUSR2", handOver)
