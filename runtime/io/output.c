@@ -25,7 +25,7 @@ enum {
   BUFFER_SIZE = 64 * 1024,
   DIRECT = 16,             /* writes that a process makes before a thread is worth it */
   SAFE_WRITE = 4096,       /* what a pipe that is said to be writable takes without waiting: PIPE_BUF */
-  LAST_MS = 1000,          /* how long a process that a signal ends waits for its reader */
+  LAST_MS = 2000,          /* how long a process that a signal ends waits for its reader */
   IGNORED_LIMIT = 16 << 20 /* bytes for a reader that is gone */
 };
 

@@ -141,6 +141,27 @@ describe("standard output", function()
     assert.equal("SIGTERM", (select(3, stopped(false))))
   end)
 
+  it("is complete on descriptors that somebody made non-blocking, and so is standard error", function()
+    local uv = require("luv")
+    for fd, script in pairs{
+      [1] = "for i = 1, 20000 do print(('x'):rep(99)) end", [2] = "for i = 1, 20 do io.stderr:write(('x'):rep(1e5)) end",
+    } do
+      local pair = assert(uv.socketpair("stream", nil, { nonblock = true }, { nonblock = true }))
+      local reader, size = uv.new_pipe(false), 0
+      reader:open(pair[1])
+      local child = child_process.spawn(process.execPath, { "-e", script },
+        { stdio = { "ignore", fd == 1 and pair[2] or "ignore", fd == 2 and pair[2] or "inherit" } })
+      uv.fs_close(pair[2])
+      child:once("exit", function() end)
+      await(function(done)
+        reader:read_start(function(_, chunk)
+          if chunk then size = size + #chunk else reader:close(done) end
+        end)
+      end)
+      assert.equal(2000000, size)
+    end
+  end)
+
   it("may be asked to gather otherwise", function()
     local out = run([[
       io.stdout:setvbuf("no")
