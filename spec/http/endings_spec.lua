@@ -267,6 +267,13 @@ describe("the end of a response", function()
       assert.equal("ERR_STREAM_DESTROYED", answer)
     end)
 
+    it("which a CONNECT without a listener gets, loses no answer before it either", function()
+      local port = serve(function(_, res) timers.setTimeout(function() res:finish("one") end, 10) end)
+      local text, how = rawhttp.exchange(port, get("/1") .. "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n")
+      assert.equal("closed", how)
+      assert.truthy(text:find("^HTTP/1.1 200 OK\r\n.*one$"))
+    end)
+
     it("loses no answer before it, however it was finished", function()
       local first
       local port = serve(function(req, res)

@@ -84,7 +84,7 @@ local function special(server, connection, req, res, bits)
   if band(bits, flags.upgrade) ~= 0 then
     local name = req.method == "CONNECT" and "connect" or "upgrade"
     if server:listenerCount(name) > 0 then return handOver(server, connection, req, res, name) end
-    if name == "connect" then return connection:drop() end
+    if name == "connect" then return res:destroy() end
   end
   local expects = band(bits, flags.minor) ~= 0             -- a client of HTTP/1.0 knows no expectations
   if expects and band(bits, flags.expect100) ~= 0 then
