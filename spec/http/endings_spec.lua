@@ -267,6 +267,28 @@ describe("the end of a response", function()
       assert.equal("ERR_STREAM_DESTROYED", answer)
     end)
 
+    it("by an upgrade waits for the answers before it, and gets the bytes behind it", function()
+      local port, server = serve(function(req, res) timers.setTimeout(function() res:finish(req.url .. ".") end, 10) end)
+      server:on("upgrade", function(req, socket, first)
+        order[1] = req.url
+        socket:write("HTTP/1.1 101 Switching Protocols\r\n\r\n" .. first)
+        socket:on("data", function(data) socket:finish(data) end)
+      end)
+      local UPGRADE = "GET /3 HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+      local text = await(function(done)
+        local client = connect(port, get("/1") .. get("/2") .. UPGRADE .. "GET is not HTTP here\r\n")
+        local got = ""
+        client:on("data", function(data)
+          got = got .. data
+          if data:find("101", 1, true) then client:write("bye") end
+        end)
+        client:on("end", function() done(got) end)
+        client:resume()
+      end)
+      assert.truthy(text:find("/1%.HTTP/1.1 200 .*/2%.HTTP/1.1 101 Switching Protocols\r\n\r\nGET is not HTTP here\r\nbye$"))
+      assert.same({ "/3" }, order)
+    end)
+
     it("which a CONNECT without a listener gets, loses no answer before it either", function()
       local port = serve(function(_, res) timers.setTimeout(function() res:finish("one") end, 10) end)
       local text, how = rawhttp.exchange(port, get("/1") .. "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n")

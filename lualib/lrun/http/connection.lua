@@ -165,7 +165,7 @@ end
 --- where it has; with an error when the connection ends before.
 ---@param id integer
 ---@param f fun(about: any, err: Error?)
----@param about any
+---@param about any not nil
 function Connection:whenSent(id, f, about)
   if id > 0 and core.sent(self.c) >= id then return f(about) end
   if self.closed then return f(about, lost()) end

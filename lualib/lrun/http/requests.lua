@@ -4,6 +4,7 @@ local core = require("lrun.core.http")
 local errors = require("errors")
 local Connection = require("lrun.http.connection")
 local message = require("lrun.http.incoming")
+local nextTick = require("process").nextTick
 local outgoing = require("lrun.http.outgoing")
 
 local band = require("bit").band
@@ -74,6 +75,15 @@ local function handOver(server, connection, req, res, name)
   server:emit(name, req, socket, rest)
 end
 
+-- Behind requests that are not answered yet it waits for them.
+local function handOverInTurn(server, connection, req, res, name)
+  if connection.response == res then return handOver(server, connection, req, res, name) end
+  core.pause(connection.c)           -- what comes now is the other protocol's
+  res:_whenFirst(function(_, err)
+    if err == nil then nextTick(handOver, server, connection, req, res, name) end
+  end)
+end
+
 local function special(server, connection, req, res, bits)
   if band(bits, flags.last) ~= 0 then
     res:_isLast()
@@ -83,7 +93,7 @@ local function special(server, connection, req, res, bits)
   end
   if band(bits, flags.upgrade) ~= 0 then
     local name = req.method == "CONNECT" and "connect" or "upgrade"
-    if server:listenerCount(name) > 0 then return handOver(server, connection, req, res, name) end
+    if server:listenerCount(name) > 0 then return handOverInTurn(server, connection, req, res, name) end
     if name == "connect" then return res:destroy() end
   end
   local expects = band(bits, flags.minor) ~= 0             -- a client of HTTP/1.0 knows no expectations

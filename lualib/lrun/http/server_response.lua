@@ -127,6 +127,10 @@ end
 ---@return HttpConnection
 function ServerResponse:_getConnection() return self._connection end
 
+--- Internal: calls `f(res, err)` once the responses before it are written, with an error when that cannot be.
+---@param f fun(res: ServerResponse, err: Error?)
+function ServerResponse:_whenFirst(f) self._connection:whenSent(self._id - 1, f, self) end
+
 --- Internal: another protocol takes the connection; nobody saw the response.
 function ServerResponse:_dismiss()
   self.destroyed = true
