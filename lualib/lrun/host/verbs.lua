@@ -18,7 +18,8 @@ verbs.list = {
   { name = "help", module = "lrun.host.help", group = "Commands", arguments = "[COMMAND]", text = "this help, or a command's" },
 }
 for _, verb in ipairs(require("lrun.manager.cli.verbs").list) do
-  table.insert(verbs.list, { name = verb.name, aliases = verb.aliases, module = "lrun.manager.cli.main", group = "Process manager", brief = true, apps = verb.apps,
+  table.insert(verbs.list, {
+    name = verb.name, aliases = verb.aliases, module = "lrun.manager.cli.main", group = "Process manager", brief = true, apps = verb.apps,
     arguments = verb.usage ~= "" and verb.usage or nil, text = verb.text })
 end
 

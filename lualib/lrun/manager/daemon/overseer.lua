@@ -12,6 +12,8 @@ local revive = require("lrun.manager.revive")
 local FIRST_PAUSE, LAST_PAUSE = 20, 15000      -- ms before a dead keeper is replaced
 local STEADY = 10000                           -- ms after which its death counts as the first
 
+local LOST_LIMIT = 1500                        -- ms for a keeper whose link has ended to end itself
+
 local Overseer = {}
 Overseer.__index = Overseer
 
@@ -99,27 +101,57 @@ local function awaitProcess(known, callback)
   end)
 end
 
+local connect, relaunch
+
+-- The link to a keeper has ended, and the app has not. The process is gone a moment later; one that is not is asked again, and
+-- only one that does not answer is taken for dead.
+local function onLinkLost(self, entry, known)
+  local deadline = uv.now() + LOST_LIMIT
+  stopTimer(entry)
+  entry.timer = uv.new_timer()
+  entry.timer:start(0, 5, function()
+    local alive = known and identity.isAlive(known)
+    if alive and uv.now() < deadline then return end
+    stopTimer(entry)
+    if not alive then return relaunch(self, entry) end
+    connect(self, ("%d.%d.sock"):format(entry.record.id, known.pid), function(found, hello)
+      if entry.link then return end
+      if found then
+        dropSockets(entry)
+        self:adopt(entry, found, hello)
+        return found.link:call("sockets", {}, function() end)
+      end
+      uv.kill(known.pid, "sigkill")
+      relaunch(self, entry)
+    end)
+  end)
+end
+
+function relaunch(self, entry)
+  for number, restarts in pairs(entry.record.restarts or {}) do entry.record.restarts[number] = restarts + 1 end
+  entry.record.keeper = nil
+  stopTimer(entry)
+  entry.timer = uv.new_timer()
+  entry.timer:start(entry.pause, 0, function()
+    stopTimer(entry)
+    self:launch(entry, {}, function() end)
+  end)
+  entry.pause = math.min(LAST_PAUSE, entry.pause * 3)
+end
+
 local function onKeeperGone(self, entry)
   local steady = uv.now() - (entry.keeperSince or 0) > STEADY
   entry.link = nil
   local known = entry.record.keeper
-  entry.record.keeper = nil
   if entry.ended or entry.record.wanted ~= "running" or entry.record.down then
-    entry.ended = nil
+    entry.ended, entry.record.keeper = nil, nil
     dropSockets(entry)
     return awaitProcess(known, function() settleGone(entry) end)
   end
   settleGone(entry)
   if steady then entry.pause = FIRST_PAUSE end
   entry.status = nil
-  stopTimer(entry)
-  entry.timer = uv.new_timer()
-  entry.timer:start(entry.pause, 0, function()
-    stopTimer(entry)
-    for number, restarts in pairs(entry.record.restarts or {}) do entry.record.restarts[number] = restarts + 1 end
-    self:launch(entry, {}, function() end)
-  end)
-  entry.pause = math.min(LAST_PAUSE, entry.pause * 3)
+  onLinkLost(self, entry, known)
 end
 
 local function handlersOf(self, entry)
@@ -223,6 +255,10 @@ end
 function Overseer:stop(entry, reason, killTimeout, callback)
   stopTimer(entry)
   if not entry.link then
+    -- One that lives and was not reached yet goes without being asked; its instances go with it.
+    local known = entry.record.keeper
+    if known and identity.isAlive(known) then uv.kill(known.pid, "sigkill") end
+    entry.record.keeper = nil
     dropSockets(entry)
     entry.status = nil
     return callback()
@@ -233,7 +269,7 @@ function Overseer:stop(entry, reason, killTimeout, callback)
 end
 
 --- Connects to a keeper that runs; callback(link?, hello).
-local function connect(self, name, callback)
+function connect(self, name, callback)
   local folder = self.home .. "/keepers"
   home.connect(folder, name, function(pipe, code)
     if not pipe then
@@ -296,9 +332,10 @@ end
 function Overseer:adopt(entry, found, hello)
   -- `found` goes on as the entry that the link's handlers know: what the record was is moved there.
   local record = entry.record
+  local whenGone = entry.whenGone
   for key in pairs(entry) do entry[key] = nil end
   for key, value in pairs(found) do entry[key] = value end
-  entry.record = record
+  entry.record, entry.whenGone = record, whenGone
   record.keeper, record.mark = identity.of(hello.pid), hello.mark
   entry.version, entry.keeperSince = hello.version, uv.now()
   local made = found.link

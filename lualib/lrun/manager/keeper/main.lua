@@ -237,8 +237,12 @@ function main.listen()
     local uid = supervise.peer(client:fileno())
     if uid ~= system.geteuid() and uid ~= 0 then return client:close() end
     local made
-    made = link.over(client, onCall, function() onLinkClosed(made) end)
-    if made then take(made) end
+    -- A command that only looks whether somebody is there is no daemon: one says hello.
+    local function onDaemonCall(name, args, answer, handle)
+      if name == "hello" then take(made) end
+      onCall(name, args, answer, handle)
+    end
+    made = link.over(client, onDaemonCall, function() onLinkClosed(made) end)
   end)
 end
 
