@@ -1,9 +1,11 @@
 -- chat.lua: a chat room in the browser, served by all processors, with server-sent events.
 -- Run it with `lrun examples/chat.lua` and open http://localhost:8000 in two windows; or, without a browser:
 --   curl -N http://localhost:8000/events          and          curl -d '{"name":"me","text":"hi"}' http://localhost:8000/say
--- A browser's event stream is held by one worker, its messages may come in by another: the primary numbers each message
--- and relays it to all workers, which keep the last ones for those who come late or come back (`Last-Event-ID`).
--- PORT and WORKERS may be in the environment.
+-- A browser's event stream is held by one worker, its messages may come in by another, or by another machine: a message goes
+-- to the primaries of all machines over the bus, and from there to their workers, which keep the last ones for those who come
+-- late or come back (`Last-Event-ID`).
+-- PORT and WORKERS may be in the environment, and REDIS_URL, where several machines are to be one room.
+local bus = require("bus")
 local cluster = require("cluster")
 local http = require("http")
 local json = require("json")
@@ -53,18 +55,19 @@ local function remember(message)
 end
 
 local function primary()
-  local lastId = 0
-  local function relay(message)
+  bus.connect(process.env.REDIS_URL)
+  bus:subscribe("chat", function(message)
+    remember(message)
     for _, worker in pairs(cluster.workers) do
       if worker:isConnected() then worker:send(message) end
     end
-  end
-  cluster:on("message", function(_, said)
-    if type(said) ~= "table" or not said.say then return end
-    lastId = lastId + 1
-    local message = { id = lastId, name = said.say.name, text = said.say.text }
-    remember(message)
-    relay(message)
+  end)
+  local said = 0
+  cluster:on("message", function(_, message)
+    if type(message) ~= "table" or not message.say then return end
+    said = said + 1
+    local id = ("%s-%d-%d"):format(os.hostname(), process.pid, said)
+    bus:publish("chat", { id = id, name = message.say.name, text = message.say.text })
   end)
   -- At once, so that what is said while it starts comes behind what was said before.
   cluster:on("fork", function(worker)
@@ -85,7 +88,7 @@ end
 local clients = {}               -- open event streams of this worker: response → true
 
 local function event(message)
-  return ("id: %d\ndata: %s\n\n"):format(message.id, json.encode{ name = message.name, text = message.text })
+  return ("id: %s\ndata: %s\n\n"):format(message.id, json.encode{ name = message.name, text = message.text })
 end
 
 local function sendAll(text)
@@ -98,10 +101,11 @@ end
 local function onEvents(req, res)
   res:writeHead(200, { ["Content-Type"] = "text/event-stream", ["Cache-Control"] = "no-store" })
   res:write("retry: 1000\n\n")
-  local seen = tonumber(req.headers["last-event-id"]) or 0
-  for _, message in ipairs(history) do
-    if message.id > seen then res:write(event(message)) end
+  local first = 1
+  for i, message in ipairs(history) do
+    if message.id == req.headers["last-event-id"] then first = i + 1 end
   end
+  for i = first, #history do res:write(event(history[i])) end
   clients[res] = true
   res:on("close", function() clients[res] = nil end)
 end

@@ -1,6 +1,9 @@
 local await = require("await")
+local child_process = require("child_process")
+local fs = require("fs")
 local json = require("json")
 local net = require("net")
+local redis = require("redis")
 local program = require("spec.support.program")
 local timers = require("timers")
 
@@ -25,14 +28,15 @@ local function follow(port, lastId)
   stream.socket = net.connect(port, "127.0.0.1")
   stream.socket:on("data", function(data)
     text = text .. data
-    text = text:gsub("data: ({.-})\n\n", function(message)
+    text = text:gsub("id: (%S+)\ndata: ({.-})\n\n", function(id, message)
       stream.messages[#stream.messages + 1] = json.decode(message)
+      stream.messages[#stream.messages].id = id
       return ""
     end)
     stream.head = stream.head or text
     if waiting then waiting() end
   end)
-  stream.socket:write(("GET /events HTTP/1.1\r\nHost: chat\r\nLast-Event-ID: %d\r\n\r\n"):format(lastId or 0))
+  stream.socket:write(("GET /events HTTP/1.1\r\nHost: chat\r\nLast-Event-ID: %s\r\n\r\n"):format(lastId or "none"))
   function stream.wait(count)
     await(function(done)
       waiting = function()
@@ -87,8 +91,9 @@ describe("examples/chat.lua", function()
       assert.same({ "meline 1\n<b>", "meline 2\n<b>", "meline 3\n<b>" }, texts)
       assert.matches("text/event%-stream", stream.head)
     end
-    local back = follow(port, 2)
-    assert.equal(1, #back.wait(1))
+    local back = follow(port, streams[1].messages[2].id)
+    assert.equal(streams[1].messages[3].id, back.wait(1)[1].id)
+    assert.equal(1, #back.messages)
     for _, stream in ipairs(streams) do stream.socket:destroy() end
     back.socket:destroy()
   end)
@@ -126,3 +131,39 @@ describe("examples/chat.lua", function()
     late.socket:destroy()
   end)
 end)
+
+if child_process.spawnSync("redis-server", { "--version" }).status == 0 then
+  describe("examples/chat.lua on two machines", function()
+    it("is one room", function()
+      local folder = fs.mkdtempSync("/tmp/lrun-chat-")
+      local server = child_process.spawn("redis-server", { "--port", "0", "--unixsocket", folder .. "/redis", "--save", "", "--dir", folder },
+        { stdio = "ignore" })
+      local url = "redis+unix://" .. folder .. "/redis"
+      local client = redis.connect(url, { retry = { min = 5, max = 20 } })
+      client:on("error", function() end)
+      client:ping()
+      local ports, chats, streams = {}, {}, {}
+      for i = 1, 2 do
+        ports[i] = program.port()
+        chats[i] = program.start("examples/chat.lua", {}, { PORT = ports[i], WORKERS = 2, REDIS_URL = url })
+        chats[i]:line("Chat on http://localhost:(%d+)")
+        streams[i] = follow(ports[i])
+        streams[i].wait(0)
+      end
+      for i = 1, 2 do assert.equal(204, (request(ports[i], "POST", "/say", json.encode{ name = "me", text = "from " .. i }))) end
+      for i = 1, 2 do
+        local texts = {}
+        for _, message in ipairs(streams[i].wait(2)) do texts[#texts + 1] = message.text end
+        table.sort(texts)
+        assert.same({ "from 1", "from 2" }, texts)
+        streams[i].socket:destroy()
+        chats[i]:interrupt("SIGKILL")
+        chats[i]:gone()
+      end
+      client:disconnect()
+      server:kill("SIGKILL")
+      await(function(callback) server:once("exit", callback) end)
+      fs.rmSync(folder, { recursive = true })
+    end)
+  end)
+end

@@ -43,7 +43,7 @@ local Program = {}
 Program.__index = Program
 
 ---@param source string Lua: the body of a function that returns a table of functions
----@param options { url: string?, workers: integer?, onReport: function? }
+---@param options { url: string?, workers: integer?, netns: string? } `netns`: the network namespace it runs in
 function program.start(source, options)
   local folder = fs.mkdtempSync("/tmp/lrun-bus-")
   local path = folder .. "/program.lua"
@@ -52,7 +52,9 @@ function program.start(source, options)
   for name, value in pairs(process.env) do env[name] = value end
   env.SPEC_BUS, env.SPEC_WORKERS = options.url or "", tostring(options.workers or 2)
   local self = setmetatable({ folder = folder, asked = {}, lastId = 0, reports = {} }, Program)
-  self.child = child_process.fork(path, {}, { env = env })
+  local how = { env = env, serialization = "lua" }
+  if options.netns then how.execPath, how.execArgv = "ip", { "netns", "exec", options.netns, process.execPath } end
+  self.child = child_process.fork(path, {}, how)
   local up, ready = 0, nil
   self.child:on("message", function(message)
     if message.up then
