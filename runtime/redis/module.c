@@ -1,12 +1,17 @@
-/* redis/module.c: the module `lrun.core.redis`: a parser as a userdata. */
+/* redis/module.c: the module `lrun.core.redis`: a parser, and what waits to be written, as a userdata. */
 #include "redis/resp.h"
 
 #include "host/modules.h"
 #include "host/userdata.h"
 #include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const class_name = "lrun.redis";
+
+enum { OUTPUT_KEPT = 256 * 1024 }; /* a buffer that grew beyond is given back */
 
 /* parser(most) → parser; `most` bytes may a reply have */
 static int l_parser(lua_State *L) {
@@ -36,13 +41,82 @@ static int l_feed(lua_State *L) {
   return 2;
 }
 
+/* A number as Redis gets it: whole ones without an exponent, others in the shortest form that is exact. */
+static int number_text(char *out, size_t room, double number) {
+  if (isnan(number)) return snprintf(out, room, "nan");
+  if (isinf(number)) return snprintf(out, room, number > 0 ? "inf" : "-inf");
+  if (number == floor(number) && fabs(number) < 1e17) return snprintf(out, room, "%.0f", number);
+  int len = snprintf(out, room, "%.15g", number);
+  return strtod(out, NULL) == number ? len : snprintf(out, room, "%.17g", number);
+}
+
+static char *put_length(char *to, char kind, size_t length) {
+  char digits[24];
+  int n = 0;
+  *to++ = kind;
+  do digits[n++] = (char)('0' + length % 10);
+  while ((length /= 10) > 0);
+  while (n > 0) *to++ = digits[--n];
+  *to++ = '\r';
+  *to++ = '\n';
+  return to;
+}
+
+enum { HEAD_MAX = 24 }; /* of a length with its mark and CRLF */
+
+static void put_string(lua_State *L, buffer_t *out, const char *text, size_t len) {
+  char *at = buffer_room(out, len + HEAD_MAX + 2);
+  if (at == NULL) luaL_error(L, "not enough memory");
+  char *to = put_length(at, '$', len);
+  memcpy(to, text, len);
+  to += len;
+  *to++ = '\r';
+  *to++ = '\n';
+  out->len += (size_t)(to - at);
+}
+
+/* put(n, words) → bytes that wait: a command of strings and numbers, which others have checked */
+static int l_put(lua_State *L) {
+  resp_t *r = luaL_checkudata(L, 1, class_name);
+  int n = (int)luaL_checkinteger(L, 2);
+  luaL_checktype(L, 3, LUA_TTABLE);
+  char *at = buffer_room(&r->output, HEAD_MAX);
+  if (at == NULL) return luaL_error(L, "not enough memory");
+  r->output.len += (size_t)(put_length(at, '*', (size_t)n) - at);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, 3, i);
+    char digits[40];
+    size_t len;
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+      len = (size_t)number_text(digits, sizeof digits, lua_tonumber(L, -1));
+      put_string(L, &r->output, digits, len);
+    } else {
+      const char *text = luaL_checklstring(L, -1, &len);
+      put_string(L, &r->output, text, len);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pushnumber(L, (lua_Number)r->output.len);
+  return 1;
+}
+
+/* take() → the bytes that wait, "" for none */
+static int l_take(lua_State *L) {
+  resp_t *r = luaL_checkudata(L, 1, class_name);
+  lua_pushlstring(L, r->output.data ? r->output.data : "", r->output.len);
+  r->output.len = 0;
+  if (r->output.cap > OUTPUT_KEPT) buffer_free(&r->output);
+  return 1;
+}
+
 static int l_gc(lua_State *L) {
   resp_free(luaL_checkudata(L, 1, class_name));
   return 0;
 }
 
 int luaopen_lrun_redis(lua_State *L) {
-  static const luaL_Reg methods[] = {{"feed", l_feed}, {"__gc", l_gc}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {
+      {"feed", l_feed}, {"put", l_put}, {"take", l_take}, {"__gc", l_gc}, {NULL, NULL}};
   userdata_class(L, class_name, methods);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, l_parser);

@@ -308,4 +308,7 @@ int resp_feed(lua_State *L, resp_t *r, int self, int error, int push, int list, 
   return r->fault ? -1 - f.n : f.n;
 }
 
-void resp_free(resp_t *r) { buffer_free(&r->held); }
+void resp_free(resp_t *r) {
+  buffer_free(&r->held);
+  buffer_free(&r->output);
+}

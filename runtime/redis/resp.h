@@ -32,6 +32,7 @@ typedef struct {
   int depth;
   resp_level_t levels[RESP_DEPTH];
   const char *fault; /* what was wrong; then nothing more is taken */
+  buffer_t output;   /* commands that wait to be written */
 } resp_t;
 
 /* Appends the replies that are whole to the list at `list` from `n` + 1 on; returns how many there are then, or -1 for

@@ -186,8 +186,9 @@ end
 
 local function startTimer(self, unit)
   local ms = self._options.commandTimeout
+  if not ms then return end
   local entry = unit[#unit]
-  if not ms or not entry.callback or entry.timer then return end
+  if not entry.callback or entry.timer then return end
   local callback = entry.callback
   entry.timer = timers.setTimeout(function()
     entry.callback = nil
@@ -218,18 +219,36 @@ function Client:dispatch(unit)
   if self.status == "wait" then self:_open() end
 end
 
--- What comes with a success, for a client that is made anew later.
-local function remember(self, n, words, callback)
-  if n ~= 2 or tostring(words[1]):upper() ~= "SELECT" then return callback end
+--- Internal: sends an entry that is a unit by itself.
+---@package
+---@param entry table
+function Client:dispatchEntry(entry)
+  if self.status == "ready" and not self._options.commandTimeout then return self._connection:send(entry) end
+  self:dispatch{ entry }
+end
+
+-- What comes with a success of SELECT, for a client that is made anew later.
+local function rememberDatabase(self, words, callback)
   return function(err, reply)
     if not err then self._options.db = tonumber(words[2]) or self._options.db end
     callback(err, reply)
   end
 end
 
-local function entryOf(self, n, words, callback)
+local TOUCHY = { SELECT = true, HGETALL = true, CONFIG = true }
+
+-- The entry of a command. `known` is its name in upper case, where that is known.
+local function entryOf(self, n, words, callback, known)
   commands.check(n, words)
-  return { n = n, words = words, callback = remember(self, n, words, callback), map = commands.isMap(n, words) }
+  local name = known or tostring(words[1]):upper()
+  -- Constants first: a copy of a table of the right size.
+  local entry = { n = 0, words = false, callback = false, map = false }
+  entry.n, entry.words, entry.callback = n, words, callback
+  if TOUCHY[name] then
+    entry.map = commands.isMap(n, words)
+    if name == "SELECT" and callback then entry.callback = rememberDatabase(self, words, callback) end
+  end
+  return entry
 end
 
 -- The reply, or nil and the error: of a unit that `give` makes around a callback.
@@ -239,26 +258,34 @@ local function answer(give)
   return reply
 end
 
+-- `words` may end with a callback.
+local function issue(self, n, words, known)
+  local callback = words[n]
+  if type(callback) == "function" then
+    words[n] = nil
+    self:dispatchEntry(entryOf(self, n - 1, words, callback, known))
+    return
+  end
+  commands.check(n, words)
+  return answer(function(resume) self:dispatchEntry(entryOf(self, n, words, resume, known)) end)
+end
+
+-- The words of a command. A list of all arguments is not made in compiled code: those of a few are by hand.
+local function gather(word, n, ...)
+  local a, b, c, d = ...
+  if n == 1 then return { word, a } end
+  if n == 2 then return { word, a, b } end
+  if n == 3 then return { word, a, b, c } end
+  if n == 4 then return { word, a, b, c, d } end
+  return { word, ... }
+end
+
 --- Any command: `client:command("GET", "k")`. In a coroutine it returns the reply, or nil and the error; with a function
 --- last that is called with `(err, reply)`.
 ---@param ... string|number|function
 ---@return any reply nil also for what is not there
 ---@return Error? err with the server's code
-function Client:command(...)
-  local n = select("#", ...)
-  local words = { ... }
-  local callback = words[n]
-  if type(callback) == "function" then
-    words[n] = nil
-    self:dispatch{ entryOf(self, n - 1, words, callback) }
-    return
-  end
-  local entry = entryOf(self, n, words, nil)
-  return answer(function(resume)
-    entry.callback = remember(self, n, words, resume)
-    self:dispatch{ entry }
-  end)
-end
+function Client:command(...) return issue(self, select("#", ...), { ... }) end
 
 -- Commands by their names: a method for each, made when it is asked for.
 local methods = {}
@@ -268,28 +295,25 @@ local function methodOf(name)
     local word = name:upper()
     method = function(self, ...)
       if type(self) ~= "table" or not self.dispatch then calls.needsColon("client", name) end
-      return self:command(word, ...)
+      local n = select("#", ...)
+      return issue(self, n + 1, gather(word, n, ...), word)
     end
     methods[name] = method
   end
   return method
 end
 
-local getField = Client.__index
-local function lookUp(self, key)
-  local value
-  if type(getField) == "function" then value = getField(self, key) else value = getField[key] end
-  if value ~= nil or type(key) ~= "string" or not key:find("^%l[%l%d]*$") then return value end
-  return methodOf(key)
-end
-
--- Gives a class, whose instances are clients, the commands as methods.
+-- Gives a class, whose instances are clients, the commands as methods: each is the class's from when it is asked for.
 local function open(class)
-  class.__index = function(self, key)
-    local own = rawget(class, key)
-    if own ~= nil then return own end
-    return lookUp(self, key)
-  end
+  local super = class.super
+  setmetatable(class, { __index = function(_, key)
+    local value = super[key]
+    if value ~= nil or type(key) ~= "string" or not key:find("^%l[%l%d]*$") then return value end
+    value = methodOf(key)
+    rawset(class, key, value)
+    return value
+  end })
+  class.__index = class
 end
 
 -- Transactions and scripts --------------------------------------------------------------------------------------------
@@ -471,7 +495,7 @@ function Client:disconnect()
 end
 
 calls.methods(Client, "client", {
-  new = true, dispatch = true, subscribe = true, psubscribe = true, ssubscribe = true, unsubscribe = true, punsubscribe = true,
+  new = true, dispatch = true, dispatchEntry = true, subscribe = true, psubscribe = true, ssubscribe = true, unsubscribe = true, punsubscribe = true,
   sunsubscribe = true,
 })
 open(Client)

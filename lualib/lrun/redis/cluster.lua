@@ -202,6 +202,10 @@ function Cluster:dispatch(unit)
   self:_route(unit, self:_placeFor(slot), false, 0)
 end
 
+--- Internal: see lrun.redis.client.
+---@package
+function Cluster:dispatchEntry(entry) self:dispatch{ entry } end
+
 --- Ends the client now, with the connections to all nodes.
 function Cluster:disconnect()
   if self.status == "end" then return end

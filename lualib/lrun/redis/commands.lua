@@ -1,7 +1,6 @@
 --- What a client must know of commands: how they are written, which only read, where their keys are, and which replies of RESP2
 --- are maps. Pure functions.
 local bit = require("bit")
-local buffers = require("string.buffer")
 local errors = require("errors")
 
 local band, bxor, lshift, rshift = bit.band, bit.bxor, bit.lshift, bit.rshift
@@ -23,42 +22,13 @@ local function refuse(index, value)
   error(errors.argType(index == 1 and "command" or ("arguments[%d]"):format(index - 1), "string or number", value), 0)
 end
 
---- Appends a command to a buffer, as a list of strings. Throws, and appends nothing, for what is no string or number.
----@param buffer string.buffer
----@param n integer
----@param words (string|number)[] 1 … n
-function commands.write(buffer, n, words)
-  local texts = words
-  for i = 1, n do
-    local word = words[i]
-    if type(word) == "number" then
-      if texts == words then texts = { unpack(words, 1, n) } end
-      texts[i] = numberText(word)
-    elseif type(word) ~= "string" then
-      refuse(i, word)
-    end
-  end
-  buffer:put("*", n, "\r\n")
-  for i = 1, n do
-    local text = texts[i]
-    buffer:put("$", #text, "\r\n", text, "\r\n")
-  end
-end
-
---- Checks what `write` would refuse.
+--- Checks that a command is of strings and numbers; throws.
 function commands.check(n, words)
   if n == 0 then refuse(1, nil) end
   for i = 1, n do
     local kind = type(words[i])
     if kind ~= "string" and kind ~= "number" then refuse(i, words[i]) end
   end
-end
-
---- A command as text, for a log or an error.
-function commands.encode(n, words)
-  local buffer = buffers.new()
-  commands.write(buffer, n, words)
-  return buffer:tostring()
 end
 
 -- What they are -------------------------------------------------------------------------------------------------------

@@ -1,19 +1,19 @@
---- One connection to a Redis server. Owns its socket, the parser, what is gathered to be written, and the commands that are
---- under way, in order: a reply belongs to the first of them.
+--- One connection to a Redis server. Owns its socket, the parser, which also gathers what is to be written, and the
+--- commands that are under way, in order: a reply belongs to the first of them.
 ---
 ---   send(entry) → gathered → one write at the end of the turn → replies → entry.callback(err, reply)
 ---
 --- `open` connects and says who we are: HELLO 3, or, where the server does not know it, AUTH and SELECT of RESP2. The owner is
 --- told by `handlers`: `connect()`, `ready()`, `push(list)`, `closed(err)`, the last one once, when no reply can come any more.
-local buffers = require("string.buffer")
 local commands = require("lrun.redis.commands")
 local core = require("lrun.core.redis")
 local errors = require("errors")
 local json = require("json")
 local net = require("net")
+local ring = require("lrun.redis.ring")
 local timers = require("timers")
 
-local NULL = json.null
+local NULL, Error = json.null, errors.Error
 local FLUSH_AT = 64 * 1024           -- bytes that are written before the turn ends
 
 local Connection = { name = "RedisConnection" }
@@ -32,8 +32,8 @@ end
 function Connection.new(options, handlers)
   return setmetatable({
     options = options, handlers = handlers, resp = 3,
-    parser = core.parser(options.replyLimit), output = buffers.new(),
-    waiting = {}, first = 1, last = 0, written = 0,
+    parser = core.parser(options.replyLimit),
+    waiting = ring.new(), written = 0,     -- entries, and the number of the last that was written
     scheduled = false, isReady = false, dead = false,
   }, Connection)
 end
@@ -52,7 +52,7 @@ end
 function Connection:settle(entry, reply)
   local callback = entry.callback
   if not callback then return end
-  if errors.isError(reply) then return callback(reply) end
+  if getmetatable(reply) == Error then return callback(reply) end
   if reply == NULL then return callback(nil, nil) end
   if entry.map and self.resp == 2 then reply = commands.toMap(reply) end
   callback(nil, reply)
@@ -64,19 +64,13 @@ local function guarded(f, ...)
   if not ok then require("process").nextTick(error, err, 0) end
 end
 
-function Connection:shift()
-  self.waiting[self.first] = nil
-  self.first = self.first + 1
-  if self.first > self.last then self.first, self.last, self.written = 1, 0, 0 end
-end
-
 -- What the server says of its own accord. That it has done a SUBSCRIBE it says so, too, in the place of a reply.
 function Connection:takePush(value)
-  local entry = self.waiting[self.first]
+  local entry = self.waiting:peek()
   if entry and entry.confirms and entry.confirms == value[1] then
     entry.left = entry.left - 1
     if entry.left == 0 then
-      self:shift()
+      self.waiting:shift()
       guarded(self.settle, self, entry, true)
     end
   end
@@ -86,17 +80,17 @@ end
 
 -- With RESP2 a connection that has subscribed gets nothing but pushes, which look like replies.
 local function isPush(self, value)
-  return getmetatable(value) == Push or self.options.dedicated and self.resp == 2 and self.isReady and not errors.isError(value)
+  return getmetatable(value) == Push or self.options.dedicated and self.resp == 2 and self.isReady and getmetatable(value) ~= Error
 end
 
 function Connection:take(value)
   if type(value) == "table" and isPush(self, value) then return self:takePush(value) end
-  local entry = self.first <= self.written and self.waiting[self.first]
+  local entry = self.waiting.first <= self.written and self.waiting:peek()
   if not entry then
     self:die(errors.coded("ERR_REDIS_PROTOCOL", "The server has answered what nobody asked"))
     return false
   end
-  self:shift()
+  self.waiting:shift()
   guarded(self.settle, self, entry, value)
   return not self.dead
 end
@@ -116,18 +110,19 @@ end
 
 local function flush(self)
   self.scheduled = false
-  if self.dead or #self.output == 0 then return end
-  self.written = self.last
-  self.socket:write(self.output:get())
+  if self.dead then return end
+  local bytes = self.parser:take()
+  if bytes == "" then return end
+  self.written = self.waiting.last
+  self.socket:write(bytes)
 end
 
 --- Sends a command at the end of the turn. `entry`: `n`, `words`, `callback(err, reply)`; `map` where RESP2's reply is one; `confirms`
 --- and `left` where so many pushes of that kind stand for the reply.
 function Connection:send(entry)
-  commands.write(self.output, entry.n, entry.words)
-  self.last = self.last + 1
-  self.waiting[self.last] = entry
-  if #self.output >= FLUSH_AT then return flush(self) end
+  local size = self.parser:put(entry.n, entry.words)
+  self.waiting:push(entry)
+  if size >= FLUSH_AT then return flush(self) end
   if self.scheduled then return end
   self.scheduled = true
   timers.setImmediate(flush, self)
@@ -137,15 +132,11 @@ end
 ---@return table[] entries
 function Connection:takeWaiting()
   local list = {}
-  for i = self.first, self.last do
-    if not self.waiting[i].greeting then list[#list + 1] = self.waiting[i] end
+  for _, entry in ipairs(self.waiting:takeAll()) do
+    if not entry.greeting then list[#list + 1] = entry end
   end
-  self.waiting, self.first, self.last, self.written = {}, 1, 0, 0
   return list
 end
-
---- How many commands are under way.
-function Connection:pending() return self.last - self.first + 1 end
 
 -- Greeting ------------------------------------------------------------------------------------------------------------
 
