@@ -7,7 +7,7 @@ local calls = require("lrun.check.calls")
 
 ---@class EventEmitter
 ---@field protected _listeners table<any, function|function[]>?
-local EventEmitter = { name = "EventEmitter", __getters = {} }
+local EventEmitter = { name = "EventEmitter", __getters = {}, __allGetters = {}, __subclasses = {} }
 EventEmitter.__index = EventEmitter
 
 --- Makes an instance and passes the arguments to `initialize`, the class's constructor.
@@ -21,7 +21,7 @@ function EventEmitter:new(...)
 end
 
 local function computedIndex(class)
-  local getters = class.__getters
+  local getters = class.__allGetters
   return function(object, key)
     local getter = getters[key]
     if getter then return getter(object) end
@@ -34,10 +34,20 @@ end
 ---@return table class
 function EventEmitter:extend(name)
   local class = setmetatable({ name = name or self.name, super = self }, { __index = self })
-  class.__getters = setmetatable({}, { __index = self.__getters })
+  class.__getters, class.__allGetters, class.__subclasses = setmetatable({}, { __index = self.__getters }), {}, {}
+  for key, compute in next, self.__allGetters do class.__allGetters[key] = compute end
+  table.insert(self.__subclasses, class)
   class.__tostring = self.__tostring
   class.__index = type(self.__index) == "function" and computedIndex(class) or class
   return class
+end
+
+-- Every class has the getters of those above it in one table, too: it is looked into for every method that is called.
+local function spread(class, name, compute)
+  class.__allGetters[name] = compute
+  for _, subclass in ipairs(class.__subclasses) do
+    if rawget(subclass.__getters, name) == nil then spread(subclass, name, compute) end
+  end
 end
 
 --- Makes `name` a read-only field of the class's instances that is computed when asked for.
@@ -46,6 +56,7 @@ end
 function EventEmitter:getter(name, compute)
   if type(self.__index) ~= "function" then self.__index = computedIndex(self) end
   self.__getters[name] = compute
+  spread(self, name, compute)
 end
 jit.off(EventEmitter.getter)  -- runs while modules load
 

@@ -3,6 +3,23 @@ local errors = require("errors")
 local lrun = require("spec.support.lrun")
 
 describe("EventEmitter", function()
+  it("gives subclasses the getters of the classes above, also those that come later, but not in the place of their own", function()
+    local Base = EventEmitter:extend("Base")
+    Base:getter("early", function() return "early" end)
+    local Middle = Base:extend("Middle")
+    local Leaf = Middle:extend("Leaf")
+    Leaf:getter("own", function() return "leaf" end)
+    Base:getter("late", function(self) return "late " .. self.x end)
+    Base:getter("own", function() return "base" end)
+    local leaf = Leaf:new()
+    leaf.x = 1
+    assert.same({ "early", "late 1", "leaf", "base" }, { leaf.early, leaf.late, leaf.own, Middle:new().own })
+    assert.is_nil(EventEmitter:new().early)
+    local Response = require("http").ServerResponse:extend("Response")
+    assert.is_function(rawget(require("http").ServerResponse, "__allGetters").headersSent)
+    assert.is_function(rawget(Response, "__allGetters").headersSent)
+  end)
+
   it("calls a listener of once no more than once, also where it emits the event itself", function()
     local emitter, seen = EventEmitter:new(), {}
     emitter:once("x", function()

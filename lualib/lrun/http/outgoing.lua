@@ -64,9 +64,9 @@ outgoing.getters = {
 ---@param class table
 ---@param getters table<string, fun(self: any): any>
 function outgoing.define(class, getters)
-  local computed = class.__getters
-  for key, getter in pairs(outgoing.getters) do computed[key] = getter end
-  for key, getter in pairs(getters) do computed[key] = getter end
+  local computed, all = class.__getters, class.__allGetters        -- the second is what subclasses copy
+  for key, getter in pairs(outgoing.getters) do computed[key], all[key] = getter, getter end
+  for key, getter in pairs(getters) do computed[key], all[key] = getter, getter end
   class.__index = function(self, key)
     local value = class[key]
     if value ~= nil then return value end
