@@ -115,7 +115,7 @@ enum {
  * reading stops; and where write() starts to return false. */
 enum { HTTP_MAX_INFLIGHT = 64, HTTP_MAX_OUTPUT = 256 * 1024, HTTP_HIGH_WATER = 64 * 1024 };
 
-/* Hangs a connection on the luv handle at `handle_index`; Lua's table is on top of the stack and is popped.
+/* Hangs a connection on a luv handle; Lua's table is on top of the stack and is popped.
  */
 void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *handle);
 /* Starts to read what a client sends. */
