@@ -44,7 +44,7 @@ end
 
 local function many(count, prefix)
   local apps = {}
-  for i = 1, count do apps[i] = { name = prefix .. i, script = "./idle.sh", interpreter = "sh", min_uptime = 50 } end
+  for i = 1, count do apps[i] = { name = prefix .. i, script = "./idle.sh", interpreter = "sh", min_uptime = 100 } end
   return json.encode{ apps = apps }
 end
 
