@@ -131,11 +131,12 @@ describe("wrong arguments", function()
     local port, server = servers.serve(function(req, res)
       local ends = { destroy = true, body = true, pipe = true, finish = true, write = true, writeHead = true, flushHeaders = true }
       local function try(object, name)
+        object:on("error", function() end)        -- anew: removeAllListeners is among the methods, wherever it comes
         local _, err = pcall(tryAll, name, function(a, b) object[name](object, a, b) end)
         failure = failure or err
       end
       for _, object in ipairs { req, res } do
-        object:on("error", function() end):setMaxListeners(0)
+        object:setMaxListeners(0)
         local class = getmetatable(object)
         while class do
           for name, method in pairs(class) do

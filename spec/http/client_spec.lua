@@ -107,7 +107,10 @@ describe("http client", function()
     for i = 1, 8 do jobs[i] = function() return (ask { port = port, path = "/" .. i }) end end
     await.all(jobs)
     assert.equal(2, most)
-    assert.same({ "/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8" }, order)
+    assert.equal(8, #order)
+    for i, url in ipairs(order) do       -- of two that run at once either may be answered first
+      assert.is_true(math.abs(i - tonumber(url:sub(2))) <= 1, table.concat(order, " "))
+    end
   end)
 
   it("keeps no more than maxFreeSockets idle connections", function()
