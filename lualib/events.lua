@@ -58,7 +58,9 @@ function EventEmitter:getter(name, compute)
   self.__getters[name] = compute
   spread(self, name, compute)
 end
-jit.off(EventEmitter.getter)  -- runs while modules load
+jit.off(EventEmitter.extend)  -- these run while modules load
+jit.off(EventEmitter.getter)
+jit.off(spread)
 
 local DEFAULT_MAX_LISTENERS = 10
 

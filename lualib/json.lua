@@ -36,7 +36,10 @@ end
 ---@return any value
 --- Throws an error object with `code` "ERR_INVALID_JSON", `line`, `column`, `offset` (bytes, from 1).
 function json.decode(text)
-  validate.string(text, "text")
+  if type(text) ~= "string" then
+    if text == json then calls.needsDot("json", "decode") end
+    validate.string(text, "text")
+  end
   local value, offset, reason = native.decode(text)
   if offset then error(decodeError(text, offset, reason), 0) end
   return value
@@ -81,10 +84,11 @@ end
 --- not: functions, userdata, NaN, infinities, tables that contain themselves, strings that are not UTF-8.
 function json.encode(value)
   local text, reason, keys = native.encode(value)
+  if not text and value == json then calls.needsDot("json", "encode") end
   if not text then error(encodeError(value, reason, keys), 0) end
   return text
 end
 
-calls.functions(json, "json")
+calls.functions(json, "json", { encode = true, decode = true })  -- which look for a colon only where something is wrong
 
 return json
