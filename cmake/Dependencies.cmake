@@ -48,6 +48,15 @@ if(LIBEDIT_LIBRARY MATCHES "\\.a$") # what it stands on; libedit-dev brings them
   list(APPEND LIBEDIT_LIBRARIES ${TINFO_LIBRARY} ${BSD_LIBRARY} ${MD_LIBRARY})
 endif()
 
+# OpenSSL is opened when TLS is first asked for (runtime/tls/library.h): its headers are enough.
+lrun_header(OPENSSL_INCLUDE libssl-dev openssl/ssl.h)
+if(LRUN_LINK_OPENSSL)
+  lrun_library(SSL_LIBRARY libssl-dev ssl)
+  lrun_library(CRYPTO_LIBRARY libssl-dev crypto)
+  set(OPENSSL_LIBRARIES ${SSL_LIBRARY} ${CRYPTO_LIBRARY})
+  add_compile_definitions(LRUN_LINK_OPENSSL)
+endif()
+
 # llhttp: a system library where there is one, else the source that Debian's Node is built with. LRUN_LLHTTP_DIR: where that
 # package's files were unpacked, since installing it brings Node along (`./dev` sees to it).
 set(LRUN_LLHTTP_DIR "" CACHE PATH "Root of an unpacked package node-llhttp")

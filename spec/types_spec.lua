@@ -69,7 +69,8 @@ local function isForUsers(module, key)
 end
 
 -- Two classes of one name at run time, and what is another class's under another name.
-local TYPE_OF = { ["http.Server"] = "HttpServer", ["net.Stream"] = "Socket" }
+local TYPE_OF = { ["http.Server"] = "HttpServer", ["net.Stream"] = "Socket", ["tls.Server"] = "TLSServer",
+  ["https.Server"] = "HttpsServer", ["https.Agent"] = "HttpsAgent" }
 
 -- Class tables by the name that their type has.
 local function runtimeClasses()

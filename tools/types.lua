@@ -11,6 +11,7 @@ local lualib, output = ...
 local MODULES = {
   { "events" }, { "errors" }, { "timers" }, { "stream" }, { "process", variables = { "process", "api" } }, { "os" }, { "abort" },
   { "net" }, { "dgram" }, { "http" }, { "child_process" }, { "cluster", source = "lrun/cluster/primary" },
+  { "tls" }, { "https" }, { "fetch" },
   { "await" }, { "json" }, { "fs" }, { "path" }, { "inspect" }, { "repl" },
   { "base64" }, { "dns" }, { "log" }, { "querystring" }, { "readline" }, { "redis" }, { "shared" }, { "bus" }, { "url" }, { "zlib" },
 }

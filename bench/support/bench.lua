@@ -290,7 +290,7 @@ end
 
 --- One run of wrk.
 ---@param port integer
----@param options { connections?: integer, seconds?: number, script?: string, headers?: string[], path?: string }
+---@param options { connections?: integer, seconds?: number, script?: string, headers?: string[], path?: string, scheme?: string }
 ---@return { requests: number, perSecond: number }
 function bench.wrk(port, options)
   local args = { "-t", "1", "-c", tostring(options.connections or 64), "-d", (options.seconds or 1) .. "s" }
@@ -302,7 +302,7 @@ function bench.wrk(port, options)
     args[#args + 1] = "-s"
     args[#args + 1] = bench.file("bench/wrk/" .. options.script)
   end
-  args[#args + 1] = "http://127.0.0.1:" .. port .. (options.path or "/")
+  args[#args + 1] = (options.scheme or "http") .. "://127.0.0.1:" .. port .. (options.path or "/")
   local text = bench.output("wrk", args)
   local bad = text:match("Non%-2xx or 3xx responses: %d+") or (not options.mayFail and text:match("Socket errors: [^\n]*"))
   if bad then error("wrk on port " .. port .. ": " .. bad, 0) end

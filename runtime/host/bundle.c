@@ -39,6 +39,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.terminal", luaopen_lrun_terminal},
     {"lrun.core.unix", luaopen_lrun_unix},
     {"lrun.core.timing", luaopen_lrun_timing},
+    {"lrun.core.tls", luaopen_lrun_tls},
     {"lrun.core.vm", luaopen_lrun_vm},
     {"lrun.core.wait", luaopen_lrun_wait},
     {"lrun.core.zlib", luaopen_lrun_zlib},

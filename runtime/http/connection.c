@@ -335,11 +335,13 @@ static void on_turn_ends(stream_t *s) {
 
 static const stream_owner_t owner = {on_received, on_ended, on_failed, on_written, on_turn_ends};
 
-void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *handle) {
+void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *handle,
+                      stream_t *lent) {
   memset(conn, 0, sizeof *conn);
   conn->shared = http_shared(L);
   conn->server = server;
-  stream_open(L, &conn->stream, handle, &stream_plain, &owner);
+  if (lent != NULL) stream_move(&conn->stream, lent, &owner);
+  else stream_open(L, &conn->stream, handle, &stream_plain, &owner);
   conn->idle_since = conn->stream.active;
   conn->ref = luaL_ref(L, LUA_REGISTRYINDEX);
   link_conn(conn);

@@ -62,16 +62,19 @@ static int l_configure(lua_State *L) {
   return 0;
 }
 
-/* attach(server, handle, connection, client) → the connection's userdata. Call start(it) then. */
+/* attach(server, handle, connection, client) → the connection's userdata. The handle is luv's, or one that lends its
+ * stream. Call start(it) then. */
 static int l_attach(lua_State *L) {
   http_server_t *server = lua_touserdata(L, 1);
+  stream_t *lent;
+  bool lender = stream_lent(L, 2, &lent);
   uv_stream_t **handle = lua_touserdata(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   bool client = lua_toboolean(L, 4);
-  if (handle == NULL || uv_is_closing((uv_handle_t *)*handle)) return 0;
+  if (lender ? lent == NULL : handle == NULL || uv_is_closing((uv_handle_t *)*handle)) return 0;
   http_conn_t *conn = lua_newuserdata(L, sizeof *conn);
   lua_pushvalue(L, 3);
-  http_conn_attach(L, conn, server, *handle);
+  http_conn_attach(L, conn, server, lender ? NULL : *handle, lent);
   conn->client = conn->nodelay = client;
   conn->timeout = server->timeout;
   http_parser_init(&conn->parser, conn->client ? HTTP_PARSE_RESPONSES : HTTP_PARSE_REQUESTS, server->max_head,

@@ -109,6 +109,12 @@ void stream_close(lua_State *L, stream_t *s) {
 
 uv_stream_t *stream_release(stream_t *s) {
   if (s->handle == NULL) return NULL;
+  if (s->kind->reclaim != NULL) {
+    stream_push(s);
+    stream_read(s, false);
+    s->kind->reclaim(s);
+    return NULL;
+  }
   stream_write_rest(s); /* an error shows when the new owner uses the handle */
   return detach(s);
 }
@@ -126,6 +132,28 @@ void stream_move(stream_t *to, stream_t *from, const stream_owner_t *owner) {
   stream_shared_t *shared = from->shared;
   memset(from, 0, sizeof *from);
   from->shared = shared;
+}
+
+static const char lender_key = 'l'; /* its address is the key in a metatable */
+
+void stream_lender(lua_State *L, stream_lend_t lend) {
+  stream_lend_t *to = lua_newuserdata(L, sizeof *to);
+  *to = lend;
+  lua_pushlightuserdata(L, (void *)&lender_key);
+  lua_insert(L, -2);
+  lua_rawset(L, -3);
+}
+
+bool stream_lent(lua_State *L, int index, stream_t **lent) {
+  void *userdata = lua_touserdata(L, index);
+  *lent = NULL;
+  if (userdata == NULL || !lua_getmetatable(L, index)) return false;
+  lua_pushlightuserdata(L, (void *)&lender_key);
+  lua_rawget(L, -2);
+  const stream_lend_t *lend = lua_touserdata(L, -1);
+  lua_pop(L, 2);
+  if (lend != NULL) *lent = (*lend)(userdata);
+  return lend != NULL;
 }
 
 static stream_t *stream_of(const uv_handle_t *handle) { return ((luv_handle_t *)handle->data)->extra; }
@@ -192,6 +220,7 @@ static bool may_read_first(stream_shared_t *shared) {
 int stream_read_first(stream_t *s) {
   uv_os_fd_t fd;
   if (s->handle == NULL || s->reading) return 0;
+  if (s->kind != &stream_plain) return stream_read(s, true); /* it may be at work on the read buffer just now */
   if (!may_read_first(s->shared) || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return stream_read(s, true);
   s->wanted = true;
   ssize_t n = recv(fd, s->shared->read_buffer, STREAM_READ_SIZE, MSG_DONTWAIT);

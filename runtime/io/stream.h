@@ -17,7 +17,8 @@
  *
  * An owner that gives its stream to another one calls stream_move: the stream, with what is unwritten and the kind's
  * state, lies in the new owner's struct then. What was received and not used is the owners' affair. Of a plain stream
- * the handle alone can be had back (stream_release).
+ * the handle alone can be had back (stream_release). Lua has plain streams as luv handles, others as userdata of the
+ * kind's, which lends its stream (stream_lent).
  *
  * Every function here may be called after stream_close; it does nothing then. The struct must live until
  * stream_close, stream_release or stream_move, and while a function of its owner runs. */
@@ -62,6 +63,8 @@ typedef struct {
   void (*finish)(stream_t *s);
   /* The stream moved: `state` has a new one around it. */
   void (*moved)(stream_t *s);
+  /* The stream goes back to the userdata of Lua's that lent it (stream_lent). NULL: there is none. */
+  void (*reclaim)(stream_t *s);
   /* Frees `state`. */
   void (*free)(stream_t *s);
 } stream_kind_t;
@@ -110,11 +113,20 @@ int stream_read_first(stream_t *s);
  * calls when the handle is closed. */
 void stream_close(lua_State *L, stream_t *s);
 
-/* Gives the handle of a plain stream back: what was written goes out yet, reading has stopped. */
+/* Gives the handle of a plain stream back, and one that was lent to who lent it: what was written goes out yet, reading
+ * has stopped. NULL for the latter. */
 uv_stream_t *stream_release(stream_t *s);
 
 /* `to` becomes what `from` was, under another owner; `from` is a closed stream then. */
 void stream_move(stream_t *to, stream_t *from, const stream_owner_t *owner);
+
+/* Says of the userdata class whose metatable is on top: `lend` tells which stream one of them has to give to another
+ * owner, or NULL. */
+typedef stream_t *(*stream_lend_t)(void *userdata);
+void stream_lender(lua_State *L, stream_lend_t lend);
+
+/* Whether the value at `index` is of such a class; `lent` is then the stream that it lends, for stream_move, or NULL. */
+bool stream_lent(lua_State *L, int index, stream_t **lent);
 
 /* Our side ends when what is queued has been written; the other's is still read. Call it when nothing waits in
  * stream_out(). 0 or UV_E*. */

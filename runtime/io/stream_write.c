@@ -18,6 +18,7 @@
 
 enum {
   SCRATCH_KEPT = 256 * 1024, /* a scratch buffer that grew beyond is given back */
+  SEAL_STEP = 128 * 1024,    /* of a large piece is sealed at once: the scratch buffer has room for it */
   LAST_STALL = 1000,         /* ms that the end of the process waits for readers of which none reads */
   LAST_LIMIT = 5000          /* and for all of them */
 };
@@ -210,9 +211,26 @@ static int seal(stream_t *s, const batch_t *batch) {
 
 static int push_sealed(stream_t *s, const batch_t *batch) {
   int rc = seal(s, batch);
+  if (s->wire.len == 0) reset(s, &s->wire, STREAM_WIRE); /* it may be lent */
   if (rc < 0 || s->wire.len == 0 || s->writing != NULL) return rc;
   batch_t sealed = batch_of(&s->wire);
   return write_batch(s->shared->L, s, &sealed, &s->wire, STREAM_WIRE);
+}
+
+/* The same for a batch with a large piece, step by step: what the kernel takes needs no memory of its own. */
+static int push_piece(stream_t *s, const batch_t *batch) {
+  const uv_buf_t *piece = &batch->parts[PIECE];
+  size_t done = 0;
+  int rc = 0;
+  do {
+    batch_t step = batch_of(&s->out);
+    size_t n = piece->len - done < SEAL_STEP ? piece->len - done : SEAL_STEP;
+    step.parts[PIECE] = (uv_buf_t){.base = piece->base + done, .len = n};
+    done += n;
+    if (done == piece->len) step.parts[TAIL] = batch->parts[TAIL];
+    rc = push_sealed(s, &step);
+  } while (rc >= 0 && done < piece->len);
+  return rc;
 }
 
 int stream_push(stream_t *s) {
@@ -238,7 +256,7 @@ int stream_write_piece(lua_State *L, stream_t *s, int index, size_t len, const c
   batch.index = index;
   batch.parts[PIECE] = (uv_buf_t){.base = piece, .len = len};
   batch.parts[TAIL] = (uv_buf_t){.base = (char *)tail, .len = tail_len};
-  if (s->kind->seal != NULL) return push_sealed(s, &batch);
+  if (s->kind->seal != NULL) return push_piece(s, &batch);
   s->sent += batch_size(&batch);
   return write_batch(L, s, &batch, &s->out, STREAM_OUT);
 }

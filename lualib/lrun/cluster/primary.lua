@@ -31,6 +31,7 @@ local KILL_TIMEOUT = 1600     -- ms from SIGTERM to SIGKILL
 ---@field stdio any as for child_process.fork
 ---@field uid integer?
 ---@field gid integer?
+---@field ticketRotation integer? ms between new keys for the session tickets of TLS servers, 12 hours
 ---@field keepListening integer? ms for which a port stays open whose last worker has died, 5000
 
 --- Event fork(worker: Worker)
@@ -90,6 +91,7 @@ local function checkSettings(settings)
   validate.optional(validate.table, settings.execArgv, "settings.execArgv")
   validate.optional(validate.string, settings.cwd, "settings.cwd")
   validate.optional(validate.boolean, settings.silent, "settings.silent")
+  validate.optional(validate.integer, settings.ticketRotation, "settings.ticketRotation", 1, 2147483647)
   validate.optional(validate.integer, settings.keepListening, "settings.keepListening", 0, 2147483647)
   local stdio = settings.stdio
   if stdio ~= nil and type(stdio) ~= "string" and type(stdio) ~= "table" then

@@ -57,25 +57,35 @@ local ClientRequest = OutgoingMessage:extend("ClientRequest")
 ClientRequest.reusedSocket = false
 ClientRequest.aborted = false
 ClientRequest.protocol = "http:"
+ClientRequest.defaultPort = 80
 ClientRequest.maxHeadersCount = Group.maxHeadersCount
 
 local NO_BODY = { GET = true, HEAD = true, DELETE = true, OPTIONS = true, TRACE = true, CONNECT = true }
 local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, TRACE = true }
 
-local function chooseAgent(options)
+--- Internal: throws for what cannot be.
+function ClientRequest:_checkOptions(options) requestOptions.check(options, self.protocol) end
+
+--- Internal: an agent for a request without one of its own. https has others, as of the next.
+function ClientRequest._newAgent() return agents.Agent:new() end
+
+--- Internal: the agent of all others.
+function ClientRequest._globalAgent() return rawget(require("http"), "globalAgent") or globalAgent end
+
+local function chooseAgent(self, options)
   local agent = options.agent
-  if agent == nil then
-    return options.createConnection and agents.Agent:new() or rawget(require("http"), "globalAgent") or globalAgent
-  end
-  if agent == false then return agents.Agent:new() end
-  return agents.checkAgent(agent)
+  if agent == nil then return options.createConnection and self._newAgent() or self._globalAgent() end
+  if agent == false then return self._newAgent() end
+  agents.checkAgent(agent)
+  if agent.protocol and agent.protocol ~= self.protocol then requestOptions.wrongProtocol(self.protocol, agent.protocol) end
+  return agent
 end
 
 local function hostHeader(self, options)
   local host = self.host
   if host:find(":", 1, true) and not host:find("^%[") then host = "[" .. host .. "]" end
   local port = tonumber(options.port)
-  if port and port ~= 80 then host = host .. ":" .. port end
+  if port and port ~= self.defaultPort then host = host .. ":" .. port end
   return host
 end
 
@@ -94,14 +104,14 @@ function ClientRequest:initialize(url, options, listener)
   if type(options) == "function" then options, listener = nil, options end
   options = requestOptions.from(url, options)
   if listener ~= nil then validate.func(listener, "callback") end
-  requestOptions.check(options)
+  self:_checkOptions(options)
   self._options = options
   options.host = options.host or "localhost"
-  options.port = tonumber(options.port) or options.defaultPort or 80
+  options.port = tonumber(options.port) or options.defaultPort or self.defaultPort
   self.method = (options.method or "GET"):upper()
   self.path = options.path and options.path ~= "" and options.path or "/"
   self.host = options.host
-  self.agent = chooseAgent(options)
+  self.agent = chooseAgent(self, options)
   self._state = 0
   setHeaders(self, options)
   self.timeout = options.timeout or self.agent.options.timeout
@@ -250,8 +260,10 @@ function ClientRequest:_finished() self._connection:whenSent(self._id, sent, sel
 --- Internal: the agent's answer: a socket, connected or about to be.
 ---@param socket Socket
 function ClientRequest:_onSocket(socket)
+  -- An encrypted one is there when its server is believed.
+  local comes = socket.connecting or socket.secureConnecting
   if self.destroyed then
-    if socket.connecting then return socket:on("error", function() end):destroy() end
+    if comes then return socket:on("error", function() end):destroy() end
     return nextTick(function() self.agent:_free(socket) end)
   end
   self.socket, self._assigned = socket, socket
@@ -261,13 +273,13 @@ function ClientRequest:_onSocket(socket)
     if not connection then return self:_lost(nil) end
     self:_onConnection(connection)
   end
-  if socket.connecting then
+  if comes then
     self._onConnectError = function(err) if self._assigned == socket then self:_failed(err) end end
     socket:once("error", self._onConnectError)
     if self.timeout and self.timeout > 0 then
-      socket:setTimeout(self.timeout, function() if socket.connecting then self:emit("timeout") end end)
+      socket:setTimeout(self.timeout, function() if self._assigned == socket and not self._connection then self:emit("timeout") end end)
     end
-    socket:once("connect", ready)
+    socket:once(socket.encrypted and "secureConnect" or "connect", ready)
     self:emit("socket", socket)
   else
     nextTick(function()
@@ -431,7 +443,7 @@ function ClientRequest:setTimeout(ms, listener)
   if listener then self:once("timeout", listener) end
   self.timeout = ms
   if self._connection then self._connection:limit(self, ms)
-  elseif self.socket and self.socket.connecting then self.socket:setTimeout(ms) end
+  elseif self.socket and self._assigned then self.socket:setTimeout(ms) end
   return self
 end
 

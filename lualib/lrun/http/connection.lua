@@ -16,7 +16,7 @@ local HIGH_WATER = core.limits.highWater
 ---@class HttpConnection
 ---@field c userdata|false C's side
 ---@field role table what C's calls do
----@field owner table the server, or the client's own; has `group`
+---@field owner table the server, or the client's own; has `group`; `_makeSocket(connection, handle)` where it is no net.Socket
 ---@field handle userdata the stream below
 ---@field socket Socket|false made when somebody asks for it
 ---@field closed boolean closed, or given away by `detach`; then `detached`, too
@@ -110,7 +110,8 @@ function Connection:start(received) core.start(self.c, received) end
 function Connection:getSocket()
   local socket = self.socket
   if socket then return socket end
-  socket = net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
+  local make = self.owner._makeSocket
+  socket = make and make(self.owner, self, self.handle) or net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
   stand(self, socket)
   self.role.onSocket(self, socket)
   if self.closed then socket:destroy() end

@@ -52,13 +52,19 @@ function options.checkLine(method, path)
   end
 end
 
+--- Throws the error for a URL, or an agent, of another protocol.
+---@param expected string "http:" or "https:"
+---@param got any
+function options.wrongProtocol(expected, got)
+  local hint = got == "https:" and ': require("https") for that' or got == "http:" and ': require("http") for that' or ""
+  error(errors.coded("ERR_INVALID_PROTOCOL", ('Protocol "%s" not supported. Expected "%s"%s'):format(tostring(got), expected, hint)), 0)
+end
+
 --- Throws for what cannot be.
 ---@param given table
-function options.check(given)
-  if given.protocol and given.protocol ~= "http:" then
-    error(errors.coded("ERR_INVALID_PROTOCOL",
-      ('Protocol "%s" not supported. Expected "http:"'):format(tostring(given.protocol))), 0)
-  end
+---@param protocol string what is spoken
+function options.check(given, protocol)
+  if given.protocol and given.protocol ~= protocol then options.wrongProtocol(protocol, given.protocol) end
   options.checkLine(given.method, given.path)
   for _, name in ipairs { "hostname", "host", "socketPath", "auth", "localAddress" } do
     validate.optional(validate.string, given[name], "options." .. name)

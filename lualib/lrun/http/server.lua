@@ -111,14 +111,33 @@ end
 
 local emit = net.Server.emit
 
+--- Internal: a stream handle whose requests are served, once `start` was called. No socket is made.
+---@param handle userdata
+---@return HttpConnection? connection nil when the handle is closed
+function Server:_serveHandle(handle)
+  update(self)
+  local connection = Connection.make(requests, self, handle, false)
+  if connection then prepare(self, connection) end
+  return connection
+end
+
+--- Internal: the same for a socket.
+---@param socket Socket
+---@return HttpConnection? connection
+---@return string received for `start`
+function Server:_serveSocket(socket)
+  update(self)
+  local connection, received = Connection.adopt(requests, self, socket, false)
+  if connection then prepare(self, connection) end
+  return connection, received
+end
+
 --- Called by net for each accepted connection. The socket is made when there is a listener to see it.
 ---@param handle userdata
 function Server:_onconnection(handle)
   if not self:_admit(handle) then return end
-  update(self)
-  local connection = Connection.make(requests, self, handle, false)
+  local connection = self:_serveHandle(handle)
   if not connection then return self:_connectionClosed() end
-  prepare(self, connection)
   if self:listenerCount("connection") > 0 then emit(self, "connection", connection:getSocket()) end
   connection:start()
 end
@@ -138,9 +157,7 @@ function Server:emit(name, ...)
   if name ~= "connection" then return emit(self, name, ...) end
   local socket = ...
   if type(socket) ~= "table" or not socket._release then error(errors.argType("socket", "an instance of Socket", socket), 0) end
-  update(self)
-  local connection, received = Connection.adopt(requests, self, socket, false)
-  if connection then prepare(self, connection) end
+  local connection, received = self:_serveSocket(socket)
   socket.server = self
   emit(self, name, socket)
   if connection then connection:start(received) end

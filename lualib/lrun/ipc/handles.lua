@@ -73,7 +73,13 @@ senders["net.Native"] = function(_, _, handle) return handle end
 senders["dgram.Native"] = senders["net.Native"]
 
 local function typeOf(handle)
-  if isA(handle, "net", "Socket") then return "net.Socket" end
+  if isA(handle, "net", "Socket") then
+    if handle.encrypted then
+      error(errors.coded("ERR_INVALID_HANDLE_TYPE", "A TLS socket cannot be sent: its keys and what it has read stay in this process. "
+        .. "Send the plain socket before TLS begins, and wrap it there with tls.TLSSocket or emit it as connection"), 0)
+    end
+    return "net.Socket"
+  end
   if isA(handle, "net", "Server") then return "net.Server" end
   if isA(handle, "dgram", "Socket") then return "dgram.Socket" end
   local kind = luvKind(handle)
