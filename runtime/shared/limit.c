@@ -33,7 +33,7 @@ static double *read_times(const found_t *found, double since, uint32_t *count) {
 
 static int write_times(store_t *store, const store_key_t *key, uint32_t n, const double *times,
                        uint32_t count, double ends) {
-  ring_t ring = {.capacity = n, .count = count, .newest = count % n};
+  ring_t ring = {.capacity = n, .count = count, .newest = count == n ? 0 : count};
   unsigned char *payload;
   int rc = store_put(store, key, VALUE_LIMIT, ends, sizeof ring + n * sizeof *times, &payload);
   if (rc != 0) return rc;
@@ -49,6 +49,7 @@ int limit_count(store_t *store, const store_key_t *key, uint32_t n, double windo
   int rc = store_find(store, store->writer, key, &found);
   if (rc == 0 && found.head.kind != VALUE_LIMIT) return STORE_KIND;
   if (rc != 0 && rc != MDB_NOTFOUND) return rc;
+  if (rc == MDB_NOTFOUND) found = (found_t){0}; /* one that has ended may be of any kind */
   uint32_t count;
   double *times = read_times(&found, now - window, &count);
   if (times == NULL) return ENOMEM;

@@ -223,7 +223,7 @@ static int l_stats(lua_State *L) {
 /* The keys that begin so; after those up to `from`. */
 typedef struct {
   store_key_t from; /* len 0: from the beginning */
-  unsigned char prefix[STORE_KEY_MAX + 2];
+  unsigned char prefix[STORE_KEY_MAX + 3];
   size_t prefix_len;
   int most;
   bool values;
@@ -279,7 +279,7 @@ static int l_walk(lua_State *L) {
   if (!lua_isnil(L, -1)) {
     size_t len;
     const char *prefix = luaL_checklstring(L, -1, &len);
-    if (len > STORE_KEY_MAX) len = STORE_KEY_MAX;
+    if (len > STORE_KEY_MAX) len = STORE_KEY_MAX + 1; /* no key is as long */
     w.prefix[1] = 's';
     memcpy(w.prefix + 2, prefix, len);
     w.prefix_len = 2 + len;

@@ -51,8 +51,7 @@ int room_make(store_t *store, size_t bytes, const store_key_t *keep) {
     bool moved = false;
     rc = store_first_use(store, &key);
     if (rc == MDB_NOTFOUND) return STORE_FULL;
-    if (rc == 0 && same(&key, keep)) store_touch(store, keep);
-    if (rc == 0) rc = store_evict(store, &key, &moved);
+    if (rc == 0) rc = store_evict(store, &key, same(&key, keep), &moved);
     if (rc == 0 && moved && ++moves > 2 * store->meta.keys + 2) return STORE_FULL;
   }
   return rc;

@@ -485,15 +485,17 @@ static int move_use(store_t *store, const store_key_t *key, const found_t *found
   return rc;
 }
 
-int store_evict(store_t *store, const store_key_t *key, bool *moved) {
+int store_evict(store_t *store, const store_key_t *key, bool keep, bool *moved) {
   found_t found;
   int rc = find_any(store, store->writer, key, &found);
   if (rc != 0) return rc;
+  if (keep || found.head.kind == VALUE_QUEUE) {
+    *moved = true;
+    store->meta_changed = true;
+    return move_use(store, key, &found, ++store->meta.stamps);
+  }
   uint64_t used = noted_use(store, key);
   if (used > store->meta.stamps) used = store->meta.stamps; /* written by somebody who wrote anything */
-  *moved = used > found.head.used || found.head.kind == VALUE_QUEUE;
-  if (!*moved) return remove_found(store, key, &found);
-  if (found.head.kind == VALUE_QUEUE) used = store->meta.stamps;
-  if (used == found.head.used) return STORE_FULL;
-  return move_use(store, key, &found, used);
+  *moved = used > found.head.used;
+  return *moved ? move_use(store, key, &found, used) : remove_found(store, key, &found);
 }

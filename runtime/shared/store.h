@@ -145,10 +145,11 @@ void store_touch(store_t *store, const store_key_t *key);
 /* For room.c: the first of the uses, or of the ends that have come: the key of its entry. MDB_NOTFOUND for none. */
 int store_first_use(store_t *store, store_key_t *key);
 int store_first_end(store_t *store, store_key_t *key);
-/* Takes an entry away whether it has ended or not; or moves it among the uses, where the notes know a newer one, and says
- * so in `moved`. */
+/* Takes an entry away whether it has ended or not. */
 int store_remove(store_t *store, const store_key_t *key);
-int store_evict(store_t *store, const store_key_t *key, bool *moved);
+/* Takes an entry away; or moves it among the uses, and says so in `moved`: where the notes know a newer one, and, to the end,
+ * a queue and what is to be kept. */
+int store_evict(store_t *store, const store_key_t *key, bool keep, bool *moved);
 
 /* shared/room.c: sees to it that `bytes` more may be used: STORE_FULL when nothing more can go. */
 int room_make(store_t *store, size_t bytes, const store_key_t *keep);

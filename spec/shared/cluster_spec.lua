@@ -181,4 +181,21 @@ describe("shared in a cluster", function()
     run("require('shared').dict('d')")
     for _, name in ipairs(folders()) do assert(not name:find("^" .. pid .. "%."), "left: " .. name) end
   end)
+
+  it("counts a process once that has listened again and again", function()
+    local out = run([[
+      local shared, child_process, timers = require("shared"), require("child_process"), require("timers")
+      local dict = shared.dict("d")
+      dict:on("change", print)
+      child_process.execFileSync(process.execPath, { "-e", [=[
+        local dict = require("shared").dict("d")
+        local function listener() end
+        dict:on("change", listener)
+        dict:off("change", listener)
+        dict:on("change", print)
+      ]=] })
+      dict:set("k", 1)
+    ]])
+    assert.equal("k\n", out)
+  end)
 end)

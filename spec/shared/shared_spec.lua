@@ -267,4 +267,41 @@ describe("shared.dict", function()
       assert(err.message:find(folder .. "/cut" .. i .. "/d.dict", 1, true), err.message)
     end
   end)
+
+  it("lets a value go for a queue that grows, also where nothing else was written meanwhile", function()
+    local dict = fresh{ size = 64 * 1024 }
+    dict:push("queue", "first")
+    dict:set("value", ("v"):rep(20000))
+    for _ = 1, 30 do dict:push("queue", ("q"):rep(1000)) end
+    assert.is_nil(dict:get("value"))
+    assert.equal(31, dict:length("queue"))
+    assert.equal("first", dict:pop("queue"))
+    assert.equal("ENOSPC", (code(function() for _ = 1, 100 do dict:push("queue", ("q"):rep(1000)) end end)))
+  end)
+
+  it("keeps the value that grows, and its counts, when there is no room for it", function()
+    local dict = fresh{ size = 64 * 1024 }
+    dict:set("other", 1)
+    dict:set("k", "small")
+    local before = dict:stats()
+    assert.equal("ENOSPC", (code(dict.set, dict, "k", ("x"):rep(100000))))
+    assert.equal("small", dict:get("k"))
+    assert.same(before, dict:stats())
+  end)
+
+  it("has no keys that begin with more than a key can hold", function()
+    local dict = fresh()
+    local longest = ("k"):rep(500)
+    dict:set(longest, 1)
+    assert.same({}, dict:keys(longest .. "k"))
+    dict:clear(longest .. "kk")
+    assert.same({ longest }, dict:keys(longest))
+  end)
+
+  it("takes what has ended for no limit's events", function()
+    local dict = fresh()
+    dict:set("k", "\1\0\0\0\1\0\0\0" .. ("\0"):rep(8) .. "\0\0\0\0\0\0\240\127", 1)  -- one event, at the end of time
+    while dict:get("k") do await.sleep(1) end
+    assert.same({ true, 0, 0 }, { dict:limit("k", 1, 1000) })
+  end)
 end)

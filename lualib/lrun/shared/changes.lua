@@ -14,6 +14,7 @@ local changes = {}
 changes.COMMAND = "NODE_LRUN_SHARED"
 
 local listeners = {}                 -- file → list of { prefix, f }; what walks one walks the list that was there
+local leaving = {}                   -- file → true where this process's exit takes it out of the count
 local pending                        -- file → { seen, list } of this turn
 local interested = {}                -- in the primary: file → set of the workers' processes that listen
 
@@ -116,6 +117,8 @@ function changes.listen(file, core, prefix, f)
   listeners[file] = list
   if #list > 1 then return end
   announce(file, core, true)
+  if leaving[file] then return end     -- once a dictionary: each would count one less
+  leaving[file] = true
   process:on("exit", function() if listeners[file] then core:listen(-1) end end)
 end
 
