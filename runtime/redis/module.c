@@ -64,15 +64,16 @@ static char *put_length(char *to, char kind, size_t length) {
 
 enum { HEAD_MAX = 24 }; /* of a length with its mark and CRLF */
 
-static void put_string(lua_State *L, buffer_t *out, const char *text, size_t len) {
+static bool put_string(buffer_t *out, const char *text, size_t len) {
   char *at = buffer_room(out, len + HEAD_MAX + 2);
-  if (at == NULL) luaL_error(L, "not enough memory");
+  if (at == NULL) return false;
   char *to = put_length(at, '$', len);
   memcpy(to, text, len);
   to += len;
   *to++ = '\r';
   *to++ = '\n';
   out->len += (size_t)(to - at);
+  return true;
 }
 
 /* put(n, words) → bytes that wait: a command of strings and numbers, which others have checked */
@@ -80,19 +81,20 @@ static int l_put(lua_State *L) {
   resp_t *r = luaL_checkudata(L, 1, class_name);
   int n = (int)luaL_checkinteger(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
+  size_t before = r->output.len;
   char *at = buffer_room(&r->output, HEAD_MAX);
   if (at == NULL) return luaL_error(L, "not enough memory");
   r->output.len += (size_t)(put_length(at, '*', (size_t)n) - at);
   for (int i = 1; i <= n; i++) {
     lua_rawgeti(L, 3, i);
     char digits[40];
+    const char *text = digits;
     size_t len;
-    if (lua_type(L, -1) == LUA_TNUMBER) {
-      len = (size_t)number_text(digits, sizeof digits, lua_tonumber(L, -1));
-      put_string(L, &r->output, digits, len);
-    } else {
-      const char *text = luaL_checklstring(L, -1, &len);
-      put_string(L, &r->output, text, len);
+    if (lua_type(L, -1) == LUA_TNUMBER) len = (size_t)number_text(digits, sizeof digits, lua_tonumber(L, -1));
+    else text = luaL_checklstring(L, -1, &len);
+    if (!put_string(&r->output, text, len)) {
+      r->output.len = before; /* half a command would spoil those behind it */
+      return luaL_error(L, "not enough memory");
     }
     lua_pop(L, 1);
   }

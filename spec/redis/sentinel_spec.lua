@@ -33,7 +33,7 @@ describe("redis with sentinels", function()
     local first, second, watch = program.port(), program.port(), program.port()
     local master = startServer(folder, first)
     local replica = startServer(folder, second, "--replicaof", "127.0.0.1", tostring(first))
-    local toReplica, toSentinel = connect(second), nil
+    local toReplica = connect(second)
     eventually(function() return toReplica:info("replication") end,
       function(info) return info and info:find("master_link_status:up", 1, true) end)
 
@@ -46,7 +46,7 @@ sentinel down-after-milliseconds main 300
 sentinel failover-timeout main 2000
 ]]):format(watch, folder, first))
     local sentinel = child_process.spawn("redis-server", { folder .. "/sentinel.conf", "--sentinel" }, { stdio = "ignore" })
-    toSentinel = connect(watch)
+    local toSentinel = connect(watch)
     eventually(function() return toSentinel:command("SENTINEL", "REPLICAS", "main") end, function(list) return list and #list == 1 end)
 
     local client = redis.connect{

@@ -106,7 +106,53 @@ describe("redis", function()
     client:subscribe("d", function() end)
     assert.same({ "m" }, heard)
     client:quit()
+    local lazy = redis.connect{ path = file, password = "secret", lazy = true }
+    assert.is_true(lazy:subscribe("c", function() end))
+    lazy:disconnect()
+    local ending = redis.connect{ path = file, password = "secret" }
+    ending:ping()
+    local err = await(function(callback)
+      ending:subscribe("c", function() end, callback)
+      ending:disconnect()
+    end)
+    assert.equal("ERR_SOCKET_CLOSED", err.code)
     old:kill("SIGKILL")
     await(function(callback) old:once("exit", callback) end)
+  end)
+
+  it("subscribes again to more channels than one call can take", function()
+    local client = redis.connect{ path = path, retry = { min = 5, max = 20 } }
+    client:on("error", function() end)
+    local heard = {}
+    await(function(callback)
+      local left = 9000
+      for i = 1, 9000 do
+        client:subscribe("many" .. i, function(message) heard[#heard + 1] = message end, function()
+          left = left - 1
+          if left == 0 then callback() end
+        end)
+      end
+    end)
+    stopServer()
+    startServer()
+    client:ping()
+    client:publish("many9000", "m")
+    client:ping()
+    assert.same({ "m" }, heard)
+    client:disconnect()
+  end)
+
+  it("says what to call instead of a command that has no reply of its own", function()
+    local client = redis.connect{ path = path }
+    for _, call in ipairs{
+      function() client:command("subscribe", "c") end, function() client:command("PUNSUBSCRIBE", "c", function() end) end,
+      function() client:multi():command("SUBSCRIBE", "c") end,
+    } do
+      local ok, err = pcall(call)
+      assert.is_false(ok)
+      assert.equal("ERR_INVALID_ARG_VALUE", err.code)
+      assert.truthy(err.message:find("call client:%l?u?n?subscribe"))
+    end
+    client:disconnect()
   end)
 end)

@@ -124,13 +124,18 @@ local function send(self, unit)
   end
 end
 
+local AGAIN_AT_ONCE = 1000           -- channels of one command
+
 local function subscribeAgain(self)
+  local function answered(err) if err then self:_report(err) end end
   for kind, names in pairs(subscriptions.KINDS) do
     local list = self._subscriptions:names(kind)
-    if #list > 0 then
+    for first = 1, #list, AGAIN_AT_ONCE do
+      local last = math.min(first + AGAIN_AT_ONCE - 1, #list)
+      local count = last - first + 1
       self._connection:send{
-        n = #list + 1, words = { names.subscribe, unpack(list) }, confirms = names.subscribe:lower(), left = #list,
-        callback = function(err) if err then self:_report(err) end end,
+        n = count + 1, words = { names.subscribe, unpack(list, first, last) }, confirms = names.subscribe:lower(), left = count,
+        callback = answered,
       }
     end
   end
@@ -237,10 +242,8 @@ end
 
 local TOUCHY = { SELECT = true, HGETALL = true, CONFIG = true }
 
--- The entry of a command. `known` is its name in upper case, where that is known.
-local function entryOf(self, n, words, callback, known)
-  commands.check(n, words)
-  local name = known or tostring(words[1]):upper()
+-- The entry of a command; `name` is its own in upper case.
+local function entryOf(self, n, words, callback, name)
   -- Constants first: a copy of a table of the right size.
   local entry = { n = 0, words = false, callback = false, map = false }
   entry.n, entry.words, entry.callback = n, words, callback
@@ -261,13 +264,16 @@ end
 -- `words` may end with a callback.
 local function issue(self, n, words, known)
   local callback = words[n]
-  if type(callback) == "function" then
+  local told = type(callback) == "function"
+  if told then
     words[n] = nil
-    self:dispatchEntry(entryOf(self, n - 1, words, callback, known))
-    return
+    n = n - 1
   end
   commands.check(n, words)
-  return answer(function(resume) self:dispatchEntry(entryOf(self, n, words, resume, known)) end)
+  local name = known or tostring(words[1]):upper()
+  commands.checkReply(name)
+  if not told then return answer(function(resume) self:dispatchEntry(entryOf(self, n, words, resume, name)) end) end
+  self:dispatchEntry(entryOf(self, n, words, callback, name))
 end
 
 -- The words of a command. A list of all arguments is not made in compiled code: those of a few are by hand.
@@ -363,7 +369,7 @@ local function withSubscriber(self, f)
     if self.status ~= "ready" or connection.resp == 3 then return f(self) end
     if not self._subscriber then
       local read = options.at(self._options, self._options.host, self._options.port)
-      read.path, read.sentinel, read.dedicated = self._options.path, self._options.sentinel, true
+      read.path, read.sentinel, read.dedicated, read.lazy = self._options.path, self._options.sentinel, true, false
       self._subscriber = Client:new(read)
       self._subscriber:on("error", function(err) self:_report(err) end)
     end
@@ -373,15 +379,27 @@ local function withSubscriber(self, f)
   self:command("PING", choose)       -- once there is a connection
 end
 
+-- Answers when a new connection has subscribed to what there is, or when none will be made any more.
+local function whenReady(client, callback)
+  local subscribed, closed
+  function subscribed()
+    client:off("end", closed)
+    callback(nil, true)
+  end
+  function closed()
+    client:off("ready", subscribed)
+    callback(ended())
+  end
+  client:once("ready", subscribed)
+  client:once("end", closed)
+end
+
 local function listen(self, kind, name, f, callback)
   local words = subscriptions.KINDS[kind]
   withSubscriber(self, function(client)
     local first = client._subscriptions:add(kind, name, f)
     if not first then return nextTick(callback, nil, true) end
-    if client.status ~= "ready" and client.status ~= "end" then
-      client:once("ready", function() callback(nil, true) end)  -- with the others of the new connection
-      return
-    end
+    if client.status ~= "ready" and client.status ~= "end" then return whenReady(client, callback) end
     client:dispatch{ {
       n = 2, words = { words.subscribe, name }, confirms = words.subscribe:lower(), left = 1,
       callback = function(err, reply)

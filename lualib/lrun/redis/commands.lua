@@ -31,6 +31,16 @@ function commands.check(n, words)
   end
 end
 
+local PUSHED = { SUBSCRIBE = true, PSUBSCRIBE = true, SSUBSCRIBE = true, UNSUBSCRIBE = true, PUNSUBSCRIBE = true, SUNSUBSCRIBE = true }
+
+--- Checks that a command has a reply in its turn: those that subscribe are answered by what the server sends unasked.
+---@param name string in upper case
+function commands.checkReply(name)
+  if not PUSHED[name] then return end
+  local method = name:lower()
+  error(errors.argValue("command", name, ("has no reply of its own: call client:%s(channel, f)"):format(method)), 0)
+end
+
 -- What they are -------------------------------------------------------------------------------------------------------
 
 local function set(text)

@@ -15,6 +15,7 @@ local Multi = { name = "RedisMulti" }
 function Multi:command(...)
   local n, words = select("#", ...), { ... }
   commands.check(n, words)
+  commands.checkReply(tostring(words[1]):upper())
   self._commands[#self._commands + 1] = { n = n, words = words, map = commands.isMap(n, words) }
   return self
 end
