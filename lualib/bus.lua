@@ -12,6 +12,7 @@ local things = require("lrun.bus.things")
 local validate = require("lrun.check.validate")
 
 local DEFAULT_TIMEOUT = 5000         -- ms
+local TIMEOUT_MAX = 2147483647       -- ms that a timer can wait
 
 --- Event gap()
 ---@class bus: EventEmitter
@@ -138,9 +139,11 @@ function Bus:subscribe(pattern, f, options)
   local list = { unpack(subscribers[pattern] or {}) }
   list[#list + 1] = entry
   subscribers[pattern] = list
+  local handle = setmetatable({ pattern = pattern, _entry = entry }, Subscription)
   local done, err = ask("subscribe", pattern)
-  if not done then return nil, err end
-  return setmetatable({ pattern = pattern, _entry = entry }, Subscription)
+  if done then return handle end
+  handle:close()
+  return nil, err
 end
 
 -- Requests ------------------------------------------------------------------------------------------------------------
@@ -176,9 +179,7 @@ function Bus:respond(topic, f)
   validate.func(f, "responder")
   responders[topic] = responders[topic] or {}
   table.insert(responders[topic], f)
-  local done, err = ask("respond", topic)
-  if not done then return nil, err end
-  return { close = function()
+  local function close()
     for i, each in ipairs(responders[topic] or {}) do
       if each == f then
         table.remove(responders[topic], i)
@@ -186,7 +187,11 @@ function Bus:respond(topic, f)
         return
       end
     end
-  end }
+  end
+  local done, err = ask("respond", topic)
+  if done then return { close = close } end
+  close()
+  return nil, err
 end
 
 --- Asks one of those who respond to a topic, in turn.
@@ -199,7 +204,7 @@ function Bus:request(topic, message, timeout)
   check(self, "request")
   topicOf(topic, "topic")
   local bytes = encode(message, "message")
-  if timeout ~= nil then validate.number(timeout, "timeout", 0) end
+  if timeout ~= nil then validate.number(timeout, "timeout", 0, TIMEOUT_MAX) end
   local reply, err = ask("request", topic, bytes, timeout or DEFAULT_TIMEOUT)
   if err then return nil, err end
   local ok, answer = codec.fromText(reply)

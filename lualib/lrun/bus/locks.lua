@@ -8,6 +8,7 @@ local methods = locks.methods
 
 local LEADER_TTL = 3000              -- ms
 local STAND_AGAIN = 500              -- ms between tries of a candidate
+local RENEW_MOST = 60 * 60 * 1000    -- ms between renewals at most, however long a lock may live
 
 local driver
 local held = {}                      -- token → { name, ttl, session, expires, timer }
@@ -52,7 +53,7 @@ function schedule(token)
   local lock = held[token]
   timers.clearTimeout(lock.timer)
   local left = lock.expires - uv.now()
-  lock.timer = timers.setTimeout(renew, math.max(1, math.min(lock.ttl / 3, left)), token)
+  lock.timer = timers.setTimeout(renew, math.max(1, math.min(lock.ttl / 3, left, RENEW_MOST)), token)
   lock.timer:unref()
 end
 
@@ -101,21 +102,34 @@ end
 
 -- Leaders: a lock that is asked for again and again -------------------------------------------------------------------
 
-local function stand(name, session)
+local stand
+
+local function standAgain(name, session, place)
+  if not candidates[name] or candidates[name][session] ~= place then return end
+  if place.eager then return stand(name, session) end
+  place.timer = timers.setTimeout(stand, STAND_AGAIN, name, session)
+  place.timer:unref()
+end
+
+-- One try at a time; what is wanted meanwhile is tried at once behind one that has failed.
+function stand(name, session)
   local place = candidates[name] and candidates[name][session]
   if not place or session.closed or place.token then return end
-  local function again()
-    place.timer = timers.setTimeout(stand, STAND_AGAIN, name, session)
-    place.timer:unref()
+  if place.trying then
+    place.eager = true
+    return
   end
+  place.trying, place.eager = true, false
+  timers.clearTimeout(place.timer)
   acquire("leader:" .. name, LEADER_TTL, session, function()
     place.token = nil
     session.emit("deposed", name)
-    again()
+    standAgain(name, session, place)
   end, function(err, token)
-    if err or not token then return again() end
+    place.trying = false
+    if err or not token then return standAgain(name, session, place) end
     if candidates[name] == nil or candidates[name][session] ~= place then return release(token) end
-    place.token = token
+    place.token, place.eager = token, false
     session.emit("elected", name)
   end)
 end

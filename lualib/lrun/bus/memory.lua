@@ -19,7 +19,7 @@ local function newQueues()
   local function of(name)
     local queue = queues[name]
     if not queue then
-      queue = { jobs = {}, waiting = {}, lastId = 0, seq = 0 }
+      queue = { jobs = {}, waiting = {}, delayed = {}, lastId = 0, seq = 0 }
       queues[name] = queue
     end
     return queue
@@ -37,11 +37,19 @@ local function newQueues()
     table.insert(list, low, job)
   end
 
+  local function delay(queue, job, ms)
+    job.state, job.at = "delayed", now() + ms
+    queue.delayed[job] = true
+  end
+
   local function promote(queue)
     local time, due = now(), nil
-    for _, job in pairs(queue.jobs) do
-      if job.state == "delayed" then
-        if job.at <= time then enqueue(queue, job) else due = math.min(due or math.huge, job.at - time) end
+    for job in pairs(queue.delayed) do
+      if job.at <= time then
+        queue.delayed[job] = nil
+        enqueue(queue, job)
+      else
+        due = math.min(due or math.huge, job.at - time)
       end
     end
     return due
@@ -72,7 +80,7 @@ local function newQueues()
       }
       queue.jobs[id] = job
       if options.delay > 0 then
-        job.state, job.at = "delayed", now() + options.delay
+        delay(queue, job, options.delay)
       else
         enqueue(queue, job)
       end
@@ -105,7 +113,7 @@ local function newQueues()
       if job.made >= job.attempts then
         job.state, job.failure = "failed", failure
       elseif job.backoff > 0 then
-        job.state, job.at = "delayed", now() + job.backoff
+        delay(queue, job, job.backoff)
       else
         enqueue(queue, job)
       end

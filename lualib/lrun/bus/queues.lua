@@ -67,7 +67,7 @@ function look(queue)
     looking[queue] = nil
     for _, job in ipairs(list or {}) do give(queue, job) end
     if again or not err and #list > 0 then return look(queue) end
-    if due then timers.setTimeout(look, math.max(1, due), queue):unref() end
+    if due and due < LOOK then timers.setTimeout(look, math.max(1, due), queue):unref() end  -- later ones the timer finds
   end)
 end
 
@@ -103,7 +103,8 @@ function methods.process(session, answer, queue, most)
     session.order = orders
   end
   consumers[queue] = consumers[queue] or {}
-  consumers[queue][session] = { most = most, active = 0 }
+  local known = consumers[queue][session]
+  consumers[queue][session] = { most = most, active = known and known.active or 0 }
   if not timer then
     timer = timers.setInterval(tick, math.min(RENEW, LOOK))
     timer:unref()
