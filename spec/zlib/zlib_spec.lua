@@ -99,6 +99,7 @@ describe("zlib", function()
     assert.equal("ERR_BUFFER_TOO_LARGE", err.code)
     assert.is_nil(result)
     assert.equal(2 ^ 24, #zlib.gunzipSync(bomb, { maxOutputLength = 2 ^ 24 }))
+    assert.equal(2 ^ 24, #zlib.gunzipSync(bomb, { maxOutputLength = 1e300 }))
     local reader = zlib.createGunzip{ maxOutputLength = 100000 }
     reader:finish(bomb)
     local given, failure = collect(reader)

@@ -71,7 +71,7 @@ function coding.options(kind, options)
     chunkSize = integer(options, "chunkSize", constants.Z_DEFAULT_CHUNK, constants.Z_MIN_CHUNK, 2 ^ 30),
     flush = integer(options, "flush", family.none, 0, family.mostFlush),
     finishFlush = integer(options, "finishFlush", family.finish, 0, family.mostFlush),
-    maxOutputLength = most or DEFAULT_MOST,
+    maxOutputLength = math.min(most or DEFAULT_MOST, 2 ^ 53),
     bounded = most ~= nil,
     level = integer(options, "level", constants.Z_DEFAULT_LEVEL, -1, 9),
     memLevel = integer(options, "memLevel", constants.Z_DEFAULT_MEMLEVEL, 1, 9),
