@@ -118,19 +118,19 @@ end
 ---@return any[] results
 function await.all(functions)
   validate.table(functions, "functions")
-  local count = #functions
-  for i = 1, count do
+  local all = #functions
+  for i = 1, all do
     if type(functions[i]) ~= "function" then error(errors.argType("functions[" .. i .. "]", "function", functions[i]), 0) end
   end
-  local results, open = {}, count
-  if count == 0 then return results end
+  local results, open = {}, all
+  if all == 0 then return results end
   local parent = coroutine.running()
   local function failedAt(err)
     traceback.keep(err)
     return err
   end
   local failed, err = call(await, function(resume)
-    for i = 1, count do
+    for i = 1, all do
       vm.enter(function()
         local co = coroutine.running()
         traceback.join(co, parent)

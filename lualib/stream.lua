@@ -103,7 +103,7 @@ function PassThrough:_transform(chunk, callback) callback(nil, chunk) end
 -- A `for` lets an iterator wait; a coroutine of its own, so that nobody else waits with it.
 local function fromIterator(source)
   local function pull(self)
-    for value in source do
+    for value in source do           -- luacheck: ignore 512 (once, but as a loop it may wait)
       self:push(value)
       return
     end

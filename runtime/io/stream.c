@@ -220,7 +220,8 @@ static bool may_read_first(stream_shared_t *shared) {
 int stream_read_first(stream_t *s) {
   uv_os_fd_t fd;
   if (s->handle == NULL || s->reading) return 0;
-  if (s->kind != &stream_plain) return stream_read(s, true); /* it may be at work on the read buffer just now */
+  if (s->kind != &stream_plain)
+    return stream_read(s, true); /* it may be at work on the read buffer just now */
   if (!may_read_first(s->shared) || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return stream_read(s, true);
   s->wanted = true;
   ssize_t n = recv(fd, s->shared->read_buffer, STREAM_READ_SIZE, MSG_DONTWAIT);

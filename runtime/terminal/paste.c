@@ -83,7 +83,7 @@ bool tty_paste_take(tty_paste_t *paste, tty_input_t *input) {
 bool tty_paste_trim(tty_paste_t *paste) {
   size_t before = paste->length;
   while (paste->length > 0 && paste->bytes[paste->length - 1] == '\n') paste->length--;
-  if (paste->bytes) paste->bytes[paste->length] = '\0'; /* the end mark was there */
+  if (paste->bytes) paste->bytes[paste->length] = '\0';              /* the end mark was there */
   if (paste->bytes && mbstowcs(NULL, paste->bytes, 0) == (size_t)-1) /* libedit would take none of it */
     for (size_t i = 0; i < paste->length; i++)
       if (paste->bytes[i] & 0x80) paste->bytes[i] = '?';

@@ -57,7 +57,7 @@ static bool keep_hello(SSL *ssl, tls_engine_t *e) {
   hello->alpn_len = alpn_len;
   hello->session_len = session_len;
   if (name != NULL) memcpy(hello->bytes, name, name_len);
-  if (alpn_len > 0) memcpy(hello->bytes + hello->name_len, alpn, alpn_len);
+  if (alpn != NULL && alpn_len > 0) memcpy(hello->bytes + hello->name_len, alpn, alpn_len);
   if (session_len > 0) memcpy(hello->bytes + hello->name_len + alpn_len, session, session_len);
   free(e->hello);
   e->hello = hello;

@@ -231,7 +231,8 @@
   X(i2d_X509)
 
 typedef struct {
-#define TLS_LIBRARY_FIELD(name) __typeof__(name) *name;
+#define TLS_LIBRARY_FIELD(name)                                                                              \
+  __typeof__(name) *name; /* NOLINT(bugprone-macro-parentheses): a declaration */
   TLS_LIBRARY_SSL(TLS_LIBRARY_FIELD)
   TLS_LIBRARY_CRYPTO(TLS_LIBRARY_FIELD)
 #undef TLS_LIBRARY_FIELD
