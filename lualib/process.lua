@@ -338,7 +338,7 @@ local computed = {
   execPath = function() return uv.exepath() or process.argv0 end,     -- without /proc
   platform = function() return jit.os:lower() end,
   arch = function() return jit.arch end,
-  features = function() return { ipv6 = true, ipc = true, inspector = false, tls = false } end,
+  features = function() return { ipv6 = true, ipc = true, inspector = false, tls = true } end,
 }
 
 for name, f in pairs(api) do
