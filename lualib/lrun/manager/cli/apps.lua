@@ -94,7 +94,18 @@ local function showProgress(connection, run)
   end, function() end)
 end
 
+-- The caller's environment goes once, not with each app.
+local function shareBase(args)
+  for _, app in ipairs(args.apps or {}) do
+    if not app.filterEnv then
+      args.base = args.base or app.base
+      app.base = nil
+    end
+  end
+end
+
 local function call(run, verb, args)
+  shareBase(args)
   local connection = run.connect{ start = true }
   args.wait = run.options.wait ~= false
   if args.wait then showProgress(connection, run) end

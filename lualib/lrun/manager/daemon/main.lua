@@ -100,6 +100,10 @@ local function perform(client, call, args, answer)
   if not verb then
     return answer.fail{ code = "unknown-call", message = ("no call '%s'"):format(call), exit = 2 }
   end
+  -- Apps of one caller have its environment in common.
+  for _, app in ipairs(type(args.apps) == "table" and args.apps or {}) do
+    if type(app) == "table" then app.base = app.base or args.base end
+  end
   await.spawn(function()
     local ok, result = pcall(verb, context, args, answer)
     collectWhenIdle()

@@ -116,13 +116,25 @@ local function afterBoot(record)
   if record.wanted == "running" and record.boot ~= identity.boot() then record.down, record.keeper = true, nil end
 end
 
+-- One table for equal environments: most apps were started from the same one.
+local function shared(bases, env)
+  if type(env) ~= "table" then return env end
+  local pairsOf = {}
+  for name, value in pairs(env) do pairsOf[#pairsOf + 1] = name .. "=" .. tostring(value) end
+  table.sort(pairsOf)
+  local key = table.concat(pairsOf, "\0")
+  bases[key] = bases[key] or env
+  return bases[key]
+end
+
 --- Reads the state files. Returns warnings.
 ---@return string[]
 function Registry:load()
   local records, warnings = state.readAll(self.home, true)
-  local ids = {}
+  local ids, bases = {}, {}
   for _, record in ipairs(records) do
     afterBoot(record)
+    record.app.base = shared(bases, record.app.base)
     if ids[record.id] then record.id = nextId(self) end
     ids[record.id] = true
     self.byName[record.app.name] = self.overseer:entry(record)
