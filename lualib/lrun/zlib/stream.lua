@@ -37,7 +37,7 @@ function Zlib:initialize(options)
   })
   self.bytesWritten = 0
   self._given = 0                    -- bytes that came out
-  self._marks = {}                   -- for each empty write that is under way: the flush it stands for, or false
+  self._marks = {}                   -- for each empty write that is under way what it stands for: { flush, level, strategy }, or false
 end
 
 -- Codes `chunk` from `at` on until it is taken; `done(err)` comes when it is, and all that it gave has been pushed.
@@ -61,13 +61,14 @@ local function code(self, chunk, at, flush, done)
 end
 
 function Zlib:_transform(chunk, callback)
-  local flush = self._options.flush
-  if chunk == "" then
-    local mark = table.remove(self._marks, 1)
-    if not mark then return callback() end
-    flush = mark
-  end
-  code(self, chunk, 0, flush, callback)
+  if chunk ~= "" then return code(self, chunk, 0, self._options.flush, callback) end
+  local mark = table.remove(self._marks, 1)
+  if not mark then return callback() end
+  code(self, "", 0, mark.flush, function(err)
+    -- Now, while nothing waits in the coder: before what was written behind it.
+    if not err and mark.level and not self.destroyed then self._coder:params(mark.level, mark.strategy) end
+    callback(err)
+  end)
 end
 
 function Zlib:_flush(callback)
@@ -100,6 +101,16 @@ function Zlib:write(chunk, encoding, callback)
   return streams.Transform.write(self, chunk, encoding, callback)
 end
 
+-- An empty write that stands for something else; too late when all was written.
+local function mark(self, what, callback)
+  if self.destroyed or self.writableEnded then
+    if callback then process.nextTick(callback) end
+    return
+  end
+  self._marks[#self._marks + 1] = what
+  streams.Transform.write(self, "", callback)
+end
+
 --- Gives out what was written so far; a reader at the other end can take it in. It hurts compression: not after every word.
 --- Source: Node 20.
 ---@param kind integer? of zlib.constants; `Z_FULL_FLUSH`
@@ -109,12 +120,7 @@ function Zlib:flush(kind, callback)
   local family = self._kind.family
   kind = kind == nil and family.full or validate.integer(kind, "kind", 0, family.mostFlush)
   validate.optional(validate.func, callback, "callback")
-  if self.destroyed or self.writableEnded then
-    if callback then process.nextTick(callback) end
-    return
-  end
-  self._marks[#self._marks + 1] = kind
-  streams.Transform.write(self, "", callback)
+  mark(self, { flush = kind }, callback)
 end
 
 --- Another level and strategy for what is written from here on. Source: Node 20; of Gzip, Deflate and DeflateRaw.
@@ -128,10 +134,7 @@ function Zlib:params(level, strategy, callback)
   if self._kind.decodes or not self._kind.leastWindow then
     error(errors.coded("ERR_METHOD_NOT_IMPLEMENTED", "only what deflates has a level and a strategy"), 0)
   end
-  self:flush(nil, function(err)
-    if not err and not self.destroyed then self._coder:params(level, strategy) end
-    if callback then callback(err) end
-  end)
+  mark(self, { flush = self._kind.family.full, level = level, strategy = strategy }, callback)
 end
 
 --- Begins anew, as if nothing had been written.
