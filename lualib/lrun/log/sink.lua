@@ -10,7 +10,8 @@ local FD = 2
 local LIMIT = 1024 * 1024            -- bytes that are held
 local AGAIN = 20                     -- ms between tries
 
-local held, size = {}, 0             -- pieces in their order
+local held, first, last = {}, 1, 0   -- pieces in their order
+local size = 0
 local lost = 0
 local timer
 local makeLoss = function(n) return ("%d lines were lost\n"):format(n) end
@@ -18,18 +19,30 @@ local makeLoss = function(n) return ("%d lines were lost\n"):format(n) end
 --- How a loss is told: `f(n)` returns the line.
 function sink.onLoss(f) makeLoss = f end
 
--- Gives out what is held; true when all of it is.
+-- Gives out what is held, piece by piece: a reader that takes nothing costs one try. True when all of it is out.
 local function drain()
-  if size == 0 then return true end
-  local text = table.concat(held)
-  local n = sockets.writeSome(FD, text)
-  if not n then                      -- nobody will ever read it
-    held, size, lost = {}, 0, 0
-    return true
+  while first <= last do
+    local piece = held[first]
+    local n = sockets.writeSome(FD, piece)
+    if not n then                    -- nobody will ever read it
+      held, first, last, size, lost = {}, 1, 0, 0, 0
+      return true
+    end
+    size = size - n
+    if n < #piece then
+      held[first] = piece:sub(n + 1)
+      return false
+    end
+    held[first] = nil
+    first = first + 1
   end
-  text = text:sub(n + 1)
-  held, size = text ~= "" and { text } or {}, #text
-  return size == 0
+  return true
+end
+
+local function hold(piece)
+  last = last + 1
+  held[last] = piece
+  size = size + #piece
 end
 
 local schedule
@@ -56,15 +69,12 @@ local watchesExit = false
 ---@param line string
 function sink.write(line)
   if not drain() or lost > 0 then
-    if size + #line > LIMIT then lost = lost + 1 else
-      held[#held + 1] = line
-      size = size + #line
-    end
+    if size + #line > LIMIT then lost = lost + 1 else hold(line) end
     return schedule()
   end
   local n = sockets.writeSome(FD, line)
   if not n or n == #line then return end
-  held, size = { line:sub(n + 1) }, #line - n
+  hold(line:sub(n + 1))
   schedule()
   if watchesExit then return end
   watchesExit = true
