@@ -58,6 +58,7 @@ local function split(self, chunk)
     self._pieces[#self._pieces + 1] = chunk:sub(at, stop - 1)
     local line = table.concat(self._pieces)
     self._pieces, self._kept = {}, 0
+    if #line > self._limit then return self:_fail(tooLong(self._limit)) end
     at = stop + (chunk:find("^\r\n", stop) and 2 or 1)
     deliver(self, line)
   end

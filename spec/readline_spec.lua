@@ -70,6 +70,19 @@ describe("readline", function()
     assert.is_true(rl.closed)
   end)
 
+  it("refuses a line longer than its limit that comes whole", function()
+    local input = stream.PassThrough:new()
+    local rl = readline.createInterface{ input = input, limit = 10 }
+    local lines = {}
+    rl:on("line", function(line) lines[#lines + 1] = line end)
+    local err = await(function(callback)
+      rl:on("error", callback)
+      input:write(("a"):rep(10) .. "\n" .. ("b"):rep(11) .. "\n" .. "c\n")
+    end)
+    assert.equal("ERR_BUFFER_TOO_LARGE", err.code)
+    assert.same({ ("a"):rep(10) }, lines)
+  end)
+
   it("refuses a line without end at its limit", function()
     local input = stream.PassThrough:new()
     local rl = readline.createInterface{ input = input, limit = 10 }
