@@ -1,6 +1,7 @@
 --- The hub's queues and locks over drivers that are made here: what they ask of one, and how often.
 local await = require("await")
 local bus = require("bus")
+local fake = require("spec.support.fakeredis")
 local locks = require("lrun.bus.locks")
 local queues = require("lrun.bus.queues")
 local timers = require("timers")
@@ -87,6 +88,19 @@ describe("the hub's queues", function()
       taken[1].answer(nil, {}, MONTHS)
     end))
     queues.leave(worker)
+  end)
+end)
+
+describe("the driver of Redis", function()
+  it("renews any number of leases, some hundreds a command", function()
+    local server = fake.start(function(words) return words[1] == "SCRIPT" and fake.bulk("digest") or nil end)
+    local driver = require("lrun.bus.redis").new{ host = "127.0.0.1", port = server.port, retry = false }
+    local jobs = {}
+    for i = 1, 5000 do jobs[i] = { id = tostring(i), token = "t" } end
+    driver.queue.renew("q", jobs, 4000)
+    await(function(callback) driver.queue.retry("q", "1", callback) end)
+    assert.equal(10 + 1, server:count("EVALSHA"))
+    server:close()
   end)
 end)
 

@@ -210,3 +210,18 @@ describe("a client", function()
     end
   end)
 end)
+
+describe("a cluster's client", function()
+  it("gives on a MOVED that leads nowhere", function()
+    server = fake.start(function(words)
+      if words[1] == "GET" then return "-MOVED nowhere\r\n" end
+      if words[1] ~= "CLUSTER" then return nil end
+      local master = fake.list{ fake.bulk("127.0.0.1"), (":%d\r\n"):format(server.port) }
+      return fake.list{ fake.list{ ":0\r\n", ":16383\r\n", master } }
+    end)
+    client = redis.connect{ cluster = { hosts = { { host = "127.0.0.1", port = server.port } } } }
+    local reply, err = client:get("k")
+    assert.is_nil(reply)
+    assert.equal("MOVED", err.code)
+  end)
+end)

@@ -16,6 +16,7 @@ local PREFIX = "lrun:bus:"
 local COMMAND_TIMEOUT = 5000         -- ms
 local CANDIDATES_LIVE = 200          -- ms that the list of responders is believed
 local AGAIN, MOST_AGAIN = 500, 20    -- ms between tries to tell what must not be lost, and how many
+local RENEW_AT_ONCE = 500            -- leases that one command renews
 
 local function ignore() end
 
@@ -181,12 +182,14 @@ local function addQueues(self, client, run)
   end
 
   function queue.renew(name, jobs, lease)
-    local args = { lease }
-    for _, job in ipairs(jobs) do
-      args[#args + 1] = job.id
-      args[#args + 1] = job.token
+    for first = 1, #jobs, RENEW_AT_ONCE do
+      local args = { lease }
+      for i = first, math.min(first + RENEW_AT_ONCE - 1, #jobs) do
+        args[#args + 1] = jobs[i].id
+        args[#args + 1] = jobs[i].token
+      end
+      run("renew", keys(name), args)
     end
-    run("renew", keys(name), args)
   end
 
   -- What became of a job is told until the server has heard it; if it never does, the lease runs out and the job is done again.

@@ -174,7 +174,11 @@ function Cluster:_route(unit, place, asking, detours)
       timers.setTimeout(function() self:_route(unit, place, asking, detours + 1) end, TRY_AGAIN)
       return
     end
-    local slot, host, port = led.message:match("^%u+ (%d+) (.-):(%d+)")
+    local slot, host, port = led.message:match("^%u+ (%d+) (.-):(%d+)$")
+    if not slot then
+      if callback then callback(led) end
+      return
+    end
     local to = placeOf(host ~= "" and host or place:match("^(.*):"), tonumber(port))
     if led.code == "MOVED" then
       self._slots[tonumber(slot)] = to
