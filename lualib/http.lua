@@ -14,6 +14,7 @@ local responses = require("lrun.http.server_response")
 ---@field maxRequestsPerSocket integer? 0 for any number
 ---@field maxHeaderSize integer? bytes of a head, 16384
 ---@field accessLog (boolean|fun(entry: AccessLogEntry, req: IncomingMessage, res: ServerResponse))? true: each response is written to `log`
+---@field compress boolean? responses are compressed for clients that take it; false
 ---@field IncomingMessage table? a class that extends http.IncomingMessage, of which requests are made
 ---@field ServerResponse table? the same for responses
 
@@ -31,6 +32,7 @@ local responses = require("lrun.http.server_response")
 ---@field createConnection function?
 ---@field timeout integer? ms without traffic
 ---@field maxHeaderSize integer? bytes of the response's head, 16384
+---@field compress boolean? true asks for a compressed response and decodes it
 ---@field signal AbortSignal?
 ---@field localAddress string?
 ---@field localPort integer?

@@ -95,6 +95,9 @@ local function setHeaders(self, options)
   if options.auth and not self:hasHeader("authorization") then
     self:setHeader("Authorization", "Basic " .. require("base64").encode(options.auth))
   end
+  if options.compress and not (self:hasHeader("accept-encoding") or self:hasHeader("range")) then
+    self:setHeader("Accept-Encoding", require("lrun.http.coders").accepted())
+  end
 end
 
 ---@param url string|URL|RequestOptions
@@ -124,6 +127,10 @@ function ClientRequest:initialize(url, options, listener)
   places.note(self)
   nextTick(function() if not self.destroyed then self.agent:addRequest(self) end end)
 end
+
+--- Internal: whether its response is to be decoded.
+---@return boolean
+function ClientRequest:_decodes() return self._options.compress == true end
 
 --- Internal: what it was made with.
 ---@return RequestOptions

@@ -309,10 +309,13 @@ function IncomingMessage:_receive(chunk)
   if self.destroyed then return end
   local gathered = self._gathered
   if gathered then return gatherMore(self, gathered, chunk) end
-  if not self:push(chunk) and not self._rs.ended then
-    self._paused = true
-    core.pause(self._connection.c)
-  end
+  if not self:push(chunk) and not self._rs.ended then self:_hold() end
+end
+
+--- Internal: the reader has enough.
+function IncomingMessage:_hold()
+  self._paused = true
+  core.pause(self._connection.c)
 end
 
 --- Internal: all of it came.

@@ -71,6 +71,7 @@ function options.check(given, protocol)
   end
   for _, name in ipairs { "createConnection", "lookup" } do validate.optional(validate.func, given[name], "options." .. name) end
   validate.optional(validate.boolean, given.setHost, "options.setHost")
+  validate.optional(validate.boolean, given.compress, "options.compress")
   validate.optional(validate.integer, given.maxHeaderSize, "options.maxHeaderSize", 1, 2 ^ 30)
   validate.optional(validate.number, given.timeout, "options.timeout", 0)
   validate.optional(validate.table, given.headers, "options.headers")

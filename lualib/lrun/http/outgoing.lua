@@ -32,6 +32,7 @@ local OutgoingMessage = events.EventEmitter:extend("OutgoingMessage")
 OutgoingMessage.sendDate = true
 OutgoingMessage._state = 0
 OutgoingMessage._headFlags = 0
+OutgoingMessage._special = false     -- its end is not the common one: trailers, or a body that may be coded
 OutgoingMessage.writableNeedDrain = false
 OutgoingMessage.destroyed = false
 OutgoingMessage.closed = false
@@ -39,8 +40,9 @@ OutgoingMessage.writableHighWaterMark = core.limits.highWater
 OutgoingMessage.writableObjectMode = false
 outgoing.OutgoingMessage = OutgoingMessage
 
--- How far a message has come (`_state`). Awaited: ended, and somebody is told when the kernel has it all.
-local states = { fresh = 0, head = 1, begun = 2, ended = 3, awaited = 4, finished = 5 }
+-- How far a message has come (`_state`). Coded: begun, and the body goes through a coder. Awaited: ended, and somebody is told
+-- when the kernel has it all.
+local states = { fresh = 0, head = 1, begun = 2, coded = 3, ended = 4, awaited = 5, finished = 6 }
 outgoing.states = states
 
 -- The computed fields of an outgoing message; its classes look here after their methods.
@@ -144,6 +146,15 @@ local function remove(self, lower)
   for each, at in pairs(self._places) do
     if at > place then self._places[each] = at - 2 end
   end
+end
+
+--- Sets a header, or takes it back, whatever the state: for what is decided when the head is sent.
+---@param message OutgoingMessage
+---@param name string
+---@param value string? nil: none
+function outgoing.replaceHeader(message, name, value)
+  local lower = lowerName(name)
+  if value == nil then remove(message, lower) else put(message, lower, name, value) end
 end
 
 --- Sets a header; several values of one name as a list. Throws for a name or value that may not stand in a head.
@@ -291,6 +302,7 @@ function OutgoingMessage:addTrailers(headers)
     end
   end)
   self._trailerLines = (self._trailerLines or "") .. table.concat(lines)
+  self._special = true
 end
 
 outgoing.checkValue = checkValue

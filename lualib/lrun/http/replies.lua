@@ -77,6 +77,7 @@ local function onResponse(connection, status, head, bits)
     return interim(request, response)
   end
   if request.method == "CONNECT" and status < 300 then return handOver(connection, request, response, "connect") end
+  if band(bits, flags.body) ~= 0 and request:_decodes() then require("lrun.http.decoded_message").take(response) end
   connection.incoming, connection.last = response, response
   connection.keepAlive = band(bits, flags.keepAlive) ~= 0
   request.res = response

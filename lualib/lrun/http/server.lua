@@ -69,6 +69,9 @@ function Server:initialize(options, listener)
   end
   self.requestClass = classOf(options, "IncomingMessage", message.IncomingMessage)
   self.responseClass = classOf(options, "ServerResponse", responses.ServerResponse)
+  if validate.optional(validate.boolean, options.compress, "options.compress") then
+    self.responseClass = require("lrun.http.compressed_response").class(self.responseClass)
+  end
   local log = options.accessLog
   if log then
     if log ~= true and type(log) ~= "function" then error(errors.argType("options.accessLog", "boolean or function", log), 0) end

@@ -30,7 +30,7 @@ ServerResponse._timeLimit = false    -- ms, for when its turn comes
 local respondPlain = ffi.cast("int (*)(void *, uint32_t, const char *, size_t)", core.respondPlain)
 
 local states = outgoing.states
-local FRESH, HEAD, BEGUN = states.fresh, states.head, states.begun
+local FRESH, HEAD, BEGUN, CODED = states.fresh, states.head, states.begun, states.coded
 local ENDED, AWAITED, FINISHED = states.ended, states.awaited, states.finished
 local NO_DATE, CLOSE = outgoing.headFlags.noDate, outgoing.headFlags.close
 
@@ -206,7 +206,7 @@ end
 local function sendHead(self, flush)
   local status = checkStatus(self.statusCode)
   checkStatusMessage(self.statusMessage)
-  self._state = BEGUN
+  self._state = self._special and self:_startsCoding(status) and CODED or BEGUN
   core.head(self._connection.c, self._id, status, self.statusMessage, self._fields or nil, headFlags(self), flush)
 end
 
@@ -230,7 +230,20 @@ function ServerResponse:write(chunk, encoding, callback)
     if callback then nextTick(callback) end
     return true
   end
+  if self._state == CODED then chunk = self:_code(chunk) end
   return outgoing.written(self, core.write(self._connection.c, self._id, chunk), callback)
+end
+
+-- The last piece of a response with trailers, or whose body may be coded, as it is sent; its head is sent where the body began.
+local function takeLast(self, chunk)
+  if self._state < BEGUN and not self._trailerLines then
+    local status = checkStatus(self.statusCode)
+    checkStatusMessage(self.statusMessage)
+    return self:_codeWhole(chunk, status)
+  end
+  if self._state < BEGUN then sendHead(self, false) end
+  if self._state == CODED then return self:_codeLast(chunk) end
+  return chunk
 end
 
 --- Ends the response, after a last piece of its body.
@@ -248,11 +261,16 @@ function ServerResponse:finish(chunk, encoding, callback)
     outgoing.finishAgain(self, chunk, callback)
     return self
   end
-  if state == BEGUN then
+  if state ~= BEGUN and self._special then
+    chunk = takeLast(self, chunk)
+    if self.destroyed then
+      outgoing.finishAgain(self, nil, callback)
+      return self
+    end
+    state = self._state
+  end
+  if state >= BEGUN then
     core.finish(self._connection.c, self._id, chunk, self._trailerLines or nil)
-  elseif self._trailerLines then
-    sendHead(self, false)
-    core.finish(self._connection.c, self._id, chunk, self._trailerLines)
   else
     local c, id, status, text, fields, bits = self._connection.c, self._id, self.statusCode, rawget(self, "statusMessage"),
       self._fields, headFlags(self)
@@ -290,7 +308,7 @@ function ServerResponse:_hasBegun() return self._state >= BEGUN end
 --- Internal: nothing of it was written yet, and what was set is void.
 ---@param status integer
 function ServerResponse:_startOver(status)
-  self._fields, self._places, self._trailerLines, self._state = false, nil, false, FRESH
+  self._fields, self._places, self._trailerLines, self._special, self._state = false, nil, false, nil, FRESH
   self.statusMessage, self.statusCode, self._headFlags = nil, status, CLOSE
 end
 
@@ -351,6 +369,10 @@ outgoing.define(ServerResponse, { socket = socket, connection = socket })
 
 --- Internal: its request is there; for classes that take notice.
 function ServerResponse:_begin() end
+
+--- Internal: whether its body, of which the first piece comes, is coded; see lrun.http.compressed_response.
+---@return boolean
+function ServerResponse._startsCoding() return false end
 
 -- A response of a connection; its request is to be set. Constants first: a constructor with only constants is one copy of
 -- a table of the right size.

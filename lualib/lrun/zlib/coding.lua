@@ -6,10 +6,16 @@ local validate = require("lrun.check.validate")
 
 local coding = {}
 
--- The numbers that a format's library has for: go on, end; and whether it is zlib's.
-local ZLIB = { none = constants.Z_NO_FLUSH, full = constants.Z_FULL_FLUSH, finish = constants.Z_FINISH, mostFlush = constants.Z_BLOCK }
-local BROTLI = { none = 0, full = constants.BROTLI_OPERATION_FLUSH, finish = constants.BROTLI_OPERATION_FINISH, mostFlush = 3 }
-local ZSTD = { none = 0, full = constants.ZSTD_e_flush, finish = constants.ZSTD_e_end, mostFlush = 2 }
+-- The numbers that a format's library has for: go on, give out what there is, the same so that reading can start there, end.
+local ZLIB = {
+  none = constants.Z_NO_FLUSH, sync = constants.Z_SYNC_FLUSH, full = constants.Z_FULL_FLUSH, finish = constants.Z_FINISH,
+  mostFlush = constants.Z_BLOCK,
+}
+local BROTLI = {
+  none = 0, sync = constants.BROTLI_OPERATION_FLUSH, full = constants.BROTLI_OPERATION_FLUSH,
+  finish = constants.BROTLI_OPERATION_FINISH, mostFlush = 3,
+}
+local ZSTD = { none = 0, sync = constants.ZSTD_e_flush, full = constants.ZSTD_e_flush, finish = constants.ZSTD_e_end, mostFlush = 2 }
 
 local function format(name, family, decodes, leastWindow)
   return { number = core.formats[name], family = family, decodes = decodes, leastWindow = leastWindow }
