@@ -316,8 +316,8 @@ describe("a server that compresses", function()
 
   it("closes the connection of a handler that errs midway, and answers 500 before", function()
     local stderr = io.stderr
-    io.stderr = { write = function() end }
-    finally(function() io.stderr = stderr end)
+    io.stderr = { write = function() end }                 -- luacheck: ignore 122
+    finally(function() io.stderr = stderr end)             -- luacheck: ignore 122
     local port = serve(function(req, res)
       if req.url == "/midway" then res:write(TEXT) end
       error("on purpose")
@@ -449,6 +449,13 @@ describe("a client that decodes", function()
     assert.equal(50 * 1024 * 1024, size)
     assert.equal(#packed, #get(port, { agent = agent }):body())
     agent:destroy()
+  end)
+
+  it("leaves fetch without the headers of the coded bytes", function()
+    local response = assert(require("fetch")("http://127.0.0.1:" .. serve("gzip", zlib.gzipSync(TEXT))))
+    assert.is_nil(response.headers["content-encoding"])
+    assert.is_nil(response.headers["content-length"])
+    assert.equal(TEXT, response:text())
   end)
 
   it("limits body() by what was decoded", function()

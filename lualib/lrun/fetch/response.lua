@@ -39,10 +39,11 @@ end
 
 local function hasBody(method, status) return method ~= "HEAD" and status ~= 204 and status ~= 304 and status >= 200 end
 
--- The message's stream with decoders behind it.
+-- The message's stream with decoders behind it. What is of the bytes as they came stands in `rawHeaders` alone.
 local function decoded(self, message)
   local list = self._job.compress and hasBody(self._job.method, message.statusCode) and codings(message.headers) or {}
   if #list == 0 then return message end
+  message.headers["content-encoding"], message.headers["content-length"] = nil, nil
   local zlib = require("zlib")
   local chain = { message }
   for i, name in ipairs(list) do chain[i + 1] = zlib[DECODERS[name]]() end
