@@ -35,7 +35,7 @@ describe("a hint", function()
       tells(('hint: did you mean require("%s")?'):format(expected), ("require('%s')"):format(name))
     end
     tells('require("luv")', "require('uv')")
-    tells('require("websocket")', "require('ws')")
+    tells("an http server has the event `upgrade`, with the socket", "require('ws')")
     tells("child_process.fork", "require('worker_threads')")
     assert.is_nil(hints.of("module 'entirely.other' not found:"))
   end)

@@ -52,11 +52,9 @@ local FIELDS = {
 local MODULES = {
   util = "inspect is the module \"inspect\", promisify is await", assert = "Lua has assert(v, message)",
   buffer = "strings hold any bytes", string_decoder = "strings hold any bytes",
-  readline = 'process.stdin:on("data", function(chunk) ... end)',
   socket = "the modules for sockets are net, dgram and http", ["socket.http"] = 'require("http")', ["ssl.https"] = 'require("https")',
-  https = "there is no TLS", tls = "there is no TLS", ws = 'require("websocket")', ["socket.io"] = 'require("websocket")',
-  crypto = 'io.open("/dev/urandom") has random bytes', url = 'text:match("^(%w+)://([^/:]+):?(%d*)(.*)$")',
-  dns = "net.connect looks names up", express = "the module is http", koa = "the module is http", fastify = "the module is http",
+  ws = "an http server has the event `upgrade`, with the socket", ["socket.io"] = "an http server has the event `upgrade`, with the socket",
+  crypto = 'io.open("/dev/urandom") has random bytes', express = "the module is http", koa = "the module is http", fastify = "the module is http",
   axios = 'require("http"), or require("fetch")', ["node-fetch"] = 'require("fetch")',
   worker_threads = "processes take the place of threads: child_process.fork, or the module cluster",
   lanes = "processes take the place of threads: child_process.fork, or the module cluster",
