@@ -236,9 +236,11 @@ calls.methods(Presence, "presence")
 function things.presence(topic, ask)
   local presence = Presence:new()
   presence._topic, presence._ask = topic, ask
-  watching[topic] = watching[topic] or {}
-  table.insert(watching[topic], presence)
-  link.call("watch", ignore, topic)
+  presence:once("newListener", function()  -- one that nobody listens to is told nothing, and goes when it is dropped
+    watching[topic] = watching[topic] or {}
+    table.insert(watching[topic], presence)
+    link.call("watch", ignore, topic)
+  end)
   return presence
 end
 
