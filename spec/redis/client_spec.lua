@@ -211,6 +211,34 @@ describe("a client", function()
   end)
 end)
 
+describe("a subscription", function()
+  it("holds when the server has confirmed it, also that of a second listener", function()
+    local socket
+    start(function(words, connection)
+      if words[1] ~= "SUBSCRIBE" then return nil end
+      socket = connection.socket
+      return false
+    end)
+    client:ping()
+    local confirmed = 0
+    await(function(callback)
+      local function done(err)
+        confirmed = confirmed + 1
+        if err or confirmed == 2 then callback(err) end
+      end
+      client:subscribe("c", function() end, done)
+      client:subscribe("c", function() end, done)
+      local function look()
+        if server:count("SUBSCRIBE") == 0 then return timers.setImmediate(look) end
+        assert.equal(0, confirmed)
+        socket:write((">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"):rep(2))
+      end
+      look()
+    end)
+    assert.equal(2, server:count("SUBSCRIBE"))
+  end)
+end)
+
 describe("a cluster's client", function()
   it("gives on a MOVED that leads nowhere", function()
     server = fake.start(function(words)

@@ -397,9 +397,9 @@ end
 local function listen(self, kind, name, f, callback)
   local words = subscriptions.KINDS[kind]
   withSubscriber(self, function(client)
-    local first = client._subscriptions:add(kind, name, f)
-    if not first then return nextTick(callback, nil, true) end
+    client._subscriptions:add(kind, name, f)
     if client.status ~= "ready" and client.status ~= "end" then return whenReady(client, callback) end
+    -- Also where another listens already: the server may not have confirmed that yet.
     client:dispatch{ {
       n = 2, words = { words.subscribe, name }, confirms = words.subscribe:lower(), left = 1,
       callback = function(err, reply)

@@ -18,13 +18,12 @@ function subscriptions.new()
   return setmetatable({ channel = {}, pattern = {}, shard = {} }, Subscriptions)
 end
 
---- Adds a listener; whether it is the name's first.
+--- Adds a listener.
 function Subscriptions:add(kind, name, f)
   local list = self[kind][name]
   local copy = { unpack(list or {}) }
   copy[#copy + 1] = f
   self[kind][name] = copy
-  return list == nil
 end
 
 --- Takes a listener away, or all; whether none is left that was there.
