@@ -73,14 +73,14 @@ local function primary()
   cluster:on("fork", function(worker)
     for _, message in ipairs(history) do worker:send(message) end
   end)
-  local listened = {}
-  cluster:on("listening", function(worker, address)
-    if not next(listened) then print(("Chat on http://localhost:%d"):format(address.port)) end
-    listened[worker.id] = true
+  local listening = false
+  cluster:on("listening", function(_, address)
+    if not listening then print(("Chat on http://localhost:%d"):format(address.port)) end
+    listening = true
   end)
-  cluster:on("exit", function(worker)
-    if listened[worker.id] then return cluster.fork() end
-    process.exit(1)     -- it could not listen: neither could the next one
+  cluster:on("exit", function()
+    if listening then return cluster.fork() end
+    process.exit(1)     -- the first could not listen: neither could the next one
   end)
   for _ = 1, WORKERS do cluster.fork() end
 end

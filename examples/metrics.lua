@@ -39,11 +39,11 @@ end
 
 local function primary()
   for _ = 1, WORKERS do cluster.fork() end
-  local listened = {}
-  cluster:on("listening", function(worker) listened[worker.id] = true end)
-  cluster:on("exit", function(worker)
-    if listened[worker.id] then return cluster.fork() end
-    process.exit(1)     -- it could not listen: neither could the next one
+  local listening = false
+  cluster:on("listening", function() listening = true end)
+  cluster:on("exit", function()
+    if listening then return cluster.fork() end
+    process.exit(1)     -- the first could not listen: neither could the next one
   end)
   http.createServer(function(req, res)
     if req.url ~= "/metrics" then
