@@ -46,13 +46,19 @@ void output_keeper_wake(void) {
     sem_post(&keeper.more);
 }
 
-/* A signal is the thread's that runs Lua, so that what it interrupts is known. */
+/* A signal is the thread's that runs Lua, so that what it interrupts is known. The process dies of the first, also when
+ * a SIGALRM of `again` comes between the end of the write and the death. */
 static void on_signal(int number) {
+  static volatile sig_atomic_t first;
   int saved = errno;
   if (!pthread_equal(pthread_self(), keeper.main)) {
     pthread_kill(keeper.main, number);
-  } else if (output_last_words(number)) {
-    output_die(number);
+    errno = saved;
+    return;
+  }
+  if (first == 0) first = number;
+  if (output_last_words(first)) {
+    output_die(first);
   } else {
     /* A write that waits is to return now, and if it had not begun yet, in a moment. */
     static const struct itimerval again = {{0, 10000}, {0, 10000}};
