@@ -4,10 +4,10 @@
 #include <string.h>
 
 static int bio_read(BIO *bio, char *to, int size) {
-  tls_engine_t *e = tls_lib.BIO_get_data(bio);
-  tls_lib.BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
+  tls_engine_t *e = crypto_lib.BIO_get_data(bio);
+  crypto_lib.BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
   if (e->in_len == 0) {
-    tls_lib.BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY);
+    crypto_lib.BIO_set_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_SHOULD_RETRY);
     return -1;
   }
   size_t n = e->in_len < (size_t)size ? e->in_len : (size_t)size;
@@ -18,8 +18,8 @@ static int bio_read(BIO *bio, char *to, int size) {
 }
 
 static int bio_write(BIO *bio, const char *data, int len) {
-  tls_engine_t *e = tls_lib.BIO_get_data(bio);
-  tls_lib.BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
+  tls_engine_t *e = crypto_lib.BIO_get_data(bio);
+  crypto_lib.BIO_clear_flags(bio, BIO_FLAGS_RWS | BIO_FLAGS_SHOULD_RETRY);
   if (len > 0 && buffer_add(e->out, data, (size_t)len) < 0) {
     e->no_memory = true;
     return -1;
@@ -33,25 +33,25 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer) {
 }
 
 static int bio_create(BIO *bio) {
-  tls_lib.BIO_set_init(bio, 1);
+  crypto_lib.BIO_set_init(bio, 1);
   return 1;
 }
 
 static BIO_METHOD *method(void) {
   static BIO_METHOD *made;
   if (made != NULL) return made;
-  BIO_METHOD *m = tls_lib.BIO_meth_new(BIO_TYPE_SOURCE_SINK | 127, "lrun");
+  BIO_METHOD *m = crypto_lib.BIO_meth_new(BIO_TYPE_SOURCE_SINK | 127, "lrun");
   if (m == NULL) return NULL;
-  tls_lib.BIO_meth_set_read(m, bio_read);
-  tls_lib.BIO_meth_set_write(m, bio_write);
-  tls_lib.BIO_meth_set_ctrl(m, bio_ctrl);
-  tls_lib.BIO_meth_set_create(m, bio_create);
+  crypto_lib.BIO_meth_set_read(m, bio_read);
+  crypto_lib.BIO_meth_set_write(m, bio_write);
+  crypto_lib.BIO_meth_set_ctrl(m, bio_ctrl);
+  crypto_lib.BIO_meth_set_create(m, bio_create);
   return made = m;
 }
 
 BIO *tls_bio_new(tls_engine_t *e) {
   const BIO_METHOD *m = method();
-  BIO *bio = m != NULL ? tls_lib.BIO_new(m) : NULL;
-  if (bio != NULL) tls_lib.BIO_set_data(bio, e);
+  BIO *bio = m != NULL ? crypto_lib.BIO_new(m) : NULL;
+  if (bio != NULL) crypto_lib.BIO_set_data(bio, e);
   return bio;
 }

@@ -123,7 +123,7 @@ static void free_staple(void *parent, void *staple, CRYPTO_EX_DATA *data, int in
 static int staple_index(void) {
   static int index = -1;
   if (index < 0)
-    index = tls_lib.CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL_CTX, 0, NULL, NULL, NULL, free_staple);
+    index = crypto_lib.CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_SSL_CTX, 0, NULL, NULL, NULL, free_staple);
   return index;
 }
 
@@ -142,7 +142,7 @@ bool tls_engine_staple(SSL_CTX *context, const char *response, size_t len) {
 }
 
 static int send_staple(SSL *ssl, const void *bytes, size_t len) {
-  void *copy = tls_lib.CRYPTO_malloc(len, __FILE__, __LINE__);
+  void *copy = crypto_lib.CRYPTO_malloc(len, __FILE__, __LINE__);
   if (copy == NULL) return SSL_TLSEXT_ERR_NOACK;
   memcpy(copy, bytes, len);
   tls_lib.SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_STATUS_REQ_OCSP_RESP, (long)len, copy); /* owns it */
@@ -210,34 +210,34 @@ static SSL_SESSION *on_get_session(SSL *ssl, const unsigned char *id, int len, i
 /* Goes on behind a fault and keeps the last one, which Node reports. */
 static int on_certificate(int good, X509_STORE_CTX *chain) {
   if (good) return 1;
-  const SSL *ssl = tls_lib.X509_STORE_CTX_get_ex_data(chain, tls_lib.SSL_get_ex_data_X509_STORE_CTX_idx());
+  const SSL *ssl = crypto_lib.X509_STORE_CTX_get_ex_data(chain, tls_lib.SSL_get_ex_data_X509_STORE_CTX_idx());
   tls_engine_t *e = engine_of(ssl);
   if (e->disbelief == NULL) e->disbelief = calloc(1, sizeof *e->disbelief);
   if (e->disbelief == NULL) {
     e->no_memory = true;
     return 0;
   }
-  e->disbelief->verify = tls_lib.X509_STORE_CTX_get_error(chain);
-  e->disbelief->depth = tls_lib.X509_STORE_CTX_get_error_depth(chain);
-  X509 *certificate = tls_lib.X509_STORE_CTX_get_current_cert(chain);
+  e->disbelief->verify = crypto_lib.X509_STORE_CTX_get_error(chain);
+  e->disbelief->depth = crypto_lib.X509_STORE_CTX_get_error_depth(chain);
+  X509 *certificate = crypto_lib.X509_STORE_CTX_get_current_cert(chain);
   if (certificate != NULL)
-    tls_lib.X509_NAME_oneline(tls_lib.X509_get_subject_name(certificate), e->disbelief->subject,
-                              sizeof e->disbelief->subject);
+    crypto_lib.X509_NAME_oneline(crypto_lib.X509_get_subject_name(certificate), e->disbelief->subject,
+                                 sizeof e->disbelief->subject);
   return 1;
 }
 
 static int on_verify(X509_STORE_CTX *chain, void *arg) {
   (void)arg;
-  const SSL *ssl = tls_lib.X509_STORE_CTX_get_ex_data(chain, tls_lib.SSL_get_ex_data_X509_STORE_CTX_idx());
+  const SSL *ssl = crypto_lib.X509_STORE_CTX_get_ex_data(chain, tls_lib.SSL_get_ex_data_X509_STORE_CTX_idx());
   tls_engine_t *e = engine_of(ssl);
   if (e == NULL) return 0;
   free(e->disbelief);
   e->disbelief = NULL;
-  tls_lib.X509_STORE_CTX_set_verify_cb(chain, on_certificate);
-  int rc = tls_lib.X509_verify_cert(chain);
+  crypto_lib.X509_STORE_CTX_set_verify_cb(chain, on_certificate);
+  int rc = crypto_lib.X509_verify_cert(chain);
   int result = e->disbelief != NULL ? e->disbelief->verify : X509_V_OK;
   if (rc <= 0 && result == X509_V_OK) return 0; /* it could not be checked at all */
-  tls_lib.X509_STORE_CTX_set_error(chain, result);
+  crypto_lib.X509_STORE_CTX_set_error(chain, result);
   return result == X509_V_OK || !e->policy->reject;
 }
 

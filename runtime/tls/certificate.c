@@ -35,31 +35,31 @@ static void add_field(lua_State *L, const char *name) {
 /* { CN = "…", O = "…", OU = { "…", "…" } } */
 static void push_name(lua_State *L, const X509_NAME *name) {
   lua_newtable(L);
-  for (int i = 0, count = tls_lib.X509_NAME_entry_count(name); i < count; i++) {
-    const X509_NAME_ENTRY *entry = tls_lib.X509_NAME_get_entry(name, i);
-    const ASN1_OBJECT *object = tls_lib.X509_NAME_ENTRY_get_object(entry);
+  for (int i = 0, count = crypto_lib.X509_NAME_entry_count(name); i < count; i++) {
+    const X509_NAME_ENTRY *entry = crypto_lib.X509_NAME_get_entry(name, i);
+    const ASN1_OBJECT *object = crypto_lib.X509_NAME_ENTRY_get_object(entry);
     char numbers[80];
-    int nid = tls_lib.OBJ_obj2nid(object);
-    const char *key = nid != NID_undef ? tls_lib.OBJ_nid2sn(nid) : numbers;
-    if (nid == NID_undef) tls_lib.OBJ_obj2txt(numbers, sizeof numbers, object, 1);
+    int nid = crypto_lib.OBJ_obj2nid(object);
+    const char *key = nid != NID_undef ? crypto_lib.OBJ_nid2sn(nid) : numbers;
+    if (nid == NID_undef) crypto_lib.OBJ_obj2txt(numbers, sizeof numbers, object, 1);
     unsigned char *text = NULL;
-    int len = tls_lib.ASN1_STRING_to_UTF8(&text, tls_lib.X509_NAME_ENTRY_get_data(entry));
+    int len = crypto_lib.ASN1_STRING_to_UTF8(&text, crypto_lib.X509_NAME_ENTRY_get_data(entry));
     if (len < 0) continue;
     lua_pushlstring(L, (const char *)text, (size_t)len);
-    tls_library_free(text);
+    libcrypto_free(text);
     add_field(L, key);
   }
 }
 
 static void set_time(lua_State *L, const char *name, const ASN1_TIME *time) {
-  BIO *bio = tls_lib.BIO_new(tls_lib.BIO_s_mem());
+  BIO *bio = crypto_lib.BIO_new(crypto_lib.BIO_s_mem());
   if (bio == NULL) return;
   char *text;
-  tls_lib.ASN1_TIME_print(bio, time);
-  long len = tls_lib.BIO_ctrl(bio, BIO_CTRL_INFO, 0, &text);
+  crypto_lib.ASN1_TIME_print(bio, time);
+  long len = crypto_lib.BIO_ctrl(bio, BIO_CTRL_INFO, 0, &text);
   lua_pushlstring(L, text, len > 0 ? (size_t)len : 0);
   lua_setfield(L, -2, name);
-  tls_lib.BIO_free(bio);
+  crypto_lib.BIO_free(bio);
 }
 
 /* "AB:CD:…" */
@@ -67,32 +67,32 @@ static void set_fingerprint(lua_State *L, const char *name, const X509 *certific
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned len = 0;
   char text[EVP_MAX_MD_SIZE * 3 + 1];
-  if (tls_lib.X509_digest(certificate, kind, digest, &len) != 1 || len == 0) return;
+  if (crypto_lib.X509_digest(certificate, kind, digest, &len) != 1 || len == 0) return;
   for (unsigned i = 0; i < len; i++) snprintf(text + (size_t)i * 3, 4, "%02X:", digest[i]);
   lua_pushlstring(L, text, (size_t)len * 3 - 1);
   lua_setfield(L, -2, name);
 }
 
 static void set_hex(lua_State *L, const char *name, const char *prefix, const BIGNUM *number) {
-  char *hex = number != NULL ? tls_lib.BN_bn2hex(number) : NULL;
+  char *hex = number != NULL ? crypto_lib.BN_bn2hex(number) : NULL;
   if (hex == NULL) return;
   lua_pushfstring(L, "%s%s", prefix, hex);
   lua_setfield(L, -2, name);
-  tls_library_free(hex);
+  libcrypto_free(hex);
 }
 
 static void set_serial(lua_State *L, X509 *certificate) {
-  BIGNUM *number = tls_lib.ASN1_INTEGER_to_BN(tls_lib.X509_get0_serialNumber(certificate), NULL);
+  BIGNUM *number = crypto_lib.ASN1_INTEGER_to_BN(crypto_lib.X509_get0_serialNumber(certificate), NULL);
   set_hex(L, "serialNumber", "", number);
-  tls_lib.BN_free(number);
+  crypto_lib.BN_free(number);
 }
 
 static void set_rsa(lua_State *L, const EVP_PKEY *key) {
   BIGNUM *n = NULL, *e = NULL;
-  tls_lib.EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n);
-  tls_lib.EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e);
+  crypto_lib.EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &n);
+  crypto_lib.EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_E, &e);
   set_hex(L, "modulus", "", n);
-  char *hex = e != NULL ? tls_lib.BN_bn2hex(e) : NULL;
+  char *hex = e != NULL ? crypto_lib.BN_bn2hex(e) : NULL;
   if (hex != NULL) {
     const char *digits = hex + strspn(hex, "0");
     size_t len = strlen(digits);
@@ -103,17 +103,17 @@ static void set_rsa(lua_State *L, const EVP_PKEY *key) {
       lua_concat(L, 2);
     }
     lua_setfield(L, -2, "exponent");
-    tls_library_free(hex);
+    libcrypto_free(hex);
   }
-  tls_lib.BN_free(n);
-  tls_lib.BN_free(e);
+  crypto_lib.BN_free(n);
+  crypto_lib.BN_free(e);
   unsigned char *der = NULL;
-  int len = tls_lib.i2d_PUBKEY(key, &der);
+  int len = crypto_lib.i2d_PUBKEY(key, &der);
   if (len > 0) {
     lua_pushlstring(L, (const char *)der, (size_t)len);
     lua_setfield(L, -2, "pubkey");
   }
-  tls_library_free(der);
+  libcrypto_free(der);
 }
 
 static void set_ec(lua_State *L, const EVP_PKEY *key) {
@@ -122,27 +122,27 @@ static void set_ec(lua_State *L, const EVP_PKEY *key) {
   } names[] = {
       {"prime256v1", "P-256"}, {"secp384r1", "P-384"}, {"secp521r1", "P-521"}, {"secp224r1", "P-224"}};
   char group[64];
-  if (tls_lib.EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1) {
+  if (crypto_lib.EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1) {
     set_string(L, "asn1Curve", group);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
       if (strcmp(names[i].curve, group) == 0) set_string(L, "nistCurve", names[i].nist);
     }
   }
   unsigned char *point = NULL;
-  size_t len = tls_lib.EVP_PKEY_get1_encoded_public_key((EVP_PKEY *)key, &point);
+  size_t len = crypto_lib.EVP_PKEY_get1_encoded_public_key((EVP_PKEY *)key, &point);
   if (len > 0) {
     lua_pushlstring(L, (const char *)point, len);
     lua_setfield(L, -2, "pubkey");
   }
-  tls_library_free(point);
+  libcrypto_free(point);
 }
 
 static void set_key(lua_State *L, const X509 *certificate) {
-  const EVP_PKEY *key = tls_lib.X509_get0_pubkey(certificate);
+  const EVP_PKEY *key = crypto_lib.X509_get0_pubkey(certificate);
   if (key == NULL) return;
-  int kind = tls_lib.EVP_PKEY_get_base_id(key);
+  int kind = crypto_lib.EVP_PKEY_get_base_id(key);
   if (kind != EVP_PKEY_RSA && kind != EVP_PKEY_EC) return;
-  lua_pushinteger(L, tls_lib.EVP_PKEY_get_bits(key));
+  lua_pushinteger(L, crypto_lib.EVP_PKEY_get_bits(key));
   lua_setfield(L, -2, "bits");
   if (kind == EVP_PKEY_RSA) set_rsa(L, key);
   else set_ec(L, key);
@@ -150,43 +150,43 @@ static void set_key(lua_State *L, const X509 *certificate) {
 
 /* What the key may be used for, as numbers: "1.3.6.1.5.5.7.3.1". */
 static void set_usage(lua_State *L, const X509 *certificate) {
-  OPENSSL_STACK *list = tls_lib.X509_get_ext_d2i(certificate, NID_ext_key_usage, NULL, NULL);
+  OPENSSL_STACK *list = crypto_lib.X509_get_ext_d2i(certificate, NID_ext_key_usage, NULL, NULL);
   if (list == NULL) return;
   lua_newtable(L);
-  for (int i = 0, count = tls_lib.OPENSSL_sk_num(list); i < count; i++) {
+  for (int i = 0, count = crypto_lib.OPENSSL_sk_num(list); i < count; i++) {
     char numbers[80];
-    tls_lib.OBJ_obj2txt(numbers, sizeof numbers, tls_lib.OPENSSL_sk_value(list, i), 1);
+    crypto_lib.OBJ_obj2txt(numbers, sizeof numbers, crypto_lib.OPENSSL_sk_value(list, i), 1);
     lua_pushstring(L, numbers);
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "ext_key_usage");
-  tls_lib.OPENSSL_sk_pop_free(list, (OPENSSL_sk_freefunc)tls_lib.ASN1_OBJECT_free);
+  crypto_lib.OPENSSL_sk_pop_free(list, (OPENSSL_sk_freefunc)crypto_lib.ASN1_OBJECT_free);
 }
 
 void tls_certificate_push(lua_State *L, X509 *certificate) {
   luaL_checkstack(L, 8, "certificate");
   lua_newtable(L);
-  push_name(L, tls_lib.X509_get_subject_name(certificate));
+  push_name(L, crypto_lib.X509_get_subject_name(certificate));
   lua_setfield(L, -2, "subject");
-  push_name(L, tls_lib.X509_get_issuer_name(certificate));
+  push_name(L, crypto_lib.X509_get_issuer_name(certificate));
   lua_setfield(L, -2, "issuer");
   tls_certificate_names(L, certificate);
-  lua_pushboolean(L, tls_lib.X509_check_ca(certificate) == 1);
+  lua_pushboolean(L, crypto_lib.X509_check_ca(certificate) == 1);
   lua_setfield(L, -2, "ca");
   set_key(L, certificate);
-  set_time(L, "valid_from", tls_lib.X509_get0_notBefore(certificate));
-  set_time(L, "valid_to", tls_lib.X509_get0_notAfter(certificate));
-  set_fingerprint(L, "fingerprint", certificate, tls_lib.EVP_sha1());
-  set_fingerprint(L, "fingerprint256", certificate, tls_lib.EVP_sha256());
-  set_fingerprint(L, "fingerprint512", certificate, tls_lib.EVP_sha512());
+  set_time(L, "valid_from", crypto_lib.X509_get0_notBefore(certificate));
+  set_time(L, "valid_to", crypto_lib.X509_get0_notAfter(certificate));
+  set_fingerprint(L, "fingerprint", certificate, crypto_lib.EVP_sha1());
+  set_fingerprint(L, "fingerprint256", certificate, crypto_lib.EVP_sha256());
+  set_fingerprint(L, "fingerprint512", certificate, crypto_lib.EVP_sha512());
   set_usage(L, certificate);
   set_serial(L, certificate);
   unsigned char *der = NULL;
-  int len = tls_lib.i2d_X509(certificate, &der);
+  int len = crypto_lib.i2d_X509(certificate, &der);
   if (len > 0) {
     lua_pushlstring(L, (const char *)der, (size_t)len);
     lua_setfield(L, -2, "raw");
   }
-  tls_library_free(der);
-  tls_library_clear();
+  libcrypto_free(der);
+  libcrypto_clear();
 }

@@ -33,7 +33,7 @@ static tls_engine_t *engine_ready(tls_conn_t *conn) {
 void tls_conn_release(tls_conn_t *conn) {
   if (--conn->refs > 0) return;
   buffer_free(&conn->unread);
-  tls_lib.X509_free(conn->peer);
+  crypto_lib.X509_free(conn->peer);
   free(conn);
 }
 

@@ -22,7 +22,7 @@ static int l_new(lua_State *L) {
   memset(context, 0, sizeof *context);
   luaL_getmetatable(L, TLS_CONTEXT_TYPE);
   lua_setmetatable(L, -2);
-  tls_library_clear();
+  libcrypto_clear();
   SSL_CTX *ssl = tls_lib.SSL_CTX_new(tls_lib.TLS_method());
   if (ssl == NULL) return tls_fault_return(L);
   context->ssl = ssl;
@@ -47,7 +47,7 @@ static int l_gc(lua_State *L) {
 static int l_ciphers(lua_State *L) {
   SSL_CTX *ssl = tls_context_at(L, 1)->ssl;
   const char *list = luaL_optstring(L, 2, NULL), *suites = luaL_optstring(L, 3, NULL);
-  tls_library_clear();
+  libcrypto_clear();
   bool good = suites == NULL || tls_lib.SSL_CTX_set_ciphersuites(ssl, suites) == 1;
   return result(L, good && (list == NULL || tls_lib.SSL_CTX_set_cipher_list(ssl, list) == 1));
 }
@@ -56,8 +56,8 @@ static int l_ciphers(lua_State *L) {
 static int l_cipher_names(lua_State *L) {
   const OPENSSL_STACK *list = (const OPENSSL_STACK *)tls_lib.SSL_CTX_get_ciphers(tls_context_at(L, 1)->ssl);
   lua_newtable(L);
-  for (int i = 0, count = tls_lib.OPENSSL_sk_num(list); i < count; i++) {
-    lua_pushstring(L, tls_lib.SSL_CIPHER_get_name(tls_lib.OPENSSL_sk_value(list, i)));
+  for (int i = 0, count = crypto_lib.OPENSSL_sk_num(list); i < count; i++) {
+    lua_pushstring(L, tls_lib.SSL_CIPHER_get_name(crypto_lib.OPENSSL_sk_value(list, i)));
     lua_rawseti(L, -2, i + 1);
   }
   return 1;
@@ -67,7 +67,7 @@ static int l_cipher_names(lua_State *L) {
 static int set_list(lua_State *L, int command) {
   SSL_CTX *ssl = tls_context_at(L, 1)->ssl;
   const char *list = luaL_checkstring(L, 2);
-  tls_library_clear();
+  libcrypto_clear();
   return result(L, tls_lib.SSL_CTX_ctrl(ssl, command, 0, (void *)list) == 1);
 }
 static int l_groups(lua_State *L) { return set_list(L, SSL_CTRL_SET_GROUPS_LIST); }
@@ -78,15 +78,15 @@ static int l_dh(lua_State *L) {
   SSL_CTX *ssl = tls_context_at(L, 1)->ssl;
   size_t len;
   const char *pem = luaL_optlstring(L, 2, NULL, &len);
-  tls_library_clear();
+  libcrypto_clear();
   if (pem == NULL) return result(L, tls_lib.SSL_CTX_ctrl(ssl, SSL_CTRL_SET_DH_AUTO, 1, NULL) == 1);
-  BIO *bio = tls_lib.BIO_new_mem_buf(pem, (int)len);
-  EVP_PKEY *key = bio != NULL ? tls_lib.PEM_read_bio_Parameters(bio, NULL) : NULL;
-  tls_lib.BIO_free(bio);
+  BIO *bio = crypto_lib.BIO_new_mem_buf(pem, (int)len);
+  EVP_PKEY *key = bio != NULL ? crypto_lib.PEM_read_bio_Parameters(bio, NULL) : NULL;
+  crypto_lib.BIO_free(bio);
   if (key == NULL) return tls_fault_return(L);
-  int bits = tls_lib.EVP_PKEY_get_bits(key);
+  int bits = crypto_lib.EVP_PKEY_get_bits(key);
   if (tls_lib.SSL_CTX_set0_tmp_dh_pkey(ssl, key) != 1) {
-    tls_lib.EVP_PKEY_free(key);
+    crypto_lib.EVP_PKEY_free(key);
     return tls_fault_return(L);
   }
   lua_pushboolean(L, 1);
@@ -107,8 +107,8 @@ static int l_session_id_context(lua_State *L) {
   unsigned char digest[32];
   size_t len;
   const char *bytes = luaL_checklstring(L, 2, &len);
-  tls_library_clear();
-  bool good = tls_lib.EVP_Digest(bytes, len, digest, NULL, tls_lib.EVP_sha256(), NULL) == 1;
+  libcrypto_clear();
+  bool good = crypto_lib.EVP_Digest(bytes, len, digest, NULL, crypto_lib.EVP_sha256(), NULL) == 1;
   return result(L, good && tls_lib.SSL_CTX_set_session_id_context(tls_context_at(L, 1)->ssl, digest,
                                                                   sizeof digest) == 1);
 }
@@ -129,12 +129,12 @@ static int l_ocsp(lua_State *L) {
 
 /* complete(): adds to the certificate what the store has of its chain. */
 static int l_complete(lua_State *L) {
-  tls_library_clear();
+  libcrypto_clear();
   tls_lib.SSL_CTX_ctrl(tls_context_at(L, 1)->ssl, SSL_CTRL_BUILD_CERT_CHAIN,
                        SSL_BUILD_CHAIN_FLAG_UNTRUSTED | SSL_BUILD_CHAIN_FLAG_NO_ROOT |
                            SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR | SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR,
                        NULL);
-  tls_library_clear();
+  libcrypto_clear();
   return 0;
 }
 

@@ -25,7 +25,7 @@ static int verify_mode(const tls_policy_t *policy, bool server) {
 }
 
 int tls_engine_open(tls_engine_t *e, SSL_CTX *context, tls_policy_t *policy, bool server) {
-  tls_library_clear();
+  libcrypto_clear();
   SSL *ssl = tls_lib.SSL_new(context);
   BIO *bio = ssl != NULL ? tls_bio_new(e) : NULL;
   if (bio == NULL) {
@@ -93,8 +93,8 @@ int tls_engine_rest(tls_engine_t *e) {
 }
 
 static tls_step_t fail(tls_engine_t *e) {
-  e->error = tls_lib.ERR_peek_error();
-  tls_library_clear();
+  e->error = crypto_lib.ERR_peek_error();
+  libcrypto_clear();
   if (e->disbelief != NULL && ERR_GET_LIB(e->error) == ERR_LIB_SSL &&
       ERR_GET_REASON(e->error) == SSL_R_CERTIFICATE_VERIFY_FAILED)
     e->error = 0;
@@ -136,7 +136,7 @@ static bool is_believed(tls_engine_t *e) {
 }
 
 tls_step_t tls_engine_handshake(tls_engine_t *e) {
-  tls_library_clear();
+  libcrypto_clear();
   int rc = tls_lib.SSL_do_handshake(e->ssl);
   if (rc != 1) return outcome(e, rc);
   if (!is_believed(e)) return TLS_FAILED;
@@ -168,7 +168,7 @@ void tls_engine_refuse(tls_engine_t *e, int alert) {
 }
 
 size_t tls_engine_read(tls_engine_t *e, char *to, size_t size, tls_step_t *step) {
-  tls_library_clear();
+  libcrypto_clear();
   int n = tls_lib.SSL_read(e->ssl, to, size > INT32_MAX ? INT32_MAX : (int)size);
   *step = n > 0 ? TLS_DONE : outcome(e, n);
   return n > 0 ? (size_t)n : 0;
@@ -178,7 +178,7 @@ tls_step_t tls_engine_write(tls_engine_t *e, const char *data, size_t len) {
   enum { MOST = 1 << 20 };
   while (len > 0) {
     int n = len > MOST ? MOST : (int)len;
-    tls_library_clear();
+    libcrypto_clear();
     int rc = tls_lib.SSL_write(e->ssl, data, n);
     if (rc != n) return outcome(e, rc);
     data += n;
@@ -188,7 +188,7 @@ tls_step_t tls_engine_write(tls_engine_t *e, const char *data, size_t len) {
 }
 
 void tls_engine_finish(tls_engine_t *e) {
-  tls_library_clear();
+  libcrypto_clear();
   if (tls_lib.SSL_is_init_finished(e->ssl)) tls_lib.SSL_shutdown(e->ssl);
-  tls_library_clear();
+  libcrypto_clear();
 }

@@ -19,37 +19,37 @@ static int nothing(lua_State *L) {
 /* The issuer of `certificate`: from what the peer sent, else from the store. The caller frees it. */
 static X509 *find_issuer(SSL *ssl, X509 *certificate) {
   const OPENSSL_STACK *sent = (OPENSSL_STACK *)tls_lib.SSL_get_peer_cert_chain(ssl);
-  for (int i = 0, n = sent != NULL ? tls_lib.OPENSSL_sk_num(sent) : 0; i < n; i++) {
-    X509 *each = tls_lib.OPENSSL_sk_value(sent, i);
-    if (tls_lib.X509_check_issued(each, certificate) != X509_V_OK) continue;
-    tls_lib.X509_up_ref(each);
+  for (int i = 0, n = sent != NULL ? crypto_lib.OPENSSL_sk_num(sent) : 0; i < n; i++) {
+    X509 *each = crypto_lib.OPENSSL_sk_value(sent, i);
+    if (crypto_lib.X509_check_issued(each, certificate) != X509_V_OK) continue;
+    crypto_lib.X509_up_ref(each);
     return each;
   }
   X509 *issuer = NULL;
   X509_STORE *store = tls_lib.SSL_CTX_get_cert_store(tls_lib.SSL_get_SSL_CTX(ssl));
-  X509_STORE_CTX *search = tls_lib.X509_STORE_CTX_new();
-  if (search != NULL && tls_lib.X509_STORE_CTX_init(search, store, NULL, NULL) == 1 &&
-      tls_lib.X509_STORE_CTX_get1_issuer(&issuer, search, certificate) != 1)
+  X509_STORE_CTX *search = crypto_lib.X509_STORE_CTX_new();
+  if (search != NULL && crypto_lib.X509_STORE_CTX_init(search, store, NULL, NULL) == 1 &&
+      crypto_lib.X509_STORE_CTX_get1_issuer(&issuer, search, certificate) != 1)
     issuer = NULL;
-  tls_lib.X509_STORE_CTX_free(search);
-  tls_library_clear();
+  crypto_lib.X509_STORE_CTX_free(search);
+  libcrypto_clear();
   return issuer;
 }
 
 /* The table on top gets its issuer as `issuerCertificate`, that one its own, up to the root, which is its own. */
 static void add_issuers(lua_State *L, SSL *ssl, X509 *certificate) {
   enum { LONGEST = 16 };
-  tls_lib.X509_up_ref(certificate);
+  crypto_lib.X509_up_ref(certificate);
   lua_pushvalue(L, -1);
   for (int i = 0; i < LONGEST; i++) {
-    if (tls_lib.X509_check_issued(certificate, certificate) == X509_V_OK) {
+    if (crypto_lib.X509_check_issued(certificate, certificate) == X509_V_OK) {
       lua_pushvalue(L, -1);
       lua_setfield(L, -2, "issuerCertificate");
       break;
     }
     X509 *issuer = find_issuer(ssl, certificate);
     if (issuer == NULL) break;
-    tls_lib.X509_free(certificate);
+    crypto_lib.X509_free(certificate);
     certificate = issuer;
     tls_certificate_push(L, certificate);
     lua_pushvalue(L, -1);
@@ -57,7 +57,7 @@ static void add_issuers(lua_State *L, SSL *ssl, X509 *certificate) {
     lua_remove(L, -2);
   }
   lua_pop(L, 1);
-  tls_lib.X509_free(certificate);
+  crypto_lib.X509_free(certificate);
 }
 
 /* peerCertificate(detailed) → table, empty where the peer has shown none; nil once a connection without one is closed */
@@ -181,22 +181,22 @@ static int l_ephemeral_key(lua_State *L) {
   if (ssl == NULL || tls_lib.SSL_is_server(ssl)) return nothing(L);
   EVP_PKEY *key = NULL;
   lua_newtable(L);
-  tls_library_clear();
+  libcrypto_clear();
   if (tls_lib.SSL_ctrl(ssl, SSL_CTRL_GET_PEER_TMP_KEY, 0, &key) != 1 || key == NULL) return 1;
-  int kind = tls_lib.EVP_PKEY_get_id(key);
+  int kind = crypto_lib.EVP_PKEY_get_id(key);
   bool dh = kind == EVP_PKEY_DH;
   char group[64] = "";
-  if (!dh && tls_lib.EVP_PKEY_get_group_name(key, group, sizeof group, NULL) != 1 && kind > 0)
-    strncpy(group, tls_lib.OBJ_nid2sn(kind), sizeof group - 1);
+  if (!dh && crypto_lib.EVP_PKEY_get_group_name(key, group, sizeof group, NULL) != 1 && kind > 0)
+    strncpy(group, crypto_lib.OBJ_nid2sn(kind), sizeof group - 1);
   lua_pushstring(L, dh ? "DH" : "ECDH");
   lua_setfield(L, -2, "type");
   if (!dh) {
     lua_pushstring(L, curve_name(group));
     lua_setfield(L, -2, "name");
   }
-  lua_pushinteger(L, tls_lib.EVP_PKEY_get_bits(key));
+  lua_pushinteger(L, crypto_lib.EVP_PKEY_get_bits(key));
   lua_setfield(L, -2, "size");
-  tls_lib.EVP_PKEY_free(key);
+  crypto_lib.EVP_PKEY_free(key);
   return 1;
 }
 
@@ -218,7 +218,7 @@ static int l_export(lua_State *L) {
   const unsigned char *context = (const unsigned char *)lua_tolstring(L, 4, &context_len);
   if (!is_established(L)) return nothing(L);
   unsigned char *to = lua_newuserdata(L, len);
-  tls_library_clear();
+  libcrypto_clear();
   if (tls_lib.SSL_export_keying_material(ssl_at(L), to, len, label, label_len, context, context_len,
                                          context != NULL) != 1)
     return tls_fault_return(L);
@@ -251,7 +251,7 @@ static int l_session(lua_State *L) {
   int len = session != NULL ? tls_lib.i2d_SSL_SESSION(session, &bytes) : 0;
   if (len > 0) lua_pushlstring(L, (const char *)bytes, (size_t)len);
   else lua_pushnil(L);
-  tls_library_free(bytes);
+  libcrypto_free(bytes);
   return 1;
 }
 
@@ -281,11 +281,11 @@ static int l_set_session(lua_State *L) {
   SSL *ssl = ssl_at(L);
   size_t len;
   const unsigned char *bytes = (const unsigned char *)luaL_checklstring(L, 2, &len);
-  tls_library_clear();
+  libcrypto_clear();
   SSL_SESSION *session = ssl != NULL ? tls_lib.d2i_SSL_SESSION(NULL, &bytes, (long)len) : NULL;
   bool good = session != NULL && tls_lib.SSL_set_session(ssl, session) == 1;
   tls_lib.SSL_SESSION_free(session);
-  tls_library_clear();
+  libcrypto_clear();
   lua_pushboolean(L, good);
   return 1;
 }
@@ -318,7 +318,7 @@ static int l_max_send_fragment(lua_State *L) {
 static int l_renegotiate(lua_State *L) {
   tls_conn_t *conn = tls_handle_at(L, 1);
   if (!is_established(L) || conn->stream == NULL) return nothing(L);
-  tls_library_clear();
+  libcrypto_clear();
   if (tls_lib.SSL_renegotiate(conn->engine.ssl) != 1) return tls_fault_return(L);
   conn->engine.out = stream_wire(conn->stream);
   conn->engine.renegotiating = true;

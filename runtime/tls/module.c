@@ -8,8 +8,8 @@
 
 /* defaultStore() → the directory and the file in which the system keeps what it trusts */
 static int l_default_store(lua_State *L) {
-  lua_pushstring(L, tls_lib.X509_get_default_cert_dir());
-  lua_pushstring(L, tls_lib.X509_get_default_cert_file());
+  lua_pushstring(L, crypto_lib.X509_get_default_cert_dir());
+  lua_pushstring(L, crypto_lib.X509_get_default_cert_file());
   return 2;
 }
 

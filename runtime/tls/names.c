@@ -39,14 +39,14 @@ static void add_value(luaL_Buffer *to, const char *prefix, const unsigned char *
 }
 
 static void add_string(luaL_Buffer *to, const char *prefix, const ASN1_STRING *string) {
-  add_value(to, prefix, tls_lib.ASN1_STRING_get0_data(string), (size_t)tls_lib.ASN1_STRING_length(string),
-            false);
+  add_value(to, prefix, crypto_lib.ASN1_STRING_get0_data(string),
+            (size_t)crypto_lib.ASN1_STRING_length(string), false);
 }
 
 static void add_address(luaL_Buffer *to, const ASN1_STRING *string) {
   char text[INET6_ADDRSTRLEN] = "<invalid>";
-  int len = tls_lib.ASN1_STRING_length(string);
-  const unsigned char *bytes = tls_lib.ASN1_STRING_get0_data(string);
+  int len = crypto_lib.ASN1_STRING_length(string);
+  const unsigned char *bytes = crypto_lib.ASN1_STRING_get0_data(string);
   if (len == 4) inet_ntop(AF_INET, bytes, text, sizeof text);
   else if (len == 16) inet_ntop(AF_INET6, bytes, text, sizeof text);
   luaL_addstring(to, "IP Address:");
@@ -54,10 +54,10 @@ static void add_address(luaL_Buffer *to, const ASN1_STRING *string) {
 }
 
 static void add_directory(luaL_Buffer *to, const X509_NAME *name) {
-  char *line = tls_lib.X509_NAME_oneline(name, NULL, 0);
+  char *line = crypto_lib.X509_NAME_oneline(name, NULL, 0);
   if (line == NULL) return;
   add_value(to, "DirName:", (const unsigned char *)line, strlen(line), true);
-  tls_library_free(line);
+  libcrypto_free(line);
 }
 
 static void add_name(luaL_Buffer *to, const GENERAL_NAME *name) {
@@ -69,7 +69,7 @@ static void add_name(luaL_Buffer *to, const GENERAL_NAME *name) {
   case GEN_IPADD: add_address(to, name->d.iPAddress); break;
   case GEN_DIRNAME: add_directory(to, name->d.directoryName); break;
   case GEN_RID:
-    tls_lib.OBJ_obj2txt(numbers, sizeof numbers, name->d.registeredID, 1);
+    crypto_lib.OBJ_obj2txt(numbers, sizeof numbers, name->d.registeredID, 1);
     luaL_addstring(to, "Registered ID:");
     luaL_addstring(to, numbers);
     break;
@@ -80,29 +80,29 @@ static void add_name(luaL_Buffer *to, const GENERAL_NAME *name) {
 }
 
 static void set_alternatives(lua_State *L, const X509 *certificate) {
-  GENERAL_NAMES *list = tls_lib.X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+  GENERAL_NAMES *list = crypto_lib.X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
   if (list == NULL) return;
   luaL_Buffer text;
   luaL_buffinit(L, &text);
-  for (int i = 0, count = tls_lib.OPENSSL_sk_num((OPENSSL_STACK *)list); i < count; i++) {
+  for (int i = 0, count = crypto_lib.OPENSSL_sk_num((OPENSSL_STACK *)list); i < count; i++) {
     if (i > 0) luaL_addlstring(&text, ", ", 2);
-    add_name(&text, tls_lib.OPENSSL_sk_value((OPENSSL_STACK *)list, i));
+    add_name(&text, crypto_lib.OPENSSL_sk_value((OPENSSL_STACK *)list, i));
   }
   luaL_pushresult(&text);
   lua_setfield(L, -2, "subjectaltname");
-  tls_lib.GENERAL_NAMES_free(list);
+  crypto_lib.GENERAL_NAMES_free(list);
 }
 
 /* infoAccess["OCSP - URI"] = { "http://…" } */
 static void set_access(lua_State *L, const X509 *certificate) {
-  AUTHORITY_INFO_ACCESS *list = tls_lib.X509_get_ext_d2i(certificate, NID_info_access, NULL, NULL);
+  AUTHORITY_INFO_ACCESS *list = crypto_lib.X509_get_ext_d2i(certificate, NID_info_access, NULL, NULL);
   if (list == NULL) return;
   lua_newtable(L);
-  for (int i = 0, count = tls_lib.OPENSSL_sk_num((OPENSSL_STACK *)list); i < count; i++) {
-    const ACCESS_DESCRIPTION *each = tls_lib.OPENSSL_sk_value((OPENSSL_STACK *)list, i);
+  for (int i = 0, count = crypto_lib.OPENSSL_sk_num((OPENSSL_STACK *)list); i < count; i++) {
+    const ACCESS_DESCRIPTION *each = crypto_lib.OPENSSL_sk_value((OPENSSL_STACK *)list, i);
     if (each->location->type != GEN_URI) continue;
     char method[80];
-    tls_lib.OBJ_obj2txt(method, sizeof method, each->method, 0);
+    crypto_lib.OBJ_obj2txt(method, sizeof method, each->method, 0);
     const ASN1_STRING *uri = each->location->d.uniformResourceIdentifier;
     lua_pushfstring(L, "%s - URI", method);
     lua_pushvalue(L, -1);
@@ -114,13 +114,13 @@ static void set_access(lua_State *L, const X509 *certificate) {
       lua_pushvalue(L, -2);
       lua_rawset(L, -5);
     }
-    lua_pushlstring(L, (const char *)tls_lib.ASN1_STRING_get0_data(uri),
-                    (size_t)tls_lib.ASN1_STRING_length(uri));
+    lua_pushlstring(L, (const char *)crypto_lib.ASN1_STRING_get0_data(uri),
+                    (size_t)crypto_lib.ASN1_STRING_length(uri));
     lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
     lua_pop(L, 2);
   }
   lua_setfield(L, -2, "infoAccess");
-  tls_lib.AUTHORITY_INFO_ACCESS_free(list);
+  crypto_lib.AUTHORITY_INFO_ACCESS_free(list);
 }
 
 void tls_certificate_names(lua_State *L, X509 *certificate) {

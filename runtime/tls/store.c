@@ -15,7 +15,7 @@
 
 X509_STORE *tls_context_store(tls_context_t *context) {
   if (context->own_store) return tls_lib.SSL_CTX_get_cert_store(context->ssl);
-  X509_STORE *store = tls_lib.X509_STORE_new();
+  X509_STORE *store = crypto_lib.X509_STORE_new();
   if (store == NULL) return NULL;
   tls_lib.SSL_CTX_set_cert_store(context->ssl, store); /* owns it from now on */
   context->own_store = true;
@@ -24,23 +24,23 @@ X509_STORE *tls_context_store(tls_context_t *context) {
 
 /* Reads all certificates of a PEM text; what stands between them does not matter. Their count, or -1. */
 static int read_authorities(const char *pem, size_t len, X509_STORE *store, SSL_CTX *ssl) {
-  BIO *bio = tls_lib.BIO_new_mem_buf(pem, (int)len);
+  BIO *bio = crypto_lib.BIO_new_mem_buf(pem, (int)len);
   if (bio == NULL) return -1;
   int count = 0;
   bool good = true;
   X509 *each;
   char none[1] = "";
-  while (good && (each = tls_lib.PEM_read_bio_X509(bio, NULL, NULL, none)) != NULL) {
-    good = tls_lib.X509_STORE_add_cert(store, each) == 1;
+  while (good && (each = crypto_lib.PEM_read_bio_X509(bio, NULL, NULL, none)) != NULL) {
+    good = crypto_lib.X509_STORE_add_cert(store, each) == 1;
     if (good && ssl != NULL) good = tls_lib.SSL_CTX_add_client_CA(ssl, each) == 1;
-    tls_lib.X509_free(each);
+    crypto_lib.X509_free(each);
     count++;
   }
-  tls_lib.BIO_free(bio);
-  unsigned long error = tls_lib.ERR_peek_last_error();
+  crypto_lib.BIO_free(bio);
+  unsigned long error = crypto_lib.ERR_peek_last_error();
   bool end = ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
   if (!good || !end || count == 0) return -1;
-  tls_lib.ERR_clear_error();
+  crypto_lib.ERR_clear_error();
   return count;
 }
 
@@ -49,7 +49,7 @@ int tls_context_add_ca(lua_State *L) {
   tls_context_t *context = tls_context_at(L, 1);
   size_t len;
   const char *pem = luaL_checklstring(L, 2, &len);
-  tls_library_clear();
+  libcrypto_clear();
   X509_STORE *store = tls_context_store(context);
   if (store == NULL || read_authorities(pem, len, store, context->ssl) < 0) return tls_fault_return(L);
   lua_pushboolean(L, 1);
@@ -61,21 +61,21 @@ int tls_context_add_crl(lua_State *L) {
   tls_context_t *context = tls_context_at(L, 1);
   size_t len;
   const char *pem = luaL_checklstring(L, 2, &len);
-  tls_library_clear();
+  libcrypto_clear();
   X509_STORE *store = tls_context_store(context);
-  BIO *bio = tls_lib.BIO_new_mem_buf(pem, (int)len);
+  BIO *bio = crypto_lib.BIO_new_mem_buf(pem, (int)len);
   int count = 0;
   char none[1] = "";
   X509_CRL *each;
   while (store != NULL && bio != NULL &&
-         (each = tls_lib.PEM_read_bio_X509_CRL(bio, NULL, NULL, none)) != NULL) {
-    count += tls_lib.X509_STORE_add_crl(store, each) == 1;
-    tls_lib.X509_CRL_free(each);
+         (each = crypto_lib.PEM_read_bio_X509_CRL(bio, NULL, NULL, none)) != NULL) {
+    count += crypto_lib.X509_STORE_add_crl(store, each) == 1;
+    crypto_lib.X509_CRL_free(each);
   }
-  tls_lib.BIO_free(bio);
+  crypto_lib.BIO_free(bio);
   if (count == 0) return tls_fault_return(L);
-  tls_library_clear();
-  tls_lib.X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  libcrypto_clear();
+  crypto_lib.X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -114,14 +114,14 @@ static bool add_file(X509_STORE *store, const char *path) {
   fclose(file);
   bool good = text != NULL && read_authorities(text, len, store, NULL) > 0;
   free(text);
-  tls_library_clear();
+  libcrypto_clear();
   return good;
 }
 
 static void add_dir(X509_STORE *store, const char *path) {
-  X509_LOOKUP *lookup = tls_lib.X509_STORE_add_lookup(store, tls_lib.X509_LOOKUP_hash_dir());
-  if (lookup != NULL) tls_lib.X509_LOOKUP_ctrl(lookup, X509_L_ADD_DIR, path, X509_FILETYPE_PEM, NULL);
-  tls_library_clear();
+  X509_LOOKUP *lookup = crypto_lib.X509_STORE_add_lookup(store, crypto_lib.X509_LOOKUP_hash_dir());
+  if (lookup != NULL) crypto_lib.X509_LOOKUP_ctrl(lookup, X509_L_ADD_DIR, path, X509_FILETYPE_PEM, NULL);
+  libcrypto_clear();
 }
 
 static const char *given(const char *name) {
@@ -135,9 +135,9 @@ static void fill_from_system(X509_STORE *store) {
   if (file != NULL) add_file(store, file);
   if (dir != NULL) add_dir(store, dir);
   if (file == NULL && dir == NULL) {
-    const char *usual = tls_lib.X509_get_default_cert_dir();
+    const char *usual = crypto_lib.X509_get_default_cert_dir();
     if (is_hashed(usual)) add_dir(store, usual);
-    else add_file(store, tls_lib.X509_get_default_cert_file());
+    else add_file(store, crypto_lib.X509_get_default_cert_file());
   }
   if (extra != NULL && !add_file(store, extra))
     fprintf(stderr,
@@ -149,11 +149,11 @@ static void fill_from_system(X509_STORE *store) {
 int tls_context_system_store(lua_State *L) {
   static X509_STORE *shared;
   tls_context_t *context = tls_context_at(L, 1);
-  tls_library_clear();
+  libcrypto_clear();
   if (context->own_store) {
     fill_from_system(tls_lib.SSL_CTX_get_cert_store(context->ssl));
   } else {
-    if (shared == NULL && (shared = tls_lib.X509_STORE_new()) != NULL) fill_from_system(shared);
+    if (shared == NULL && (shared = crypto_lib.X509_STORE_new()) != NULL) fill_from_system(shared);
     if (shared == NULL) return tls_fault_return(L);
     tls_lib.SSL_CTX_set1_cert_store(context->ssl, shared);
   }

@@ -10,7 +10,7 @@ tls_tickets_t *tls_tickets_new(void) {
   tls_tickets_t *ring = calloc(1, sizeof *ring);
   if (ring == NULL) return NULL;
   ring->refs = ring->count = 1;
-  if (tls_lib.RAND_bytes(ring->keys[0], TLS_TICKET_KEY) == 1) return ring;
+  if (crypto_lib.RAND_bytes(ring->keys[0], TLS_TICKET_KEY) == 1) return ring;
   free(ring);
   return NULL;
 }
@@ -36,20 +36,21 @@ void tls_tickets_set(tls_tickets_t *ring, const char *keys, int count) {
 static bool set_mac(EVP_MAC_CTX *mac, const unsigned char *key) {
   char digest[] = "SHA256";
   OSSL_PARAM params[] = {
-      tls_lib.OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(key + NAME), PART),
-      tls_lib.OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-      tls_lib.OSSL_PARAM_construct_end(),
+      crypto_lib.OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)(key + NAME), PART),
+      crypto_lib.OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+      crypto_lib.OSSL_PARAM_construct_end(),
   };
-  return tls_lib.EVP_MAC_CTX_set_params(mac, params) == 1;
+  return crypto_lib.EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
 int tls_tickets_seal(const tls_tickets_t *ring, unsigned char name[16], unsigned char *iv,
                      EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac) {
   const unsigned char *key = ring->keys[0];
   memcpy(name, key, NAME);
-  if (tls_lib.RAND_bytes(iv, 16) != 1 || !set_mac(mac, key)) return -1;
-  return tls_lib.EVP_EncryptInit_ex(cipher, tls_lib.EVP_aes_128_cbc(), NULL, key + NAME + PART, iv) == 1 ? 1
-                                                                                                         : -1;
+  if (crypto_lib.RAND_bytes(iv, 16) != 1 || !set_mac(mac, key)) return -1;
+  return crypto_lib.EVP_EncryptInit_ex(cipher, crypto_lib.EVP_aes_128_cbc(), NULL, key + NAME + PART, iv) == 1
+             ? 1
+             : -1;
 }
 
 int tls_tickets_open(const tls_tickets_t *ring, const unsigned char name[16], const unsigned char *iv,
@@ -58,7 +59,7 @@ int tls_tickets_open(const tls_tickets_t *ring, const unsigned char name[16], co
     const unsigned char *key = ring->keys[i];
     if (memcmp(name, key, NAME) != 0) continue;
     if (!set_mac(mac, key)) return -1;
-    if (tls_lib.EVP_DecryptInit_ex(cipher, tls_lib.EVP_aes_128_cbc(), NULL, key + NAME + PART, iv) != 1)
+    if (crypto_lib.EVP_DecryptInit_ex(cipher, crypto_lib.EVP_aes_128_cbc(), NULL, key + NAME + PART, iv) != 1)
       return -1;
     return renew || i > 0 ? 2 : 1;
   }
