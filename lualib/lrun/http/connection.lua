@@ -1,6 +1,6 @@
 --- One HTTP connection, a server's or a client's, as Lua knows it. C (runtime/http/connection.c) reads, parses and writes;
 --- it calls `role`, a table of functions that decide what requests, ends and faults mean: lrun.http.requests for servers,
---- lrun.http.replies for clients.
+--- lrun.http.replies for clients. Each of the two has a class of connections (`Connection.class`).
 ---
 --- A connection is also a stream handle by its methods (lrun.net.handles), so that a net.Socket stands on it as on one of
 --- luv's: what is written to the socket goes out between the messages, and destroying it closes the connection. `detach`
@@ -15,12 +15,12 @@ local HIGH_WATER = core.limits.highWater
 
 ---@class HttpConnection
 ---@field c userdata|false C's side
----@field role table what C's calls do
+---@field role table what C's calls do; the class has it
+---@field isClient boolean the class has it
 ---@field owner table the server, or the client's own; has `group`; `_makeSocket(connection, handle)` where it is no net.Socket
 ---@field handle userdata the stream below
 ---@field socket Socket|false made when somebody asks for it
----@field closed boolean closed, or given away by `detach`; then `detached`, too
----@field over boolean `onClosed` of its role was called
+---@field closed boolean|"over" closed, or given away by `detach` (then `detached`, too); "over" once its role was told
 ---@field incoming IncomingMessage|false whose body is being received
 ---@field response ServerResponse|false whose turn it is, of a server's connection; `turn` is its id
 ---@field later table<integer, ServerResponse>|false those behind it, by id
@@ -33,11 +33,11 @@ local HIGH_WATER = core.limits.highWater
 ---@field limited ServerResponse|ClientRequest|false whose time limit holds now
 ---@field ownLimit integer|false ms, as the socket's `setTimeout` said
 local Connection = {}
-Connection.__index = Connection
 
--- What most connections never have: a field of its own costs an idle one 40 bytes.
+-- What most connections never have. A table has room for eight fields, then for sixteen: a ninth costs each connection the
+-- way from one to the other.
 for _, name in ipairs {
-  "socket", "onSocketError", "closed", "detached", "over", "whenClosed", "request", "interim", "last", "keepAlive", "waiting",
+  "socket", "onSocketError", "detached", "whenClosed", "request", "interim", "last", "keepAlive", "waiting",
   "limited", "ownLimit",
 } do Connection[name] = false end
 Connection.receivedBefore = 0
@@ -60,33 +60,31 @@ end
 -- Its life ------------------------------------------------------------------------------------------------------------
 
 --- Hangs a connection on a luv handle; `start` begins to read.
----@param role table
+---@param class table
 ---@param owner table
 ---@param handle userdata
----@param isClient boolean
 ---@return HttpConnection? connection nil when the handle is closed
-function Connection.make(role, owner, handle, isClient)
+local function make(class, owner, handle)
   local self = {
-    c = false, role = false, owner = false, handle = false, incoming = false, response = false, turn = 0, later = false,
+    c = false, owner = false, handle = false, incoming = false, response = false, turn = 0, later = false, closed = false,
   }
-  self.role, self.owner, self.handle = role, owner, handle
-  local c = core.attach(owner.group.core, handle, self, isClient)
+  self.owner, self.handle = owner, handle
+  local c = core.attach(owner.group.core, handle, self, class.isClient)
   if not c then return nil end
   self.c = c
-  return setmetatable(self, Connection)
+  return setmetatable(self, class)
 end
 
 --- The same for a connected net.Socket, which stands on the connection from here on.
----@param role table
+---@param class table
 ---@param owner table
 ---@param socket Socket
----@param isClient boolean
 ---@return HttpConnection?
 ---@return string received what the socket had received and nobody had read: for `start`
-function Connection.adopt(role, owner, socket, isClient)
+local function adopt(class, owner, socket)
   local handle, received = socket:_release()
   if not handle then return nil, received end
-  local self = Connection.make(role, owner, handle, isClient)
+  local self = make(class, owner, handle)
   if not self then
     socket:_attach(handle)
     return nil, received
@@ -94,6 +92,17 @@ function Connection.adopt(role, owner, socket, isClient)
   stand(self, socket)
   socket:_attach(self)
   return self, received
+end
+
+--- The class of the connections that play a role.
+---@param role table
+---@param isClient boolean
+---@return { make: (fun(class: table, owner: table, handle: userdata): HttpConnection?), adopt: (fun(class: table, owner: table, socket: Socket): HttpConnection?, string) }
+function Connection.class(role, isClient)
+  local class = { role = role, isClient = isClient, make = make, adopt = adopt }
+  for name, value in pairs(Connection) do class[name] = value end
+  class.__index = class
+  return class
 end
 
 --- The connection that a socket stands on.
@@ -149,7 +158,7 @@ end
 
 -- The handle is closed; C has set `closed` already.
 local function onClosed(self, code)
-  self.over = true
+  self.closed = "over"
   answer(self, core.sent(self.c))
   local socket, whenClosed = self.socket, self.whenClosed
   if whenClosed then
@@ -358,7 +367,7 @@ function Connection:close_reset(callback)
   return handle:close_reset(callback)
 end
 
-function Connection:is_closing() return self.closed end
+function Connection:is_closing() return self.closed ~= false end
 function Connection:ref() return self.handle:ref() end
 function Connection:unref() return self.handle:unref() end
 function Connection:get_type() return self.handle:get_type() end

@@ -32,7 +32,7 @@ end
 function replies.connectionOf(socket, maxHeaderSize)
   local connection = Connection.of(socket)
   if connection then return not connection.closed and connection or nil end
-  local made, received = Connection.adopt(replies, ownerFor(maxHeaderSize or Group.maxHeaderSize), socket, true)
+  local made, received = replies.Connection:adopt(ownerFor(maxHeaderSize or Group.maxHeaderSize), socket)
   if made then made:start(received) end
   return made and not made.closed and made or nil
 end
@@ -177,5 +177,7 @@ function replies.onSocketError(connection, err)
   local request = connection.request
   if request then request:destroy(err) end
 end
+
+replies.Connection = Connection.class(replies, true)
 
 return replies

@@ -156,7 +156,9 @@ end
 
 -- Nobody can be answered any more.
 local function abandon(connection, err)
-  for _, response in ipairs(connection:takeResponses()) do response:_onLost(err) end
+  if connection.response or connection.later then
+    for _, response in ipairs(connection:takeResponses()) do response:_onLost(err) end
+  end
   local incoming = connection.incoming
   connection.incoming = false
   if incoming and not incoming.destroyed then incoming:destroy(Connection.lost()) end
@@ -180,9 +182,10 @@ function requests.onDetach(connection) abandon(connection, nil) end
 --- The socket of an accepted connection was made: it tells the server when it has ended.
 function requests.onSocket(connection, socket)
   socket.server = connection.owner
-  if not connection.over then socket:_countedBy(connection.owner) end
+  if connection.closed ~= "over" then socket:_countedBy(connection.owner) end
 end
 
 Connection.take { onrequest = onRequest }
+requests.Connection = Connection.class(requests, false)
 
 return requests

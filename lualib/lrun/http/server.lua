@@ -5,7 +5,6 @@ local core = require("lrun.core.http")
 local errors = require("errors")
 local net = require("net")
 local validate = require("lrun.check.validate")
-local Connection = require("lrun.http.connection")
 local Group = require("lrun.http.group")
 local message = require("lrun.http.incoming")
 local requests = require("lrun.http.requests")
@@ -50,6 +49,18 @@ local function classOf(options, name, default)
   return class
 end
 
+-- Limits are fields that the program may set at any time; C is told of those that changed.
+local function tellLimits(self)
+  local told = self._told
+  if told.headers == self.headersTimeout and told.request == self.requestTimeout and told.idle == self.keepAliveTimeout and
+    told.traffic == self.timeout and told.requests == self.maxRequestsPerSocket and told.fields == self.maxHeadersCount and
+    told.closing == self._closing then return end
+  told.headers, told.request, told.idle, told.traffic = self.headersTimeout, self.requestTimeout, self.keepAliveTimeout, self.timeout
+  told.requests, told.fields, told.closing = self.maxRequestsPerSocket, self.maxHeadersCount, self._closing
+  core.configure(self.group.core, self.headersTimeout, self.requestTimeout, self.keepAliveTimeout, self.timeout,
+    self.maxRequestsPerSocket, self.maxHeadersCount, self._closing)
+end
+
 ---@param options HttpServerOptions?
 ---@param listener fun(req: IncomingMessage, res: ServerResponse)?
 function Server:initialize(options, listener)
@@ -81,12 +92,11 @@ function Server:initialize(options, listener)
   for name, value in pairs(options) do netOptions[name] = value end
   netOptions.allowHalfOpen = true
   net.Server.initialize(self, netOptions)
-  local function configure()
-    core.configure(self.group.core, self.headersTimeout, self.requestTimeout, self.keepAliveTimeout, self.timeout,
-      self.maxRequestsPerSocket, self.maxHeadersCount, self._closing)
+  self._told = {}
+  self.group = Group.new(self.maxHeaderSize, self.maxHeadersCount, function()
+    tellLimits(self)
     if self._closing and not self._draining then core.closeIdle(self.group.core) end   -- those that became idle since
-  end
-  self.group = Group.new(self.maxHeaderSize, self.maxHeadersCount, configure)
+  end)
   if listener then self:on("request", listener) end
 end
 
@@ -96,9 +106,9 @@ local function shorter(a, b)
   return b > 0 and b < a and b or a
 end
 
--- Its limits may have been set since.
+-- For a connection that comes.
 local function update(self)
-  self.group.configure()
+  tellLimits(self)
   local limit = shorter(shorter(shorter(self.headersTimeout, self.requestTimeout), self.keepAliveTimeout), self.timeout)
   self.group:limit(limit > 0 and limit or math.huge)       -- C has limits of its own
 end
@@ -119,7 +129,7 @@ local emit = net.Server.emit
 ---@return HttpConnection? connection nil when the handle is closed
 function Server:_serveHandle(handle)
   update(self)
-  local connection = Connection.make(requests, self, handle, false)
+  local connection = requests.Connection:make(self, handle)
   if connection then prepare(self, connection) end
   return connection
 end
@@ -130,7 +140,7 @@ end
 ---@return string received for `start`
 function Server:_serveSocket(socket)
   update(self)
-  local connection, received = Connection.adopt(requests, self, socket, false)
+  local connection, received = requests.Connection:adopt(self, socket)
   if connection then prepare(self, connection) end
   return connection, received
 end
