@@ -52,7 +52,7 @@ static void detach(lua_State *L, http_conn_t *conn) {
 }
 
 /* What luv calls when the handle is closed; the upvalues are HTTP_ON_CLOSED's arguments. */
-enum { CLOSED_ARGUMENTS = 4 };
+enum { CLOSED_ARGUMENTS = 3 };
 static int on_closed(lua_State *L) {
   lua_State *co = callback_begin(L);
   lua_rawgeti(co, LUA_REGISTRYINDEX, http_shared(L)->callbacks[HTTP_ON_CLOSED]);
@@ -68,8 +68,7 @@ void http_conn_close(lua_State *L, http_conn_t *conn, int error) {
   luaL_checkstack(L, 8, "http_conn_close");
   lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref);
   lua_pushinteger(L, error);
-  lua_pushstring(L, conn->stream.code);
-  lua_pushstring(L, conn->stream.reason);
+  stream_push_failure(L, &conn->stream, error);
   lua_pushcclosure(L, on_closed, CLOSED_ARGUMENTS);
   lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref);
   lua_pushboolean(L, 1);

@@ -20,7 +20,7 @@ typedef enum {
   HTTP_ON_DRAIN,   /* (connection, id or 0, the last response that is written) */
   HTTP_ON_FAULT,   /* (connection, status, code, reason, bytes, how many of them were good) */
   HTTP_ON_TIMEOUT, /* (connection) */
-  HTTP_ON_CLOSED, /* (connection, negative code or 0, "ERR_…" or nil, reason or nil): its handle is closed. The
+  HTTP_ON_CLOSED, /* (connection, negative code or 0, table of stream_push_failure or nil): its handle is closed. The
                      * table's field `closed` is true since the connection was, which may be earlier. */
   HTTP_CALLBACKS
 } http_callback_t;

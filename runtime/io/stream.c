@@ -193,10 +193,12 @@ void stream_deliver(stream_t *s, const char *data, size_t len) {
 
 void stream_deliver_end(stream_t *s) { s->owner->ended(s); }
 
-void stream_fail(stream_t *s, int error, const char *code, const char *reason) {
-  s->code = code;
-  s->reason = reason;
-  s->owner->failed(s, error);
+void stream_fail(stream_t *s, int error) { s->owner->failed(s, error); }
+
+void stream_push_failure(lua_State *L, stream_t *s, int error) {
+  luaL_checkstack(L, 8, "stream_push_failure");
+  if (error == UV_EPROTO && s->handle != NULL && s->kind->explain != NULL) s->kind->explain(s, L);
+  else lua_pushnil(L);
 }
 
 int stream_read(stream_t *s, bool on) {

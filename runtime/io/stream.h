@@ -43,7 +43,7 @@ typedef struct {
   void (*received)(stream_t *s, const char *data, size_t len);
   /* The peer sends nothing more. */
   void (*ended)(stream_t *s);
-  /* Reading failed, negative: close the stream. `code` and `reason` of the stream say more where they are set. */
+  /* Reading failed, negative: close the stream. stream_push_failure tells more, until then. */
   void (*failed)(stream_t *s, int error);
   /* A write that had to wait is done, 0 or negative; flush what has collected meanwhile, or close. */
   void (*written)(stream_t *s, int status);
@@ -63,6 +63,9 @@ typedef struct {
   void (*finish)(stream_t *s);
   /* The stream moved: `state` has a new one around it. */
   void (*moved)(stream_t *s);
+  /* Pushes a table that says what failed above the kernel: `code`, `message`, and whatever else an Error of it should
+   * have; asked for after UV_EPROTO. */
+  void (*explain)(stream_t *s, lua_State *L);
   /* The stream goes back to the userdata of Lua's that lent it (stream_lent). NULL: there is none. */
   void (*reclaim)(stream_t *s);
   /* Frees `state`. */
@@ -85,9 +88,7 @@ struct stream {
   buffer_t wire;              /* sealed bytes; a plain stream has none */
   uint64_t active;            /* loop time in ms of the last byte read or written */
   uint64_t received, sent;    /* bytes of the owner's: delivered; given to the kernel, or queued for it */
-  const char *code,
-      *reason;  /* of a failure of the kind's, or NULL: "ERR_SSL_…", for people; static or the kind's */
-  bool reading; /* libuv reads */
+  bool reading;               /* libuv reads */
   bool wanted;  /* the owner wants to */
   bool corked;  /* output only collects */
   bool opening; /* the kind is not ready for the owner's bytes */
@@ -164,7 +165,10 @@ void stream_nodelay(stream_t *s);
 /* For kinds: what the peer has said, its end, a failure. They call the owner last. */
 void stream_deliver(stream_t *s, const char *data, size_t len);
 void stream_deliver_end(stream_t *s);
-void stream_fail(stream_t *s, int error, const char *code, const char *reason);
+void stream_fail(stream_t *s, int error);
+
+/* Pushes what the kind has to say about `error`, a table (stream_kind_t.explain), or nil where the number says all. */
+void stream_push_failure(lua_State *L, stream_t *s, int error);
 
 /* The VM's loop and main state. */
 uv_loop_t *stream_loop(const stream_t *s);

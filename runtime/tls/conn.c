@@ -98,7 +98,7 @@ static void fail(tls_conn_t *conn) {
   if (conn->failed) return;
   conn->failed = true;
   stream_flush(conn->stream);
-  if (conn->stream != NULL) stream_fail(conn->stream, UV_EPROTO, NULL, NULL);
+  if (conn->stream != NULL) stream_fail(conn->stream, UV_EPROTO);
 }
 
 /* Input ---------------------------------------------------------------------------------------------------------- */
@@ -215,7 +215,7 @@ bool tls_conn_pump(tls_conn_t *conn) {
     s->sent += n;
     int rc = stream_flush(s);
     if (rc < 0) {
-      stream_fail(s, rc, NULL, NULL);
+      stream_fail(s, rc);
       return false;
     }
   }
@@ -232,7 +232,7 @@ static void kind_ended(stream_t *s) {
   if (conn->failed) return;
   if (!conn->engine.established) {
     conn->failed = true;
-    stream_fail(s, UV_ECONNRESET, NULL, NULL);
+    stream_fail(s, UV_ECONNRESET);
   } else if (!conn->peer_ended) {
     conn->peer_ended = true;
     stream_deliver_end(s);
@@ -255,6 +255,12 @@ static void kind_finish(stream_t *s) {
 }
 
 static void kind_moved(stream_t *s) { conn_of(s)->stream = s; }
+
+static void kind_explain(stream_t *s, lua_State *L) {
+  tls_fault_t fault;
+  tls_engine_fault(&conn_of(s)->engine, &fault);
+  tls_fault_push(L, &fault);
+}
 
 static void kind_free(stream_t *s) {
   tls_conn_t *conn = conn_of(s);
@@ -283,6 +289,7 @@ const stream_kind_t tls_conn_kind = {.received = kind_received,
                                      .seal = kind_seal,
                                      .finish = kind_finish,
                                      .moved = kind_moved,
+                                     .explain = kind_explain,
                                      .reclaim = tls_handle_reclaim,
                                      .free = kind_free};
 

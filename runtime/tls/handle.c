@@ -34,7 +34,7 @@ static void tell_reader(tls_conn_t *conn, const char *error, const char *data, s
 static void on_received(stream_t *s, const char *data, size_t len) {
   tls_conn_t *conn = conn_of(s);
   if (conn->reader != LUA_NOREF && s->wanted && conn->unread.len == 0) tell_reader(conn, NULL, data, len);
-  else if (buffer_add(&conn->unread, data, len) < 0) stream_fail(s, UV_ENOMEM, NULL, NULL);
+  else if (buffer_add(&conn->unread, data, len) < 0) stream_fail(s, UV_ENOMEM);
 }
 
 static void on_ended(stream_t *s) {
@@ -50,13 +50,7 @@ static void on_failed(stream_t *s, int error) {
   tls_conn_t *conn = conn_of(s);
   conn->failed = true;
   lua_State *co = tls_conn_tell(conn, "failed");
-  if (error == UV_EPROTO) {
-    tls_fault_t fault;
-    tls_engine_fault(&conn->engine, &fault);
-    tls_fault_push(co, &fault);
-  } else {
-    lua_pushnil(co);
-  }
+  stream_push_failure(co, s, error);
   lua_pushstring(co, uv_err_name(error));
   callback_run(co, 3);
 }
@@ -153,7 +147,7 @@ static int l_start(lua_State *L) {
   stream_nodelay(conn->stream);
   int rc = stream_read(conn->stream, conn->stream->wanted);
   if (rc < 0) {
-    stream_fail(conn->stream, rc, NULL, NULL);
+    stream_fail(conn->stream, rc);
     return 0;
   }
   tls_conn_feed(conn, data != NULL ? data : "", len);

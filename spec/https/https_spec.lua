@@ -101,6 +101,34 @@ describe("an https server", function()
     client:destroy()
   end)
 
+  it("says what was wrong with TLS once HTTP has the connection, and in a handshake", function()
+    local server = https.createServer(pki.options("server"), function(_, res) res:finish("once") end)
+    local inner = servers.listen(server)
+    local changes = {}
+    for _, listens in ipairs{ false, true } do
+      changes.up = nil
+      if listens then server:on("request", function(req) req.socket:getProtocol() end) end
+      local client = assert(support.connect(support.proxy(inner, changes), { ca = pki.ca.cert }))
+      client:on("error", function() end)
+      client:write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      support.first(client, "data")
+      changes.up = support.spoiled
+      client:write("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+      local _, err, socket = support.first(server, "clientError")
+      assert.equal("ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC", err.code)
+      assert.equal("SSL routines", err.library)
+      assert.equal("decryption failed or bad record mac", err.reason)
+      assert.is_true(socket.encrypted and socket.destroyed)
+      client:destroy()
+    end
+    local stranger = net.connect(inner, "127.0.0.1")
+    stranger:write(("*"):rep(100))
+    local _, err, socket = support.first(server, "clientError")
+    assert.equal("ERR_SSL_WRONG_VERSION_NUMBER", err.code)
+    assert.is_true(socket.encrypted)
+    stranger:destroy()
+  end)
+
   it("closes idle connections and handshakes on their way when it closes", function()
     local port, server = serve(pki.options("server"), function(_, res) res:finish("x") end)
     local agent = https.Agent:new{ keepAlive = true }
@@ -126,6 +154,42 @@ end)
 
 describe("an https client", function()
   after_each(servers.close)
+
+  it("says what was wrong with TLS before and in the body", function()
+    local inner = serve(pki.options("server"), function(req, res)
+      res:write("first")
+      req:on("data", function() res:write("second") end)
+    end)
+    local changes = {}
+    local proxy = support.proxy(inner, changes)
+    local function ask(onResponse)
+      changes.down = nil
+      return await(function(done)
+        local req = https.request({ port = proxy, host = "localhost", ca = pki.ca.cert, agent = false, method = "POST" }, function(res)
+          res:on("data", function() end)
+          res:on("error", function(err) assert.equal("ECONNRESET", err.code) end)
+        end)
+        req:on("error", done)
+        onResponse(req)
+      end)
+    end
+    local err = ask(function(req)
+      req:on("response", function()
+        changes.down = support.spoiled
+        req:write("more, please")
+      end)
+      req:write("some")
+    end)
+    assert.equal("ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC", err.code)
+    assert.equal("SSL routines", err.library)
+    err = ask(function(req)
+      req:on("socket", function(socket)
+        socket:on("secureConnect", function() changes.down = support.spoiled end)
+      end)
+      req:write("some")
+    end)
+    assert.equal("ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC", err.code)
+  end)
 
   it("gives the verification's error to the request", function()
     local port = serve(pki.options("foreign"), function(_, res) res:finish("x") end)

@@ -1,5 +1,6 @@
 --- TLS connections of specs: both ends, what became of them, and their end.
 local await = require("await")
+local net = require("net")
 local tls = require("tls")
 local servers = require("spec.support.servers")
 
@@ -50,6 +51,24 @@ function support.connect(port, options)
   if name == "error" then return nil, err, socket end
   return socket
 end
+
+--- A port that passes everything on to another one, both ways. `changes.up` and `changes.down`, when they are set, get
+--- each piece of a client's and of the server's and return what is passed on instead.
+function support.proxy(to, changes)
+  return (servers.listen(net.createServer(function(socket)
+    local out = net.connect(to, "127.0.0.1")
+    local function pass(from, into, way)
+      from:on("data", function(data) into:write(changes[way] and changes[way](data) or data) end)
+      from:on("error", function() end)
+      from:on("close", function() into:destroy() end)
+    end
+    pass(socket, out, "up")
+    pass(out, socket, "down")
+  end)))
+end
+
+--- The same bytes but for the last one.
+function support.spoiled(data) return data:sub(1, -2) .. string.char((data:byte(-1) + 1) % 256) end
 
 --- What comes back for `text` from an echo.
 function support.echo(socket, text)

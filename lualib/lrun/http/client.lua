@@ -399,6 +399,10 @@ function ClientRequest:_lost(err)
   if response then
     part(self)
     self.destroyed = true
+    if err ~= nil and not response.complete then
+      self.errored = err
+      nextTick(function() self:emit("error", err) end)
+    end
     if not response.complete and not response.destroyed then response:destroy(Connection.lost()) end
     return nextTick(emitClose, self)
   end

@@ -156,17 +156,24 @@ function Connection:detach()
   return self.handle, rest
 end
 
+-- What ended the connection, if it was a failure: of the system's, or of what lies between HTTP and the kernel.
+local function failureOf(code, told)
+  if told then return errors.coded(told.code, told.message, told) end
+  return code < 0 and errors.system(code, "read") or nil
+end
+
 -- The handle is closed; C has set `closed` already.
-local function onClosed(self, code)
+local function onClosed(self, code, told)
   self.closed = "over"
+  local err = failureOf(code, told)
   answer(self, core.sent(self.c))
   local socket, whenClosed = self.socket, self.whenClosed
   if whenClosed then
     whenClosed()
   elseif socket then
-    socket:destroy(code < 0 and errors.system(code, "read") or nil)
+    socket:destroy(err)
   end
-  self.role.onClosed(self, code)
+  self.role.onClosed(self, err)
 end
 
 -- Written or lost -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 --- What becomes of the answers on a client's connection (lrun.http.connection), the role that it plays: gives responses to
 --- the request that is on its way, and the connection back to the agent once that is over and nothing came unasked.
-local errors = require("errors")
 local process = require("process")
 local Connection = require("lrun.http.connection")
 local Group = require("lrun.http.group")
@@ -166,7 +165,7 @@ local function abandon(connection, err)
   if request then request:_lost(err) end
 end
 
-function replies.onClosed(connection, code) abandon(connection, code < 0 and errors.system(code, "read") or nil) end
+function replies.onClosed(connection, err) abandon(connection, err) end
 
 function replies.onDetach(connection) abandon(connection, nil) end
 

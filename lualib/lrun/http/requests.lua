@@ -164,9 +164,8 @@ local function abandon(connection, err)
   if incoming and not incoming.destroyed then incoming:destroy(Connection.lost()) end
 end
 
-function requests.onClosed(connection, code)
+function requests.onClosed(connection, err)
   local server = connection.owner
-  local err = code < 0 and errors.system(code, "read") or nil
   abandon(connection, err)
   if connection.socket then return end                     -- it tells the rest, by its `close` and `error`
   server:_connectionClosed()

@@ -8,6 +8,7 @@ local validate = require("lrun.check.validate")
 ---@class HttpsServer: HttpServer, TLSServing
 local Server = http.Server:extend("Server")
 serving.into(Server)
+Server._failureEvents = { "tlsClientError", "clientError" }
 
 ---@param options HttpsServerOptions?
 ---@param listener fun(req: IncomingMessage, res: ServerResponse)?

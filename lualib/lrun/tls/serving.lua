@@ -73,7 +73,9 @@ local function failed(record, err, late)
   record.over = true
   settle(record)
   local server = record.server
-  if server:listenerCount("tlsClientError") > 0 then emit(server, "tlsClientError", err, serving.socketOf(record)) end
+  for _, name in ipairs(server._failureEvents) do
+    if server:listenerCount(name) > 0 then emit(server, name, err, serving.socketOf(record)) end
+  end
   if record.handle:is_closing() then return close(record) end
   if late or err.code == "ECONNRESET" then return close(record) end
   if server._sayToStranger then server:_sayToStranger(record.handle) end
@@ -155,6 +157,9 @@ local function contextFor(server, given)
   for name, value in pairs(given) do own[name] = value end
   return context.create(own, true)
 end
+
+--- Internal: the events that tell of a handshake that failed.
+methods._failureEvents = { "tlsClientError" }
 
 --- Internal: for the constructor, before net.Server's.
 function methods:_initializeTLS(given)
