@@ -89,11 +89,11 @@ struct stream {
   uint64_t active;            /* loop time in ms of the last byte read or written */
   uint64_t received, sent;    /* bytes of the owner's: delivered; given to the kernel, or queued for it */
   bool reading;               /* libuv reads */
-  bool wanted;  /* the owner wants to */
-  bool corked;  /* output only collects */
-  bool opening; /* the kind is not ready for the owner's bytes */
-  bool shut;    /* nothing more is written */
-  bool deaf;    /* what comes is thrown away */
+  bool wanted;                /* the owner wants to */
+  bool corked;                /* output only collects */
+  bool opening;               /* the kind is not ready for the owner's bytes */
+  bool shut;                  /* nothing more is written */
+  bool deaf;                  /* what comes is thrown away */
   bool flushing_soon;
   uint8_t lent; /* of `out` and `wire`, which are the VM's scratch buffers now, a bit each */
 };

@@ -1,9 +1,8 @@
---- Peers built on other code: OpenSSL's command, curl, Node, GnuTLS; and testssl, which looks for known weaknesses.
+--- Peers that are built on OpenSSL: its command, curl, Node.
 local pki = require("spec.support.pki")
 pki.need()
 local await = require("await")
 local child_process = require("child_process")
-local fs = require("fs")
 local https = require("https")
 local servers = require("spec.support.servers")
 local support = require("spec.support.tls")
@@ -73,30 +72,6 @@ describe("a server of ours and", function()
     ]])
     local output = sh(("node %s %d %s"):format(script, port, pki.ca.certPath))
     assert.equal("hello over TLSv1.3 true false, hello over TLSv1.3 true true\n", output)
-  end)
-
-  peer("gnutls-cli", "GnuTLS: both versions", function()
-    local port = serve()
-    for priority, version in pairs{ ["NORMAL:-VERS-ALL:+VERS-TLS1.2"] = "1.2", ["NORMAL:-VERS-ALL:+VERS-TLS1.3"] = "1.3" } do
-      local output = sh(("printf 'GET / HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' | gnutls-cli --x509cafile %s --priority '%s' -p %d localhost")
-        :format(pki.ca.certPath, priority, port))
-      assert.truthy(output:find("hello over TLSv" .. version, 1, true), output)
-    end
-  end)
-
-  peer("testssl", "testssl: no finding above low", function()
-    local port = serve{ dhparam = "auto" }
-    local report = pki.folder() .. "/report.json"
-    sh(("testssl --quiet --color 0 --warnings off --nodns none --openssl-timeout 10 --protocols --server-defaults --fs --vulnerable "
-      .. "--jsonfile %s --add-ca %s --ip 127.0.0.1 localhost:%d </dev/null"):format(report, pki.ca.certPath, port), 280000)
-    local found = {}
-    for _, finding in ipairs(require("json").decode(fs.readFileSync(report))) do
-      local isOurs = not finding.id:find("^cert") and not finding.id:find("OCSP", 1, true) and finding.id ~= "DNS_CAArecord"
-      if isOurs and (finding.severity == "MEDIUM" or finding.severity == "HIGH" or finding.severity == "CRITICAL") then
-        found[#found + 1] = ("%s: %s %s"):format(finding.id, finding.severity, finding.finding)
-      end
-    end
-    assert.same({}, found)
   end)
 end)
 

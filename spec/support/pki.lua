@@ -9,6 +9,8 @@ local pki = {}
 
 local HERE = "DNS:localhost,DNS:server.test,IP:127.0.0.1"
 
+local INSPECTED = "\ncrlDistributionPoints=URI:http://localhost/revoked.crl\nkeyUsage=critical,digitalSignature\nextendedKeyUsage=serverAuth"
+
 local PLAN = {
   ca = { cn = "Spec Root", extra = "basicConstraints=critical,CA:TRUE" },
   otherCa = { cn = "Other Root", extra = "basicConstraints=critical,CA:TRUE" },
@@ -21,6 +23,9 @@ local PLAN = {
   foreign = { cn = "foreign.test", issuer = "otherCa", extra = "subjectAltName=" .. HERE },
   expired = { cn = "expired.test", issuer = "ca", days = -1, extra = "subjectAltName=" .. HERE },
   client = { cn = "client one", issuer = "ca", extra = "subjectAltName=URI:http://people.test/one" },
+  -- Everything that an inspector looks for: a long life, a place of revocations, its uses.
+  inspected = { cn = "server.test", issuer = "ca", days = 200, extra = "subjectAltName=" .. HERE .. INSPECTED },
+  inspectedRSA = { cn = "server.test", issuer = "ca", key = "rsa:2048", days = 200, extra = "subjectAltName=" .. HERE .. INSPECTED },
   foreignClient = { cn = "client two", issuer = "otherCa", extra = "subjectAltName=URI:http://people.test/two" },
 }
 

@@ -45,14 +45,24 @@ end
 
 local function call(self, method, path, body) return ask(self, method, "/session/" .. self.session .. path, body) end
 
+-- The browser in this home believes an authority from now on: NSS' database is the place for it.
+local function trust(home, authority)
+  local database = home .. "/.pki/nssdb"
+  fs.mkdirSync(database, { recursive = true })
+  local name = "sql:" .. database
+  child_process.execFileSync("certutil", { "-N", "-d", name, "--empty-password" })
+  child_process.execFileSync("certutil", { "-A", "-d", name, "-n", "authority", "-t", "C,,", "-i", authority })
+end
+
 --- Starts a browser without a window.
----@param options { width: integer?, height: integer? }?
+---@param options { width: integer?, height: integer?, trust: string? }? `trust`: path of an authority's certificate
 function webdriver.open(options)
   options = options or {}
   local folder = fs.mkdtempSync(os.tmpdir() .. "/lrun-browser-")
   local env = {}
   for name, value in pairs(process.env) do env[name] = value end
   env.HOME, env.TMPDIR = folder, folder
+  if options.trust then trust(folder, options.trust) end
   local child = child_process.spawn("chromedriver", { "--port=0" }, { stdio = { "ignore", "pipe", "ignore" }, env = env, detached = true })
   local self = setmetatable({ child = child, folder = folder }, Browser)
   local text = ""
