@@ -20,6 +20,7 @@ static struct {
   int (*set_decoder)(decoder_t *d, int name, uint32_t value);
   int (*decode)(decoder_t *d, size_t *in_len, const uint8_t **in, size_t *out_len, uint8_t **out,
                 size_t *total);
+  int (*holds_more)(const decoder_t *d);
   int (*decoder_error)(const decoder_t *d);
   void (*close_decoder)(decoder_t *d);
 } brotli;
@@ -42,6 +43,7 @@ static bool open_library(bool compress) {
            take(library, "BrotliEncoderCompressStream", &brotli.encode);
   return take(library, "BrotliDecoderCreateInstance", &brotli.decoder) &&
          take(library, "BrotliDecoderSetParameter", &brotli.set_decoder) &&
+         take(library, "BrotliDecoderHasMoreOutput", &brotli.holds_more) &&
          take(library, "BrotliDecoderGetErrorCode", &brotli.decoder_error) &&
          take(library, "BrotliDecoderDestroyInstance", &brotli.close_decoder) &&
          take(library, "BrotliDecoderDecompressStream", &brotli.decode);
@@ -91,7 +93,8 @@ static coder_state_t decode(coder_t *coder, const unsigned char **in, size_t *in
   if (state->ended) return CODER_ENDED;
   switch (brotli.decode(state->decoder, in_len, in, out_len, out, NULL)) {
   case SUCCESS: return state->ended = true, CODER_ENDED;
-  case MORE_INPUT: return CODER_HUNGRY;
+  case MORE_INPUT: /* it says so although the room was too small for what it has */
+    return brotli.holds_more(state->decoder) ? CODER_FULL : CODER_HUNGRY;
   case MORE_OUTPUT: return CODER_FULL;
   default:
     return coder_fail(coder, "ERR_BROTLI_DECODER_ERROR", brotli.decoder_error(state->decoder),

@@ -52,6 +52,20 @@ describe("zlib", function()
       end
     end)
 
+    it("gives all of what was flushed before more comes, by " .. reader .. " with little room", function()
+      if not there(packer) then return pending("its library is not there") end
+      local source, to = create(packer), create(reader, { chunkSize = 64 })
+      local packed, back = {}, ""
+      source:on("data", function(chunk) packed[#packed + 1] = chunk end)
+      source:write(("ab"):rep(20000))
+      await(function(callback) source:flush(callback) end)
+      to:on("data", function(chunk) back = back .. chunk end)
+      await(function(callback) to:write(table.concat(packed), callback) end)
+      assert(back == ("ab"):rep(20000), #back)
+      source:destroy()
+      to:destroy()
+    end)
+
     it("says where the input of " .. reader .. " was cut, at every byte", function()
       if not there(packer) then return pending("its library is not there") end
       local packed = zlib[packer .. "Sync"]("hello hello hello hello")
