@@ -8,9 +8,13 @@
 --- Where Lua differs: data are strings, `encoding` options are accepted and change nothing. `read` returns the data.
 --- Modes are numbers or octal strings ("644"), as Lua has no octal literals. Times are milliseconds (`stats.mtimeMs`).
 local uv = require("luv")
-local operations = require("lrun.fs.operations")
-local fsCall = require("lrun.fs.call")
 local calls = require("lrun.check.calls")
+local errors = require("errors")
+local process = require("process")
+local arguments = require("lrun.fs.arguments")
+local forms = require("lrun.fs.forms")
+local handles = require("lrun.fs.handle")
+local lock = require("lrun.fs.lock")
 local stats = require("lrun.fs.stats")
 local streams = require("lrun.fs.streams")
 local watcher = require("lrun.fs.watch")
@@ -18,14 +22,15 @@ local watcher = require("lrun.fs.watch")
 local O = uv.constants
 
 ---@class fs
----@field Stats Stats the class, as the next four
+---@field Stats Stats the class, as the next five
 ---@field Dirent Dirent
+---@field FileHandle FileHandle
 ---@field ReadStream ReadStream
 ---@field WriteStream WriteStream
 ---@field FSWatcher FSWatcher
 ---@field constants table<string, integer>
 local fs = {
-  Stats = stats.Stats, Dirent = stats.Dirent,
+  Stats = stats.Stats, Dirent = stats.Dirent, FileHandle = handles.FileHandle,
   ReadStream = streams.ReadStream, WriteStream = streams.WriteStream, FSWatcher = watcher.FSWatcher,
   constants = {
     F_OK = 0, X_OK = 1, W_OK = 2, R_OK = 4, COPYFILE_EXCL = 1, COPYFILE_FICLONE = 2, COPYFILE_FICLONE_FORCE = 4,
@@ -35,16 +40,7 @@ local fs = {
   },
 }
 
-local function sync(name, ...)
-  local operation = operations[name]
-  return fsCall.sync(operation.run, operation.check(...))
-end
-
-local function async(name, ...)
-  local operation = operations[name]
-  local callback, arguments, count = fsCall.arguments(...)
-  return fsCall.async(operation.run, callback, operation.check(unpack(arguments, 1, count)))
-end
+local sync, async = forms.sync, forms.async
 
 -- Whole files ---------------------------------------------------------------------------------------------------------
 
@@ -164,6 +160,92 @@ function fs.fstat(fd, callback) async("fstat", fd, callback) end
 ---@return Stats
 function fs.fstatSync(fd) return sync("fstat", fd) end
 
+--- Has the file's data and attributes written to its disk.
+---@param fd integer
+---@param callback fun(err: Error?)
+function fs.fsync(fd, callback) async("fsync", fd, callback) end
+
+---@param fd integer
+function fs.fsyncSync(fd) sync("fsync", fd) end
+
+--- Has the file's data written to its disk, with what is needed to read them.
+---@param fd integer
+---@param callback fun(err: Error?)
+function fs.fdatasync(fd, callback) async("fdatasync", fd, callback) end
+
+---@param fd integer
+function fs.fdatasyncSync(fd) sync("fdatasync", fd) end
+
+--- Cuts an open file to `length` bytes, or lengthens it with NULs.
+---@param fd integer
+---@param length integer? bytes; default 0
+---@param callback fun(err: Error?)
+function fs.ftruncate(fd, length, callback) async("ftruncate", fd, length, callback) end
+
+---@param fd integer
+---@param length integer?
+function fs.ftruncateSync(fd, length) sync("ftruncate", fd, length) end
+
+--- `chmod` of an open file.
+---@param fd integer
+---@param mode integer|string
+---@param callback fun(err: Error?)
+function fs.fchmod(fd, mode, callback) async("fchmod", fd, mode, callback) end
+
+---@param fd integer
+---@param mode integer|string
+function fs.fchmodSync(fd, mode) sync("fchmod", fd, mode) end
+
+--- `chown` of an open file.
+---@param fd integer
+---@param uid integer
+---@param gid integer
+---@param callback fun(err: Error?)
+function fs.fchown(fd, uid, gid, callback) async("fchown", fd, uid, gid, callback) end
+
+---@param fd integer
+---@param uid integer
+---@param gid integer
+function fs.fchownSync(fd, uid, gid) sync("fchown", fd, uid, gid) end
+
+--- `utimes` of an open file.
+---@param fd integer
+---@param atime number seconds since 1970
+---@param mtime number seconds since 1970
+---@param callback fun(err: Error?)
+function fs.futimes(fd, atime, mtime, callback) async("futimes", fd, atime, mtime, callback) end
+
+---@param fd integer
+---@param atime number
+---@param mtime number
+function fs.futimesSync(fd, atime, mtime) sync("futimes", fd, atime, mtime) end
+
+--- Locks an open file against other openings of it, in this process and others: a shared lock, an exclusive one, or none.
+--- Waits until whoever holds one gives it up; a lock ends with the opening. Ours, not Node's: flock(2).
+---@param fd integer
+---@param kind "sh"|"ex"|"un"
+---@param options FlockOptions?
+---@param callback fun(err: Error?)
+function fs.flock(fd, kind, options, callback) lock.async(fd, kind, options, callback) end
+
+---@param fd integer
+---@param kind "sh"|"ex"|"un"
+---@param options FlockOptions?
+function fs.flockSync(fd, kind, options) lock.sync(fd, kind, options) end
+
+--- Opens a file as an object with methods, which closes the file when it is collected. Node has it as `fs.promises.open`.
+---@param path string
+---@param flags (string|integer)? default "r"
+---@param mode (integer|string)? default 0666 without the umask
+---@param callback fun(err: Error?, handle: FileHandle?)
+function fs.openHandle(path, flags, mode, callback) async("openHandle", path, flags, mode, callback) end
+
+---@param path string
+---@param flags (string|integer)?
+---@param mode (integer|string)?
+---@return FileHandle handle
+function fs.openHandleSync(path, flags, mode) return sync("openHandle", path, flags, mode) end
+
 -- What is there -------------------------------------------------------------------------------------------------------
 
 --- What a path leads to, through symbolic links.
@@ -191,7 +273,16 @@ function fs.lstatSync(path, options) return sync("lstat", path, options) end
 --- Whether the path leads to something.
 ---@param path string
 ---@return boolean
-function fs.existsSync(path) return type(path) == "string" and uv.fs_stat(path) ~= nil and not path:find("\0", 1, true) end
+function fs.existsSync(path) return arguments.isPath(path) and uv.fs_stat(path) ~= nil end
+
+--- Calls back with whether the path leads to something, and nothing else. A path that cannot be one leads to nothing.
+---@param path string
+---@param callback fun(exists: boolean)
+function fs.exists(path, callback)
+  if type(callback) ~= "function" then error(errors.argType("cb", "function", callback), 0) end
+  if not arguments.isPath(path) then return process.nextTick(callback, false) end
+  async("access", path, 0, function(err) callback(err == nil) end)
+end
 
 --- Calls back with an error unless the file may be used so.
 ---@param path string
@@ -221,21 +312,25 @@ function fs.readdirSync(path, options) return sync("readdir", path, options) end
 
 --- The absolute path without symbolic links, `.` and `..`.
 ---@param path string
+---@param options table? accepted, changes nothing
 ---@param callback fun(err: Error?, path: string?)
-function fs.realpath(path, callback) async("realpath", path, callback) end
+function fs.realpath(path, options, callback) async("realpath", path, options, callback) end
 
 ---@param path string
+---@param options table?
 ---@return string
-function fs.realpathSync(path) return sync("realpath", path) end
+function fs.realpathSync(path, options) return sync("realpath", path, options) end
 
 --- What a symbolic link says.
 ---@param path string
+---@param options table? accepted, changes nothing
 ---@param callback fun(err: Error?, target: string?)
-function fs.readlink(path, callback) async("readlink", path, callback) end
+function fs.readlink(path, options, callback) async("readlink", path, options, callback) end
 
 ---@param path string
+---@param options table?
 ---@return string target
-function fs.readlinkSync(path) return sync("readlink", path) end
+function fs.readlinkSync(path, options) return sync("readlink", path, options) end
 
 -- Changes -------------------------------------------------------------------------------------------------------------
 
@@ -260,12 +355,14 @@ function fs.unlinkSync(path) sync("unlink", path) end
 --- Makes a symbolic link at `path` that says `target`.
 ---@param target string
 ---@param path string
+---@param type string? "file", "dir" or "junction": changes nothing here
 ---@param callback fun(err: Error?)
-function fs.symlink(target, path, callback) async("symlink", target, path, callback) end
+function fs.symlink(target, path, type, callback) async("symlink", target, path, type, callback) end
 
 ---@param target string
 ---@param path string
-function fs.symlinkSync(target, path) sync("symlink", target, path) end
+---@param type string?
+function fs.symlinkSync(target, path, type) sync("symlink", target, path, type) end
 
 --- Changes the permissions.
 ---@param path string
@@ -276,6 +373,96 @@ function fs.chmod(path, mode, callback) async("chmod", path, mode, callback) end
 ---@param path string
 ---@param mode integer|string
 function fs.chmodSync(path, mode) sync("chmod", path, mode) end
+
+--- Makes another name for a file, a hard link.
+---@param existingPath string
+---@param newPath string
+---@param callback fun(err: Error?)
+function fs.link(existingPath, newPath, callback) async("link", existingPath, newPath, callback) end
+
+---@param existingPath string
+---@param newPath string
+function fs.linkSync(existingPath, newPath) sync("link", existingPath, newPath) end
+
+--- Cuts a file to `length` bytes, or lengthens it with NULs.
+---@param path string
+---@param length integer? bytes; default 0
+---@param callback fun(err: Error?)
+function fs.truncate(path, length, callback) async("truncate", path, length, callback) end
+
+---@param path string
+---@param length integer?
+function fs.truncateSync(path, length) sync("truncate", path, length) end
+
+--- Changes owner and group; -1 leaves one as it is.
+---@param path string
+---@param uid integer
+---@param gid integer
+---@param callback fun(err: Error?)
+function fs.chown(path, uid, gid, callback) async("chown", path, uid, gid, callback) end
+
+---@param path string
+---@param uid integer
+---@param gid integer
+function fs.chownSync(path, uid, gid) sync("chown", path, uid, gid) end
+
+--- `chown` of a symbolic link itself.
+---@param path string
+---@param uid integer
+---@param gid integer
+---@param callback fun(err: Error?)
+function fs.lchown(path, uid, gid, callback) async("lchown", path, uid, gid, callback) end
+
+---@param path string
+---@param uid integer
+---@param gid integer
+function fs.lchownSync(path, uid, gid) sync("lchown", path, uid, gid) end
+
+--- Sets the times of access and modification.
+---@param path string
+---@param atime number seconds since 1970, as in Node: `stats.atimeMs / 1000`
+---@param mtime number seconds since 1970
+---@param callback fun(err: Error?)
+function fs.utimes(path, atime, mtime, callback) async("utimes", path, atime, mtime, callback) end
+
+---@param path string
+---@param atime number
+---@param mtime number
+function fs.utimesSync(path, atime, mtime) sync("utimes", path, atime, mtime) end
+
+--- `utimes` of a symbolic link itself.
+---@param path string
+---@param atime number seconds since 1970
+---@param mtime number seconds since 1970
+---@param callback fun(err: Error?)
+function fs.lutimes(path, atime, mtime, callback) async("lutimes", path, atime, mtime, callback) end
+
+---@param path string
+---@param atime number
+---@param mtime number
+function fs.lutimesSync(path, atime, mtime) sync("lutimes", path, atime, mtime) end
+
+---@class CpOptions
+---@field recursive boolean? a directory with all that is in it
+---@field force boolean? false: what is there stays. Default true: it is replaced
+---@field errorOnExist boolean? with `force = false`: what is there is an error, `ERR_FS_CP_EEXIST`
+---@field dereference boolean? what symbolic links lead to in place of the links
+---@field verbatimSymlinks boolean? links say what they said; default: they are made absolute
+---@field preserveTimestamps boolean?
+---@field mode integer? as `copyFile`'s
+---@field filter (fun(src: string, dest: string): boolean)? false: not this one, nor what is in it
+
+--- Copies a file, a symbolic link, or with `recursive` a directory.
+---@param src string
+---@param dest string the copy itself, not the directory for it
+---@param options CpOptions?
+---@param callback fun(err: Error?)
+function fs.cp(src, dest, options, callback) async("cp", src, dest, options, callback) end
+
+---@param src string
+---@param dest string
+---@param options CpOptions?
+function fs.cpSync(src, dest, options) sync("cp", src, dest, options) end
 
 ---@class MkdirOptions
 ---@field recursive boolean? also the directories above; no error when it is there
@@ -294,12 +481,14 @@ function fs.mkdirSync(path, options) return sync("mkdir", path, options) end
 
 --- Makes a directory of a new name: `prefix` and six random characters.
 ---@param prefix string
+---@param options table? accepted, changes nothing
 ---@param callback fun(err: Error?, path: string?)
-function fs.mkdtemp(prefix, callback) async("mkdtemp", prefix, callback) end
+function fs.mkdtemp(prefix, options, callback) async("mkdtemp", prefix, options, callback) end
 
 ---@param prefix string
+---@param options table?
 ---@return string path
-function fs.mkdtempSync(prefix) return sync("mkdtemp", prefix) end
+function fs.mkdtempSync(prefix, options) return sync("mkdtemp", prefix, options) end
 
 --- Removes an empty directory; with `recursive` one with all that is in it.
 ---@param path string
@@ -335,7 +524,7 @@ function fs.createReadStream(path, options) return streams.ReadStream:new(path, 
 ---@return WriteStream
 function fs.createWriteStream(path, options) return streams.WriteStream:new(path, options) end
 
---- Watches a file, or what is in a directory. Throws when there is nothing.
+--- Watches a file, or what is in a directory; with `recursive` all that is below it. Throws when there is nothing.
 ---@param filename string
 ---@param options (WatchOptions|string)?
 ---@param listener fun(eventType: "rename"|"change", filename: string?)? for the event `change`

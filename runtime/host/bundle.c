@@ -23,6 +23,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.channel", luaopen_lrun_channel},
     {"lrun.core.encoding", luaopen_lrun_encoding},
     {"lrun.core.errno", luaopen_lrun_errno},
+    {"lrun.core.files", luaopen_lrun_files},
     {"lrun.core.first", luaopen_lrun_first},
     {"lrun.core.handoff", luaopen_lrun_handoff},
     {"lrun.core.http", luaopen_lrun_http},

@@ -12,6 +12,7 @@ int luaopen_lrun_bundle(lua_State *L);
 int luaopen_lrun_channel(lua_State *L);
 int luaopen_lrun_encoding(lua_State *L);
 int luaopen_lrun_errno(lua_State *L);
+int luaopen_lrun_files(lua_State *L);
 int luaopen_lrun_first(lua_State *L);
 int luaopen_lrun_handoff(lua_State *L);
 int luaopen_lrun_http(lua_State *L);

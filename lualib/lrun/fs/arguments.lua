@@ -20,6 +20,8 @@ for _, pair in ipairs{ "rs", "wx", "ax", "as" } do      -- "sr" is "rs"
   FLAGS[pair:reverse()], FLAGS[pair:reverse() .. "+"] = FLAGS[pair], FLAGS[pair .. "+"]
 end
 
+function arguments.isPath(value) return type(value) == "string" and not value:find("\0", 1, true) end
+
 --- A path: a string that is not cut short by a NUL.
 function arguments.path(value, name)
   name = name or "path"
@@ -82,6 +84,22 @@ end
 function arguments.position(value, name)
   if value == nil or value == -1 then return -1 end
   return validate.integer(value, name or "position", 0)
+end
+
+--- A length in bytes, 0 unless given; a negative one is 0, as in Node.
+function arguments.length(value)
+  return value == nil and 0 or math.max(0, validate.integer(value, "len"))
+end
+
+--- A user's or group's id; -1 leaves it as it is.
+function arguments.id(value, name) return validate.integer(value, name, -1, 4294967295) end
+
+--- A time in seconds since 1970, with fractions; a string of digits will do, as in Node.
+function arguments.time(value, name)
+  local seconds = type(value) == "string" and tonumber(value) or value
+  if type(seconds) ~= "number" then error(errors.argType(name, "number (seconds since 1970)", value), 0) end
+  if seconds - seconds ~= 0 then error(errors.outOfRange(name, "a finite number", value), 0) end
+  return seconds
 end
 
 return arguments

@@ -47,11 +47,10 @@ end
 ---@param operation function
 function fsCall.sync(operation, ...) return operation(callNow, ...) end
 
+-- What is no error object was thrown by a function that the program gave.
 local function report(callback, ok, ...)
   if ok then return callback(nil, ...) end
-  local err = ...
-  if not errors.isError(err) then error(err, 0) end
-  return callback(err)
+  return callback((...))
 end
 
 --- Takes the callback, the last argument that is not nil, off the arguments.

@@ -7,6 +7,7 @@ local validate = require("lrun.check.validate")
 local fsCall = require("lrun.fs.call")
 local stats = require("lrun.fs.stats")
 local arguments = require("lrun.fs.arguments")
+local trees = require("lrun.fs.trees")
 
 local S_IFMT, S_IFREG = 0xF000, 0x8000
 local FILE_MODE, DIRECTORY_MODE = 438, 511          -- 0666 and 0777, before the umask
@@ -18,6 +19,8 @@ local operations = {}
 local function define(name, check, run) operations[name] = { check = check, run = run } end
 
 local function band(value, mask) return require("bit").band(value, mask) end
+
+local function handles() return require("lrun.fs.handle") end         -- which stands on this file
 
 local function throwIfAborted(signal)
   if signal and signal.aborted then error(aborting.failure(signal), 0) end
@@ -99,6 +102,9 @@ define("open", function(path, flags, mode)
   return arguments.path(path), arguments.flags(flags, "flags", "r"), arguments.mode(mode, "mode", FILE_MODE)
 end, function(call, path, flags, mode) return call("open", { path = path }, path, flags, mode) end)
 
+define("openHandle", operations.open.check,
+  function(call, path, flags, mode) return handles().new(call("open", { path = path }, path, flags, mode)) end)
+
 define("close", arguments.fd, function(call, fd) call("close", nil, fd) end)
 
 define("read", function(fd, length, position)
@@ -112,6 +118,12 @@ define("write", function(fd, data, position)
 end, function(call, fd, data, position)
   return data == "" and 0 or call("write", nil, fd, data, position)
 end)
+
+define("fsync", arguments.fd, function(call, fd) call("fsync", nil, fd) end)
+define("fdatasync", arguments.fd, function(call, fd) call("fdatasync", nil, fd) end)
+
+define("ftruncate", function(fd, length) return arguments.fd(fd), arguments.length(length) end,
+  function(call, fd, length) call("ftruncate", nil, fd, length) end)
 
 define("fstat", arguments.fd, function(call, fd) return stats.new(call("fstat", nil, fd)) end)
 
@@ -142,41 +154,22 @@ end, function(call, path, mode)
   error(fsCall.error(not ok and err.code or "EACCES", "access", { path = path }), 0)
 end)
 
-local function entries(call, directory)
-  local request = call("scandir", { path = directory }, directory)
-  return function() return uv.fs_scandir_next(request) end
-end
-
--- Some file systems do not tell the type with the name.
-local function typeOf(call, path, kind)
-  if kind and kind ~= "unknown" then return kind end
-  local ok, raw = pcall(call, "lstat", { path = path }, path)
-  return ok and raw.type or "unknown"
-end
-
-local function join(directory, name) return (directory:gsub("/+$", "")) .. "/" .. name end
-
 define("readdir", function(path, options)
   arguments.path(path)
   options = arguments.options(options)
   return path, arguments.flag(options, "withFileTypes"), arguments.flag(options, "recursive")
 end, function(call, path, withFileTypes, recursive)
-  local list, directories = {}, { { path, "" } }
-  for _, each in ipairs(directories) do       -- grows while it is walked
-    local directory, prefix = each[1], each[2]
-    for name, kind in entries(call, directory) do
-      if withFileTypes or recursive then kind = typeOf(call, join(directory, name), kind) end
-      list[#list + 1] = withFileTypes and stats.entry(name, kind, directory) or prefix .. name
-      if recursive and kind == "directory" then
-        directories[#directories + 1] = { join(directory, name), prefix .. name .. "/" }
-      end
-    end
-  end
-  return list
+  return trees.list(call, path, withFileTypes, recursive)
 end)
 
-define("realpath", arguments.path, function(call, path) return call("realpath", { path = path }, path) end)
-define("readlink", arguments.path, function(call, path) return call("readlink", { path = path }, path) end)
+-- A path alone, with options that change nothing.
+local function checkPath(path, options)
+  arguments.options(options)
+  return arguments.path(path)
+end
+
+define("realpath", checkPath, function(call, path) return call("realpath", { path = path }, path) end)
+define("readlink", checkPath, function(call, path) return call("readlink", { path = path }, path) end)
 
 -- Changes -------------------------------------------------------------------------------------------------------------
 
@@ -185,40 +178,40 @@ define("rename", function(from, to) return arguments.path(from, "oldPath"), argu
 
 define("unlink", arguments.path, function(call, path) call("unlink", { path = path }, path) end)
 
-define("symlink", function(target, path) return arguments.path(target, "target"), arguments.path(path, "path") end,
+define("symlink", function(target, path, kind)
+  validate.optional(validate.oneOf, kind, "type", { "file", "dir", "junction" })
+  return arguments.path(target, "target"), arguments.path(path, "path")
+end,
   function(call, target, path) call("symlink", { path = target, dest = path }, target, path, 0) end)
 
-define("chmod", function(path, mode)
-  if mode == nil then error(errors.argType("mode", "number or string", mode), 0) end
-  return arguments.path(path), arguments.mode(mode, "mode")
-end, function(call, path, mode) call("chmod", { path = path }, path, mode) end)
+define("link", function(from, to) return arguments.path(from, "existingPath"), arguments.path(to, "newPath") end,
+  function(call, from, to) call("link", { path = from, dest = to }, from, to) end)
 
-local function isDirectory(call, path)
-  local ok, raw = pcall(call, "stat", { path = path }, path)
-  return ok and raw.type == "directory"
-end
+define("truncate", function(path, length) return arguments.path(path), arguments.length(length) end,
+  function(call, path, length)
+    withFile(call, path, uv.constants.O_RDWR, FILE_MODE, function(fd) call("ftruncate", nil, fd, length) end)
+  end)
 
--- Makes the directory and those above it that are missing. Returns the first one made, nil when all were there.
-local function makeAll(call, path, mode)
-  local missing, first = { path }, nil
-  while #missing > 0 do
-    local each = missing[#missing]
-    local ok, err = pcall(call, "mkdir", { path = path }, each, mode)
-    if ok then
-      first = first or each
-      missing[#missing] = nil
-    elseif err.code == "ENOENT" then
-      local parent = each:gsub("/+$", ""):match("^(.*[^/])/+[^/]*$")
-      if not parent then error(err, 0) end
-      missing[#missing + 1] = parent
-    elseif isDirectory(call, each) then
-      missing[#missing] = nil
-    else
-      error(err, 0)
-    end
+-- What is set of a file: `set(…)` checks the values that follow the path or descriptor. `byPath` and `byDescriptor`: names
+-- of the functions, and of libuv's.
+local function defineSetter(set, byPath, byDescriptor)
+  for name, syscall in pairs(byPath) do
+    define(name, function(path, ...) return arguments.path(path), set(...) end,
+      function(call, path, ...) call(syscall, { path = path }, path, ...) end)
   end
-  return first
+  for name, syscall in pairs(byDescriptor) do
+    define(name, function(fd, ...) return arguments.fd(fd), set(...) end, function(call, fd, ...) call(syscall, nil, fd, ...) end)
+  end
 end
+
+defineSetter(function(mode)
+  if mode == nil then error(errors.argType("mode", "number or string", mode), 0) end
+  return arguments.mode(mode, "mode")
+end, { chmod = "chmod" }, { fchmod = "fchmod" })
+defineSetter(function(uid, gid) return arguments.id(uid, "uid"), arguments.id(gid, "gid") end,
+  { chown = "chown", lchown = "lchown" }, { fchown = "fchown" })
+defineSetter(function(atime, mtime) return arguments.time(atime, "atime"), arguments.time(mtime, "mtime") end,
+  { utimes = "utime", lutimes = "lutime" }, { futimes = "futime" })
 
 define("mkdir", function(path, options)
   arguments.path(path)
@@ -226,35 +219,22 @@ define("mkdir", function(path, options)
   options = arguments.options(options)
   return path, arguments.flag(options, "recursive"), arguments.mode(options.mode, "mode", DIRECTORY_MODE)
 end, function(call, path, recursive, mode)
-  if recursive then return makeAll(call, path, mode) end
+  if recursive then return trees.make(call, path, mode) end
   call("mkdir", { path = path }, path, mode)
 end)
 
-define("mkdtemp", function(prefix) return arguments.path(prefix, "prefix") end, function(call, prefix)
+define("mkdtemp", function(prefix, options)
+  arguments.options(options)
+  return arguments.path(prefix, "prefix")
+end, function(call, prefix)
   return call("mkdtemp", { path = prefix .. "XXXXXX" }, prefix .. "XXXXXX")
 end)
-
-local removeTree
-
-local function removeEntry(call, path, kind)
-  if kind == "directory" then return removeTree(call, path) end
-  local ok, err = pcall(call, "unlink", { path = path }, path)
-  if not ok and err.code ~= "ENOENT" then error(err, 0) end
-end
-
-function removeTree(call, path)
-  for name, kind in entries(call, path) do
-    local each = join(path, name)
-    removeEntry(call, each, typeOf(call, each, kind))
-  end
-  call("rmdir", { path = path }, path)
-end
 
 define("rmdir", function(path, options)
   arguments.path(path)
   return path, arguments.flag(arguments.options(options), "recursive")
 end, function(call, path, recursive)
-  if recursive and isDirectory(call, path) then return removeTree(call, path) end
+  if recursive and trees.isDirectory(call, path) then return trees.remove(call, path) end
   call("rmdir", { path = path }, path)
 end)
 
@@ -263,17 +243,9 @@ define("rm", function(path, options)
   options = arguments.options(options)
   return path, arguments.flag(options, "recursive"), arguments.flag(options, "force")
 end, function(call, path, recursive, force)
-  local ok, raw = pcall(call, "lstat", { path = path }, path)
-  if not ok then
-    if force and raw.code == "ENOENT" then return end
-    error(raw, 0)
-  end
-  if raw.type ~= "directory" then return removeEntry(call, path, raw.type) end
-  if not recursive then
-    error(errors.coded("ERR_FS_EISDIR", ("Path is a directory: rm returned EISDIR (is a directory) %s"):format(path),
-      { errno = 21, syscall = "rm", path = path }), 0)
-  end
-  removeTree(call, path)
+  trees.removeAny(call, path, recursive, force)
 end)
+
+operations.cp = require("lrun.fs.copy")
 
 return operations
