@@ -86,7 +86,8 @@ static bool is_same(int fd, int other) {
   long order = syscall(SYS_kcmp, self, self, KCMP_FILE, fd, other);
   if (order >= 0) return order == 0;
   struct stat one, two;
-  return fstat(fd, &one) == 0 && fstat(other, &two) == 0 && one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+  return fstat(fd, &one) == 0 && fstat(other, &two) == 0 && one.st_dev == two.st_dev &&
+         one.st_ino == two.st_ino;
 }
 
 /* isSame(fd, other): whether both are descriptors of one open file */
