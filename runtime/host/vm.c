@@ -39,7 +39,8 @@ struct vm {
   uv_loop_t loop;
   exit_hook_t *exit_hooks; /* newest first */
   flush_hook_t *flush_hooks;
-  bool running; /* the loop */
+  bool running;  /* the loop */
+  bool flushing; /* the hook runs */
 };
 
 vm_t *vm_of(lua_State *L) {
@@ -103,7 +104,13 @@ void vm_forget_flush(vm_t *vm, vm_flush_hook run, void *data) {
   }
 }
 
+/* Lua first: what it gives out then is written by the others. What it does there may flush, too. */
 void vm_flush(vm_t *vm, bool last) {
+  if (!vm->flushing && callback_push_hook(vm->L, HOOK_FLUSH)) {
+    vm->flushing = true;
+    callback_enter(vm->L, 0);
+    vm->flushing = false;
+  }
   for (const flush_hook_t *hook = vm->flush_hooks; hook; hook = hook->next) hook->run(hook->data, last);
 }
 
@@ -253,9 +260,9 @@ static int l_decoded(lua_State *L) {
   return 0;
 }
 
-/* hook(name, f): name is "uncaught", "tick", "beforeExit", "exit" or "output". */
+/* hook(name, f): name is "uncaught", "tick", "beforeExit", "exit", "output" or "flush". */
 static int l_hook(lua_State *L) {
-  static const char *const names[] = {"uncaught", "tick", "beforeExit", "exit", "output", NULL};
+  static const char *const names[] = {"uncaught", "tick", "beforeExit", "exit", "output", "flush", NULL};
   int hook = luaL_checkoption(L, 1, NULL, names);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);

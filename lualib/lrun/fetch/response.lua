@@ -11,6 +11,7 @@ local validate = require("lrun.check.validate")
 ---@field ok boolean whether it is 200 to 299
 ---@field statusText string
 ---@field headers table<string, string|string[]> lower-case names
+---@field rawHeaders string[] names and values in turn, as they came
 ---@field url string of the last request
 ---@field redirected boolean
 ---@field body Readable what was sent, decoded
@@ -57,7 +58,7 @@ end
 function Response._make(job, message)
   local self = setmetatable({
     status = message.statusCode, ok = message.statusCode >= 200 and message.statusCode < 300, statusText = message.statusMessage or "",
-    headers = message.headers, url = job.url.href, redirected = job.redirects > 0, _job = job, _taken = false,
+    headers = message.headers, url = job.url.href, redirected = job.redirects > 0, _job = job, _message = message, _taken = false,
   }, Response)
   message:once("close", job.release)
   message:once("end", job.release)
@@ -74,6 +75,7 @@ end
 
 function Response.__index(self, name)
   if name == "body" then return bodyOf(self) end
+  if name == "rawHeaders" then return self._message.rawHeaders end
   return Response[name]
 end
 

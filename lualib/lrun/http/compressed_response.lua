@@ -2,11 +2,13 @@
 --- (lrun.http.compression) says so. They are of a class of their own; other servers pay nothing.
 ---
 --- A body that is given to `finish` whole is coded at once, and its length is known. Another is coded piece by piece, and
---- flushed after each, so that the client can read what was written.
+--- flushed after each, so that the client can read what was written. Large ones take several turns (lrun.http.slices).
 local coders = require("lrun.http.coders")
 local coding = require("lrun.zlib.coding")
 local compression = require("lrun.http.compression")
+local core = require("lrun.core.http")
 local outgoing = require("lrun.http.outgoing")
+local slices = require("lrun.http.slices")
 
 local compressed = {}
 
@@ -68,6 +70,23 @@ local function release(res)
   end
 end
 
+-- The coding has its end; false for a body shorter than promised, which has no good one.
+local function conclude(res)
+  local left = res._coding.left
+  release(res)
+  return not (left and left > 0)
+end
+
+-- Has a piece coded over several turns.
+local function slice(res, opened, chunk, flush, last)
+  slices.add(res, {
+    code = function(part, number) return code(opened, part, number) end, none = opened.family.none,
+    ended = function() return conclude(res) end,
+  }, chunk, flush, last)
+end
+
+local function isLarge(res, chunk) return #chunk > slices.LARGE or slices.wait(res) end
+
 --- A class of responses that are compressed.
 ---@param base table ServerResponse, or a class of the program's that extends it
 ---@return table class
@@ -93,26 +112,47 @@ function compressed.class(base)
     return true
   end
 
-  --- Internal: a piece as it is sent.
+  --- Internal: writes a piece.
   ---@param chunk string
-  ---@return string
-  function class:_code(chunk)
+  ---@param callback function?
+  ---@return boolean
+  function class:_writeCoded(chunk, callback)
     local opened = self._coding
     chunk = within(opened, chunk)
-    return chunk == "" and "" or code(opened, chunk, opened.family.sync)
+    if isLarge(self, chunk) then
+      slice(self, opened, chunk, opened.family.sync, false)
+      return outgoing.written(self, false, callback)
+    end
+    local out = chunk == "" and "" or code(opened, chunk, opened.family.sync)
+    return outgoing.written(self, core.write(self._connection.c, self._id, out), callback)
   end
 
-  --- Internal: the last piece. A body shorter than promised has no good end: the connection ends.
+  --- Internal: the last piece, and whether it is sent over several turns. A body shorter than promised has no good end: the
+  --- connection ends.
   ---@param chunk string?
-  ---@return string?
+  ---@return string? chunk
+  ---@return boolean? later
   function class:_codeLast(chunk)
     local opened = self._coding
-    local out = code(opened, within(opened, chunk or ""), opened.family.finish)
-    local short = opened.left and opened.left > 0
-    release(self)
-    if not short then return out end
+    chunk = within(opened, chunk or "")
+    if isLarge(self, chunk) then
+      slice(self, opened, chunk, opened.family.finish, true)
+      return nil, true
+    end
+    local out = code(opened, chunk, opened.family.finish)
+    if conclude(self) then return out end
     self:destroy()
     return nil
+  end
+
+  --- Internal: whether a body that is sent whole is coded over several turns.
+  ---@param chunk string?
+  ---@param status integer
+  ---@return boolean
+  function class:_isSliced(chunk, status)
+    if not chunk or #chunk <= slices.LARGE or self.req.method == "HEAD" then return false end
+    local name, said = choose(self, status, #chunk)
+    return name ~= nil and not (said and said > #chunk)
   end
 
   --- Internal: a body that is sent whole. One that becomes no shorter, or is not all that was promised, stays as it is.

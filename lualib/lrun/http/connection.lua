@@ -32,13 +32,14 @@ local HIGH_WATER = core.limits.highWater
 ---@field waiting table|false who wants to hear that all is written
 ---@field limited ServerResponse|ClientRequest|false whose time limit holds now
 ---@field ownLimit integer|false ms, as the socket's `setTimeout` said
+---@field unfinished table<ServerResponse, true>|false those that were finished, and are still being compressed (lrun.http.slices)
 local Connection = {}
 
 -- What most connections never have. A table has room for eight fields, then for sixteen: a ninth costs each connection the
 -- way from one to the other.
 for _, name in ipairs {
   "socket", "onSocketError", "detached", "whenClosed", "request", "interim", "last", "keepAlive", "waiting",
-  "limited", "ownLimit",
+  "limited", "ownLimit", "unfinished",
 } do Connection[name] = false end
 Connection.receivedBefore = 0
 
@@ -127,8 +128,16 @@ function Connection:getSocket()
   return socket
 end
 
+-- It is about to end: what was finished and not given to C yet comes before that.
+local function settleAll(self)
+  if self.unfinished then require("lrun.http.slices").complete(self) end
+end
+
 --- Closes it: what was finished is given to the kernel first.
-function Connection:drop() if not self.closed then core.close(self.c) end end
+function Connection:drop()
+  settleAll(self)
+  if not self.closed then core.close(self.c) end
+end
 
 -- Who waited for something to be written gets an answer: `sent` is the last exchange that was.
 local function answer(self, sent)
@@ -145,6 +154,7 @@ end
 ---@return userdata handle
 ---@return string rest the bytes behind the last head
 function Connection:detach()
+  settleAll(self)
   local rest = core.release(self.c) or ""
   self.closed, self.detached = true, true
   answer(self, core.sent(self.c))
@@ -354,6 +364,7 @@ end
 
 function Connection:shutdown(callback)
   if self.closed then return nil, "ENOTCONN: socket is not connected", "ENOTCONN" end
+  settleAll(self)
   core.finishAll(self.c)
   self:whenSent(0, written, function() callback() end)
   return true
@@ -362,6 +373,7 @@ end
 function Connection:get_write_queue_size() return core.pending(self.c, 0) end
 
 function Connection:close(callback)
+  settleAll(self)
   self.whenClosed = callback or function() end
   core.close(self.c)
 end

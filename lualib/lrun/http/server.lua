@@ -36,6 +36,7 @@ Server.keepAliveTimeout = 5000
 Server.timeout = 0
 Server.maxHeadersCount = Group.maxHeadersCount
 Server.maxRequestsPerSocket = 0
+Server._compresses = false
 
 local OPTIONS = { "headersTimeout", "requestTimeout", "keepAliveTimeout", "timeout", "maxHeadersCount", "maxRequestsPerSocket" }
 
@@ -82,6 +83,7 @@ function Server:initialize(options, listener)
   self.responseClass = classOf(options, "ServerResponse", responses.ServerResponse)
   if validate.optional(validate.boolean, options.compress, "options.compress") then
     self.responseClass = require("lrun.http.compressed_response").class(self.responseClass)
+    self._compresses = true
   end
   local log = options.accessLog
   if log then
@@ -193,7 +195,10 @@ end
 function Server:closeIdleConnections() core.closeIdle(self.group.core) end
 
 --- Closes all connections, whatever they do.
-function Server:closeAllConnections() core.closeAll(self.group.core) end
+function Server:closeAllConnections()
+  if self._compresses then require("lrun.http.slices").completeAll(self.group) end
+  core.closeAll(self.group.core)
+end
 
 local CLOSING_SWEEP = 100 -- ms
 

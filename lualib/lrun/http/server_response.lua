@@ -230,16 +230,17 @@ function ServerResponse:write(chunk, encoding, callback)
     if callback then nextTick(callback) end
     return true
   end
-  if self._state == CODED then chunk = self:_code(chunk) end
+  if self._state == CODED then return self:_writeCoded(chunk, callback) end
   return outgoing.written(self, core.write(self._connection.c, self._id, chunk), callback)
 end
 
 -- The last piece of a response with trailers, or whose body may be coded, as it is sent; its head is sent where the body began.
+-- The second result: it is being sent over several turns.
 local function takeLast(self, chunk)
   if self._state < BEGUN and not self._trailerLines then
     local status = checkStatus(self.statusCode)
     checkStatusMessage(self.statusMessage)
-    return self:_codeWhole(chunk, status)
+    if not self:_isSliced(chunk, status) then return self:_codeWhole(chunk, status) end
   end
   if self._state < BEGUN then sendHead(self, false) end
   if self._state == CODED then return self:_codeLast(chunk) end
@@ -262,9 +263,14 @@ function ServerResponse:finish(chunk, encoding, callback)
     return self
   end
   if state ~= BEGUN and self._special then
-    chunk = takeLast(self, chunk)
+    local later
+    chunk, later = takeLast(self, chunk)
     if self.destroyed then
       outgoing.finishAgain(self, nil, callback)
+      return self
+    end
+    if later then
+      ended(self, callback)
       return self
     end
     state = self._state
