@@ -43,6 +43,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.tls", luaopen_lrun_tls},
     {"lrun.core.vm", luaopen_lrun_vm},
     {"lrun.core.wait", luaopen_lrun_wait},
+    {"lrun.core.websocket", luaopen_lrun_websocket},
     {"lrun.core.zlib", luaopen_lrun_zlib},
 };
 enum { C_COUNT = sizeof bundle_c_modules / sizeof *bundle_c_modules };

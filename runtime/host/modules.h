@@ -32,6 +32,7 @@ int luaopen_lrun_timing(lua_State *L);
 int luaopen_lrun_tls(lua_State *L);
 int luaopen_lrun_vm(lua_State *L);
 int luaopen_lrun_wait(lua_State *L);
+int luaopen_lrun_websocket(lua_State *L);
 int luaopen_lrun_zlib(lua_State *L);
 
 #endif

@@ -54,7 +54,7 @@ senders["net.Socket"] = function(state, envelope, socket, options)
   local unread = socket:_unread()
   if unread ~= "" then envelope.rest = unread end
   return handle, function()
-    closeWhenWritten(socket:_detach())
+    closeWhenWritten((socket:_detach()))
     if server then server:_connectionClosed() end
   end
 end

@@ -298,16 +298,17 @@ end
 --- Internal: gives the handle away. The socket object closes; the handle stays open, and whoever takes it tells
 --- the server of `_acceptedBy` by `_connectionClosed` when the connection has ended where it went.
 ---@return userdata? handle
+---@return string data received and not yet read
 function Socket:_detach()
-  local handle = self:_release()
-  if not handle then return nil end
+  local handle, received = self:_release()
+  if not handle then return nil, "" end
   stopTimer(self)
   self.destroyed, self.closed = true, true
   self._rs.ended = true
   writePending(self, handle)
   self:_failPending()
   nextTick(emitClose, self, false)
-  return handle
+  return handle, received
 end
 
 --- Destroys the socket once everything was written.

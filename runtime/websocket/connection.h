@@ -1,0 +1,158 @@
+/* websocket/connection.h: one WebSocket connection on a byte stream, a server's or a client's side.
+ *
+ * It is a Lua userdata. Lua's side of it is a table, `socket`, which keeps it alive while the stream is open. The stream,
+ * plain or encrypted, comes from HTTP's connection after the handshake; what it is this one does not know. */
+#ifndef LRUN_WEBSOCKET_CONNECTION_H
+#define LRUN_WEBSOCKET_CONNECTION_H
+
+#include "io/stream.h"
+#include "websocket/parser.h"
+#include "websocket/shared.h"
+
+#include <lua.h>
+#include <sys/queue.h>
+
+typedef struct ws_group ws_group_t;
+typedef struct ws_member ws_member_t;
+
+/* How far a connection is on its way out; it only goes on. */
+typedef enum {
+  WS_OPEN,
+  WS_CLOSING, /* a close frame was sent, the peer's is to come: what comes before it is still heard */
+  WS_MUTED,   /* nothing more is heard: both close frames are there, or the peer broke the rules */
+  WS_DEAD     /* closed; Lua has yet to be told */
+} ws_way_t;
+
+/* Few connections have any of this. */
+typedef struct {
+  bool pong; /* there is an answer to a ping that came while much output waited */
+  uint8_t pong_len;
+  char pong_data[WS_CONTROL_MAX];
+  buffer_t held; /* frames that were published between the parts of a message */
+} ws_waiting_t;
+
+struct ws_conn {
+  stream_t stream; /* first: a stream is cast to its connection */
+  ws_shared_t *shared;
+  ws_group_t *group;
+  ws_conn_t *prev, *next;     /* in the group's list */
+  TAILQ_ENTRY(ws_conn) dirty; /* in the list of those to flush */
+  ws_parser_t parser;
+  buffer_t in;             /* received, and not parsed while Lua pauses */
+  ws_member_t *topics;     /* that it has subscribed to */
+  ws_deflater_t *deflater; /* its own, where the window goes on */
+  ws_agreed_t deflate;     /* how we compress */
+  int ref;                 /* registry ref of Lua's table, held while the stream is open */
+  int reason;              /* registry ref of the peer's close reason, or LUA_NOREF */
+  uint16_t code;           /* what Lua is told at the end */
+  ws_way_t way;
+  uint64_t appended;      /* bytes of output since the beginning */
+  uint64_t large_end;     /* where in them the one message ends that is longer than the limit by itself */
+  uint64_t large_size;    /* and how long it is; 0: there is none */
+  uint64_t moved;         /* how many were written when the sweep looked last */
+  uint64_t moved_at;      /* ms of loop time when that had changed */
+  uint64_t heard_at;      /* the last byte received */
+  uint64_t pinged_at;     /* the last ping sent */
+  uint64_t closing_since; /* close frame sent or received */
+  ws_waiting_t *waiting;  /* what is to be sent when something else has been, or NULL */
+  bool is_dirty;
+  bool parsing; /* on the C stack: output waits for its end */
+  bool paused;
+  bool eof;     /* the peer sends nothing more */
+  bool sending; /* a message whose last part is to come */
+  bool sending_compressed;
+  bool overdue;   /* the sweep found that nothing had come for too long */
+  bool leaves;    /* muted: we end our side first */
+  bool starved;   /* send has said that the limit is passed */
+  bool tell_sent; /* Lua wants to hear what was written */
+};
+
+/* What the connections of a server, or of clients with the same options, have in common. */
+struct ws_group {
+  ws_conn_t *first;
+  ws_conn_t *sweep_next; /* where ws_group_sweep goes on */
+  uint32_t count;
+  bool server;
+  bool drop; /* past the limit messages are dropped, else the connection is closed */
+  uint64_t max_payload;
+  uint64_t limit; /* bytes of output that may wait, 0 for any number */
+  uint64_t idle_timeout, ping_interval, close_timeout, stall_timeout; /* ms, 0 for none */
+  uint64_t threshold; /* shorter messages are not compressed where each stands for itself */
+  ws_effort_t effort;
+  int topics; /* registry ref of a table: name → topic, of those with subscribers */
+};
+
+/* `readyState` of the socket in Lua. */
+enum { WS_STATE_CONNECTING, WS_STATE_OPEN, WS_STATE_CLOSING, WS_STATE_CLOSED };
+
+static inline bool ws_conn_is_open(const ws_conn_t *conn) { return stream_is_open(&conn->stream); }
+
+/* websocket/connection.c ----------------------------------------------------------------------------------- */
+
+/* Hangs a connection on a luv handle, or takes a stream that is lent; Lua's table is on top of the stack and is popped. */
+void ws_conn_attach(lua_State *L, ws_conn_t *conn, ws_group_t *group, uv_stream_t *handle, stream_t *lent);
+/* Takes bytes that came behind the handshake, then reads. */
+void ws_conn_start(lua_State *L, ws_conn_t *conn, const char *data, size_t len);
+void ws_conn_pause(ws_conn_t *conn);
+void ws_conn_resume(lua_State *L, ws_conn_t *conn);
+/* Closes the handle now; safe to repeat. */
+void ws_conn_close(lua_State *L, ws_conn_t *conn);
+/* Nothing more is heard; the connection ends when all is written and the peer has ended, too. */
+void ws_conn_mute(lua_State *L, ws_conn_t *conn);
+/* Enters Lua: begin pushes the function and the socket on the coroutine it returns, then run it. */
+lua_State *ws_conn_call(ws_conn_t *conn, ws_callback_t callback);
+
+/* websocket/output.c --------------------------------------------------------------------------------------- */
+
+/* A message on its way out. */
+typedef struct {
+  const char *data;
+  size_t len;
+  int index;      /* of the Lua string that `data` is, or 0 */
+  uint8_t opcode; /* WS_TEXT, WS_BINARY, or a control frame's */
+  bool fin;
+  bool compress;
+} ws_message_t;
+
+/* What became of a message. */
+typedef enum {
+  WS_SENT,
+  WS_FULL,    /* taken, and the limit of what may wait is passed */
+  WS_DROPPED, /* not taken: it had been passed before */
+  WS_CUT      /* not taken: the connection is closed */
+} ws_sent_t;
+
+ws_sent_t ws_conn_send(lua_State *L, ws_conn_t *conn, const ws_message_t *message);
+/* A control frame; no limit holds for it. */
+void ws_conn_control(lua_State *L, ws_conn_t *conn, uint8_t opcode, const char *data, size_t len);
+/* Sends a close frame, if none was sent; WS_NO_STATUS for one without a code. */
+void ws_conn_send_close(lua_State *L, ws_conn_t *conn, uint16_t code, const char *reason, size_t len);
+/* The answer to a ping: at once, or, while much waits, the last one of them later. */
+void ws_conn_pong(lua_State *L, ws_conn_t *conn, const char *data, size_t len);
+/* Bytes that are frames already, `index` the Lua string that they are: what is published. */
+ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, int index, const char *frame, size_t len);
+/* Writes the head of a server's frame; returns its length. */
+size_t ws_frame_head(char to[WS_HEAD_MAX], uint8_t first, size_t len);
+/* Writes what there is unless parsing goes on, and tells Lua who waited for that; may close the connection. */
+void ws_conn_flush(lua_State *L, ws_conn_t *conn);
+/* Bytes that wait for the kernel. */
+static inline size_t ws_conn_pending(const ws_conn_t *conn) { return stream_pending(&conn->stream); }
+/* It is no longer to be flushed. */
+void ws_conn_clean(ws_conn_t *conn);
+
+/* websocket/sweep.c: all time limits of a group's connections, looked at now and then instead of a timer each. */
+void ws_group_sweep(lua_State *L, ws_group_t *group);
+
+/* websocket/topics.c --------------------------------------------------------------------------------------- */
+
+/* The topic's name is at `index`. Joining twice is once. False when memory is out. */
+bool ws_topics_join(lua_State *L, ws_conn_t *conn, int index);
+void ws_topics_leave(lua_State *L, ws_conn_t *conn, int index);
+void ws_topics_leave_all(lua_State *L, ws_conn_t *conn);
+/* Pushes a list of the names. */
+void ws_topics_push(lua_State *L, const ws_conn_t *conn);
+/* Sends to all subscribers of the topic at `index` but `except`; returns to how many. */
+uint32_t ws_topics_publish(lua_State *L, ws_group_t *group, int index, const ws_message_t *message,
+                           const ws_conn_t *except);
+
+#endif

@@ -1,0 +1,12 @@
+/* websocket/mask.h: the masking of RFC 6455, section 5.3: exclusive or with four bytes, over and over. */
+#ifndef LRUN_WEBSOCKET_MASK_H
+#define LRUN_WEBSOCKET_MASK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Writes `len` bytes of `from` to `to`, which may be the same, with the mask on or off; the first one meets byte `at` of
+ * the key. */
+void ws_mask(char *to, const char *from, size_t len, const uint8_t key[4], unsigned at);
+
+#endif

@@ -1,0 +1,310 @@
+/* websocket/output.c: what a connection sends: frames into the stream's output, close frames, pongs; and what may wait.
+ *
+ * Frames collect. What belongs to a read is written when it is parsed out; all else once before the loop waits
+ * (shared->dirty), or as soon as FLUSH_AT bytes are there. A large message of a server's is written from where Lua has
+ * it. What waits for a peer is judged when something is to be sent: past the group's limit the connection is closed, or
+ * the message dropped. One message that is longer than the limit by itself does not count while it is on its way. */
+#include "host/callback.h"
+#include "websocket/connection.h"
+#include "websocket/mask.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  FLUSH_AT = 64 * 1024,
+  PIECE = 32 * 1024,     /* from here on a message is not copied */
+  PONGS_WAIT = 64 * 1024 /* of output waits: then only the last ping is answered */
+};
+
+/* Flushing -------------------------------------------------------------------------------------------- */
+
+void ws_conn_clean(ws_conn_t *conn) {
+  if (!conn->is_dirty) return;
+  conn->is_dirty = false;
+  TAILQ_REMOVE(&conn->shared->dirty, conn, dirty);
+  conn->shared->dirty_count--;
+}
+
+static void make_dirty(ws_conn_t *conn) {
+  if (conn->is_dirty) return;
+  conn->is_dirty = true;
+  TAILQ_INSERT_TAIL(&conn->shared->dirty, conn, dirty);
+  conn->shared->dirty_count++;
+  ws_shared_flush_soon(conn->shared);
+}
+
+/* Gives the kernel what there is, also while parsing. */
+static void push(lua_State *L, ws_conn_t *conn) {
+  bool corked = conn->stream.corked;
+  stream_cork(&conn->stream, false);
+  int rc = stream_flush(&conn->stream);
+  stream_cork(&conn->stream, corked);
+  if (rc < 0) ws_conn_close(L, conn);
+}
+
+/* Something was appended. */
+static void appended(lua_State *L, ws_conn_t *conn) {
+  if (conn->stream.out.len >= FLUSH_AT) push(L, conn);
+  if (!conn->parsing && ws_conn_is_open(conn)) make_dirty(conn);
+}
+
+/* Who waits for something to be written hears of it. */
+static void tell(ws_conn_t *conn) {
+  size_t pending = ws_conn_pending(conn);
+  bool drained = conn->starved && pending <= conn->group->limit / 2;
+  if (!drained && !conn->tell_sent) return;
+  if (drained) conn->starved = false;
+  conn->tell_sent = false;
+  lua_State *co = ws_conn_call(conn, WS_ON_SENT);
+  lua_pushnumber(co, conn->appended > pending ? (lua_Number)(conn->appended - pending) : 0);
+  lua_pushboolean(co, drained);
+  callback_run(co, 3);
+}
+
+static void send_waiting_pong(lua_State *L, ws_conn_t *conn) {
+  ws_waiting_t *waiting = conn->waiting;
+  if (waiting == NULL || !waiting->pong || ws_conn_pending(conn) > PONGS_WAIT / 2) return;
+  waiting->pong = false;
+  if (conn->way == WS_OPEN) ws_conn_control(L, conn, WS_PONG, waiting->pong_data, waiting->pong_len);
+}
+
+void ws_conn_flush(lua_State *L, ws_conn_t *conn) {
+  if (!ws_conn_is_open(conn) || conn->parsing) return;
+  ws_conn_clean(conn);
+  int rc = stream_flush(&conn->stream);
+  if (rc == 0 && conn->way == WS_MUTED && conn->leaves && !conn->stream.shut && conn->stream.out.len == 0)
+    rc = stream_linger(&conn->stream);
+  if (rc < 0) {
+    ws_conn_close(L, conn);
+    return;
+  }
+  send_waiting_pong(L, conn);
+  if (ws_conn_is_open(conn)) tell(conn);
+}
+
+/* Frames ---------------------------------------------------------------------------------------------- */
+
+/* Writes a frame's head; the mask's four bytes behind it, where there is one. */
+static size_t write_head(char *to, uint8_t first, size_t len, const uint8_t *mask) {
+  uint8_t *at = (uint8_t *)to;
+  uint8_t masked = mask != NULL ? WS_MASKED : 0;
+  *at++ = first;
+  if (len < 126) {
+    *at++ = (uint8_t)(masked | len);
+  } else {
+    unsigned bytes = len < 65536 ? 2 : 8;
+    *at++ = masked | (bytes == 2 ? 126 : 127);
+    for (unsigned i = bytes; i > 0; i--) *at++ = (uint8_t)((uint64_t)len >> (8 * (i - 1)));
+  }
+  if (mask != NULL) {
+    memcpy(at, mask, 4);
+    at += 4;
+  }
+  return (size_t)(at - (uint8_t *)to);
+}
+
+size_t ws_frame_head(char to[WS_HEAD_MAX], uint8_t first, size_t len) {
+  return write_head(to, first, len, NULL);
+}
+
+/* 0 or UV_E*. */
+static int append(ws_conn_t *conn, uint8_t first, const char *data, size_t len) {
+  buffer_t *out = stream_out(&conn->stream);
+  char *to = buffer_room(out, WS_HEAD_MAX + len);
+  if (to == NULL) return UV_ENOMEM;
+  const uint8_t *mask = conn->group->server ? NULL : ws_shared_mask(conn->shared);
+  size_t n = write_head(to, first, len, mask);
+  if (mask != NULL) ws_mask(to + n, data, len, mask, 0);
+  else if (len > 0) memcpy(to + n, data, len);
+  out->len += n + len;
+  conn->appended += n + len;
+  return 0;
+}
+
+/* The same for a large message of a server's. */
+static int append_piece(lua_State *L, ws_conn_t *conn, uint8_t first, int index, size_t len) {
+  buffer_t *out = stream_out(&conn->stream);
+  char *to = buffer_room(out, WS_HEAD_MAX);
+  if (to == NULL) return UV_ENOMEM;
+  size_t n = write_head(to, first, len, NULL);
+  out->len += n;
+  conn->appended += n + len;
+  return stream_write_piece(L, &conn->stream, index, len, NULL);
+}
+
+/* Control frames -------------------------------------------------------------------------------------- */
+
+void ws_conn_control(lua_State *L, ws_conn_t *conn, uint8_t opcode, const char *data, size_t len) {
+  if (!ws_conn_is_open(conn)) return;
+  if (append(conn, WS_FIN | opcode, data, len) < 0) ws_conn_close(L, conn);
+  else appended(L, conn);
+}
+
+static ws_waiting_t *waiting_of(ws_conn_t *conn) {
+  if (conn->waiting == NULL) conn->waiting = calloc(1, sizeof *conn->waiting);
+  return conn->waiting;
+}
+
+void ws_conn_pong(lua_State *L, ws_conn_t *conn, const char *data, size_t len) {
+  if (conn->way != WS_OPEN) return;
+  bool waits = conn->waiting != NULL && conn->waiting->pong;
+  if (!waits && ws_conn_pending(conn) <= PONGS_WAIT) {
+    ws_conn_control(L, conn, WS_PONG, data, len);
+    return;
+  }
+  ws_waiting_t *waiting = waiting_of(conn);
+  if (waiting == NULL) return;
+  waiting->pong = true;
+  waiting->pong_len = (uint8_t)len;
+  memcpy(waiting->pong_data, data, len);
+}
+
+void ws_conn_send_close(lua_State *L, ws_conn_t *conn, uint16_t code, const char *reason, size_t len) {
+  if (!ws_conn_is_open(conn) || conn->way != WS_OPEN) return;
+  conn->way = WS_CLOSING;
+  conn->closing_since = uv_now(conn->shared->loop);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref);
+  lua_pushliteral(L, "readyState");
+  lua_pushinteger(L, WS_STATE_CLOSING);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  ws_topics_leave_all(L, conn);
+  char data[WS_CONTROL_MAX] = {(char)(code >> 8), (char)code};
+  if (len > 0) memcpy(data + 2, reason, len);
+  ws_conn_control(L, conn, WS_CLOSE, data, code == WS_NO_STATUS ? 0 : 2 + len);
+}
+
+/* What may wait --------------------------------------------------------------------------------------- */
+
+/* Bytes that wait, but for the one message that is longer than the limit by itself. */
+static uint64_t queued(ws_conn_t *conn) {
+  uint64_t pending = ws_conn_pending(conn);
+  uint64_t held = conn->waiting != NULL ? conn->waiting->held.len : 0;
+  if (conn->large_size == 0) return pending + held;
+  uint64_t written = conn->appended > pending ? conn->appended - pending : 0;
+  uint64_t left = conn->large_end > written ? conn->large_end - written : 0;
+  if (left > conn->large_size) left = conn->large_size;
+  if (left == 0) conn->large_size = 0;
+  return (pending > left ? pending - left : 0) + held;
+}
+
+static bool is_full(lua_State *L, ws_conn_t *conn) {
+  uint64_t limit = conn->group->limit;
+  if (limit == 0 || queued(conn) <= limit) return false;
+  push(L, conn); /* nobody may have tried yet */
+  return ws_conn_is_open(conn) && queued(conn) > limit;
+}
+
+/* What becomes of something that is to be sent: WS_SENT says that it may be. */
+static ws_sent_t admit(lua_State *L, ws_conn_t *conn) {
+  if (!ws_conn_is_open(conn) || conn->way != WS_OPEN) return WS_CUT;
+  if (is_full(L, conn)) {
+    conn->starved = true;
+    if (conn->group->drop && !conn->sending)
+      return WS_DROPPED; /* a message without one of its parts would be no drop */
+    ws_conn_close(L, conn);
+  }
+  return ws_conn_is_open(conn) ? WS_SENT : WS_CUT;
+}
+
+/* It was appended, `size` bytes of it. */
+static ws_sent_t sent(lua_State *L, ws_conn_t *conn, uint64_t size) {
+  uint64_t limit = conn->group->limit;
+  if (limit > 0 && size > limit && conn->large_size == 0) {
+    conn->large_end = conn->appended;
+    conn->large_size = size;
+  }
+  appended(L, conn);
+  if (!ws_conn_is_open(conn)) return WS_CUT;
+  if (limit == 0 || ws_conn_pending(conn) <= limit) return WS_SENT;
+  push(L, conn);
+  if (!ws_conn_is_open(conn)) return WS_CUT;
+  if (ws_conn_pending(conn) <= limit) return WS_SENT;
+  conn->starved = true;
+  return WS_FULL;
+}
+
+/* Messages -------------------------------------------------------------------------------------------- */
+
+/* Whether the message, or its first part, is to be compressed. */
+static bool compresses(const ws_conn_t *conn, const ws_message_t *message) {
+  if (conn->deflate.window == 0 || !message->compress) return false;
+  return conn->deflate.takeover || message->len >= conn->group->threshold;
+}
+
+/* Compresses into shared->compressed. A coder that is shared begins each part anew: others have used it meanwhile. */
+static int compress(ws_conn_t *conn, const ws_message_t *message) {
+  ws_shared_t *shared = conn->shared;
+  ws_agreed_t how = conn->deflate;
+  ws_effort_t effort = conn->group->effort;
+  ws_deflater_t *deflater = conn->deflater;
+  if (deflater == NULL && how.takeover) deflater = conn->deflater = ws_deflater_new(how.window, effort);
+  if (!how.takeover) deflater = ws_deflaters_find(&shared->deflaters, how.window, effort);
+  if (deflater == NULL) return UV_ENOMEM;
+  shared->compressed.len = 0;
+  return ws_deflate(deflater, message->data, message->len, !how.takeover, message->fin, &shared->compressed);
+}
+
+/* 0 or UV_E*. */
+static int append_message(lua_State *L, ws_conn_t *conn, const ws_message_t *message) {
+  bool begins = !conn->sending;
+  if (begins) conn->sending_compressed = compresses(conn, message);
+  conn->sending = !message->fin;
+  uint8_t first = (uint8_t)((message->fin ? WS_FIN : 0) | (begins ? message->opcode : WS_CONTINUATION) |
+                            (begins && conn->sending_compressed ? WS_RSV1 : 0));
+  if (!conn->sending_compressed) {
+    if (message->len >= PIECE && conn->group->server)
+      return append_piece(L, conn, first, message->index, message->len);
+    return append(conn, first, message->data, message->len);
+  }
+  int rc = compress(conn, message);
+  buffer_t *compressed = &conn->shared->compressed;
+  if (rc == 0) rc = append(conn, first, compressed->data, compressed->len);
+  if (compressed->cap > WS_SCRATCH_KEPT) buffer_free(compressed);
+  return rc;
+}
+
+/* What was published between the parts of a message follows it. */
+static int append_held(ws_conn_t *conn) {
+  if (conn->sending || conn->waiting == NULL || conn->waiting->held.len == 0) return 0;
+  buffer_t held = conn->waiting->held;
+  conn->waiting->held = (buffer_t){0};
+  int rc = buffer_add(stream_out(&conn->stream), held.data, held.len);
+  if (rc == 0) conn->appended += held.len;
+  buffer_free(&held);
+  return rc;
+}
+
+ws_sent_t ws_conn_send(lua_State *L, ws_conn_t *conn, const ws_message_t *message) {
+  ws_sent_t may = admit(L, conn);
+  if (may != WS_SENT) return may;
+  uint64_t before = conn->appended;
+  int rc = append_message(L, conn, message);
+  if (rc == 0) rc = append_held(conn);
+  if (rc < 0) {
+    ws_conn_close(L, conn);
+    return WS_CUT;
+  }
+  return sent(L, conn, conn->appended - before);
+}
+
+ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, int index, const char *frame, size_t len) {
+  ws_sent_t may = admit(L, conn);
+  if (may != WS_SENT) return may;
+  int rc;
+  if (conn->sending) {
+    ws_waiting_t *waiting = waiting_of(conn);
+    rc = waiting != NULL ? buffer_add(&waiting->held, frame, len) : UV_ENOMEM;
+    if (rc == 0) return WS_SENT;
+  } else {
+    conn->appended += len;
+    rc = len >= PIECE ? stream_write_piece(L, &conn->stream, index, len, NULL)
+                      : buffer_add(stream_out(&conn->stream), frame, len);
+  }
+  if (rc < 0) {
+    ws_conn_close(L, conn);
+    return WS_CUT;
+  }
+  return sent(L, conn, len);
+}

@@ -1,0 +1,72 @@
+/* websocket/shared.c: see websocket/shared.h. One userdata in the registry owns it. */
+#include "websocket/shared.h"
+
+#include "host/vm.h"
+#include "websocket/connection.h"
+
+#include <lauxlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static const char shared_key = 'w'; /* its address is the registry key */
+
+/* Those that are dirty now; who becomes it meanwhile has the next turn, and the loop does not wait before that. */
+static void on_flush(uv_idle_t *handle) {
+  ws_shared_t *shared = (ws_shared_t *)((char *)handle - offsetof(ws_shared_t, flush));
+  for (unsigned left = shared->dirty_count; left > 0; left--) {
+    ws_conn_t *conn = TAILQ_FIRST(&shared->dirty);
+    if (conn == NULL) break;
+    lua_rawgeti(shared->L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
+    ws_conn_flush(shared->L, conn);
+    lua_pop(shared->L, 1);
+  }
+  if (TAILQ_EMPTY(&shared->dirty)) uv_idle_stop(handle);
+}
+
+static void free_all(void *data) {
+  ws_shared_t *shared = data;
+  ws_workshop_free(&shared->workshop);
+  ws_deflaters_free(&shared->deflaters);
+  buffer_free(&shared->compressed);
+}
+
+static ws_shared_t *make(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&shared_key);
+  ws_shared_t *shared = lua_newuserdata(L, sizeof *shared);
+  memset(shared, 0, sizeof *shared);
+  vm_t *vm = vm_of(L);
+  shared->L = vm_state(vm);
+  shared->loop = vm_loop(vm);
+  TAILQ_INIT(&shared->dirty);
+  for (int i = 0; i < WS_CALLBACKS; i++) shared->callbacks[i] = LUA_NOREF;
+  uv_idle_init(shared->loop, &shared->flush);
+  uv_unref((uv_handle_t *)&shared->flush);
+  vm_at_exit(vm, free_all, shared);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  return shared;
+}
+
+ws_shared_t *ws_shared(lua_State *L) {
+  lua_pushlightuserdata(L, (void *)&shared_key);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  ws_shared_t *shared = lua_touserdata(L, -1);
+  lua_pop(L, 1);
+  return shared != NULL ? shared : make(L);
+}
+
+void ws_shared_flush_soon(ws_shared_t *shared) {
+  if (!uv_is_active((uv_handle_t *)&shared->flush)) uv_idle_start(&shared->flush, on_flush);
+}
+
+const uint8_t *ws_shared_mask(ws_shared_t *shared) {
+  if (shared->masks_left == 0) {
+    size_t got = 0;
+    while (got < sizeof shared->masks) {
+      ssize_t n = getrandom(shared->masks + got, sizeof shared->masks - got, 0);
+      if (n > 0) got += (size_t)n;
+    }
+    shared->masks_left = sizeof shared->masks;
+  }
+  shared->masks_left -= 4;
+  return shared->masks + shared->masks_left;
+}

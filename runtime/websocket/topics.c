@@ -1,0 +1,206 @@
+/* websocket/topics.c: who has subscribed to what, within one server of one process, and publishing to them.
+ *
+ * A topic is a userdata in the table group->topics for as long as it has members; a member is one subscription, in the
+ * topic's list and in its connection's. What is published is framed once, and compressed once for each window in use;
+ * a connection whose window goes on compresses it for itself. No Lua of the program's runs meanwhile: a connection that is
+ * closed for its backpressure leaves the list, and is the only one that does. */
+#include "websocket/connection.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+  ws_member_t **members;
+  uint32_t count, cap;
+  int name; /* registry ref */
+} ws_topic_t;
+
+struct ws_member {
+  ws_conn_t *conn;
+  ws_topic_t *topic;
+  uint32_t index;    /* in topic->members */
+  ws_member_t *next; /* of the connection's */
+};
+
+/* The topic whose name is at `index`, on top of the stack as well; NULL, and nil, for none. */
+static ws_topic_t *find(lua_State *L, const ws_group_t *group, int index) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, group->topics);
+  lua_pushvalue(L, index);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  return lua_touserdata(L, -1);
+}
+
+static ws_topic_t *make(lua_State *L, const ws_group_t *group, int index) {
+  ws_topic_t *topic = lua_newuserdata(L, sizeof *topic);
+  *topic = (ws_topic_t){0};
+  lua_pushvalue(L, index);
+  topic->name = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, group->topics);
+  lua_pushvalue(L, index);
+  lua_pushvalue(L, -3);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  return topic;
+}
+
+/* The last member has left. */
+static void drop(lua_State *L, const ws_group_t *group, ws_topic_t *topic) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, group->topics);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, topic->name);
+  lua_pushnil(L);
+  luaL_unref(L, LUA_REGISTRYINDEX, topic->name);
+  free(topic->members);
+  lua_rawset(L, -3); /* the topic may be collected from here on */
+  lua_pop(L, 1);
+}
+
+static bool make_room(ws_topic_t *topic) {
+  if (topic->count < topic->cap) return true;
+  uint32_t cap = topic->cap > 0 ? topic->cap * 2 : 4;
+  ws_member_t **members = realloc(topic->members, cap * sizeof *members);
+  if (members == NULL) return false;
+  topic->members = members;
+  topic->cap = cap;
+  return true;
+}
+
+bool ws_topics_join(lua_State *L, ws_conn_t *conn, int index) {
+  ws_topic_t *topic = find(L, conn->group, index);
+  for (const ws_member_t *m = conn->topics; topic != NULL && m != NULL; m = m->next) {
+    if (m->topic == topic) {
+      lua_pop(L, 1);
+      return true;
+    }
+  }
+  if (topic == NULL) {
+    lua_pop(L, 1);
+    topic = make(L, conn->group, index);
+  }
+  ws_member_t *member = make_room(topic) ? malloc(sizeof *member) : NULL;
+  if (member != NULL) {
+    *member = (ws_member_t){conn, topic, topic->count, conn->topics};
+    topic->members[topic->count++] = member;
+    conn->topics = member;
+  } else if (topic->count == 0) {
+    drop(L, conn->group, topic);
+  }
+  lua_pop(L, 1);
+  return member != NULL;
+}
+
+/* The member is out of its connection's list already. */
+static void remove_member(lua_State *L, const ws_group_t *group, ws_member_t *member) {
+  ws_topic_t *topic = member->topic;
+  ws_member_t *moved = topic->members[--topic->count];
+  topic->members[member->index] = moved;
+  moved->index = member->index;
+  free(member);
+  if (topic->count == 0) drop(L, group, topic);
+}
+
+void ws_topics_leave(lua_State *L, ws_conn_t *conn, int index) {
+  const ws_topic_t *topic = find(L, conn->group, index);
+  for (ws_member_t **at = &conn->topics; topic != NULL && *at != NULL; at = &(*at)->next) {
+    if ((*at)->topic != topic) continue;
+    ws_member_t *member = *at;
+    *at = member->next;
+    remove_member(L, conn->group, member);
+    break;
+  }
+  lua_pop(L, 1);
+}
+
+void ws_topics_leave_all(lua_State *L, ws_conn_t *conn) {
+  luaL_checkstack(L, 4, "ws_topics_leave_all");
+  while (conn->topics != NULL) {
+    ws_member_t *member = conn->topics;
+    conn->topics = member->next;
+    remove_member(L, conn->group, member);
+  }
+}
+
+void ws_topics_push(lua_State *L, const ws_conn_t *conn) {
+  int n = 0;
+  lua_newtable(L);
+  for (const ws_member_t *m = conn->topics; m != NULL; m = m->next) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, m->topic->name);
+    lua_rawseti(L, -2, ++n);
+  }
+}
+
+/* Publishing ------------------------------------------------------------------------------------------ */
+
+enum { LEAST_WINDOW = 8, WINDOWS = 8, PLAIN = WINDOWS, FORMS };
+
+/* The message as frames, each made when a connection first needs it; a Lua string each, which a write may hold. */
+typedef struct {
+  int index; /* where on the stack the forms begin */
+  const char *data[FORMS];
+  size_t len[FORMS];
+} forms_t;
+
+/* Puts the frame in its place. */
+static void keep(lua_State *L, forms_t *forms, int which, uint8_t first, const char *data, size_t len) {
+  char head[WS_HEAD_MAX];
+  size_t n = ws_frame_head(head, first, len);
+  luaL_Buffer frame;
+  luaL_buffinit(L, &frame);
+  luaL_addlstring(&frame, head, n);
+  luaL_addlstring(&frame, data, len);
+  luaL_pushresult(&frame);
+  forms->data[which] = lua_tolstring(L, -1, &forms->len[which]);
+  lua_replace(L, forms->index + which);
+}
+
+/* False when memory is out. */
+static bool make_form(lua_State *L, ws_conn_t *conn, forms_t *forms, int which, const ws_message_t *message) {
+  if (forms->data[which] != NULL) return true;
+  uint8_t first = WS_FIN | message->opcode;
+  if (which == PLAIN) {
+    keep(L, forms, which, first, message->data, message->len);
+    return true;
+  }
+  ws_shared_t *shared = conn->shared;
+  ws_deflater_t *deflater = ws_deflaters_find(&shared->deflaters, conn->deflate.window, conn->group->effort);
+  buffer_t *out = &shared->compressed;
+  out->len = 0;
+  if (deflater == NULL || ws_deflate(deflater, message->data, message->len, true, true, out) < 0)
+    return false;
+  keep(L, forms, which, first | WS_RSV1, out->data, out->len);
+  if (out->cap > WS_SCRATCH_KEPT) buffer_free(out);
+  return true;
+}
+
+static ws_sent_t deliver(lua_State *L, ws_conn_t *conn, forms_t *forms, const ws_message_t *message) {
+  bool deflates = conn->deflate.window > 0 && message->compress;
+  if (deflates && conn->deflate.takeover && !conn->sending) return ws_conn_send(L, conn, message);
+  bool packed = deflates && !conn->deflate.takeover && message->len >= conn->group->threshold;
+  int which = packed ? conn->deflate.window - LEAST_WINDOW : PLAIN;
+  if (!make_form(L, conn, forms, which, message)) return WS_DROPPED;
+  return ws_conn_send_frame(L, conn, forms->index + which, forms->data[which], forms->len[which]);
+}
+
+uint32_t ws_topics_publish(lua_State *L, ws_group_t *group, int index, const ws_message_t *message,
+                           const ws_conn_t *except) {
+  ws_topic_t *topic = find(L, group, index); /* stays on the stack: keeps the topic while members leave */
+  if (topic == NULL) {
+    lua_pop(L, 1);
+    return 0;
+  }
+  luaL_checkstack(L, FORMS + 12, "publish");
+  forms_t forms = {.index = lua_gettop(L) + 1};
+  for (int i = 0; i < FORMS; i++) lua_pushnil(L);
+  uint32_t reached = 0;
+  for (uint32_t i = topic->count; i > 0;
+       i--) { /* backwards: one that leaves changes places with one that was served */
+    if (i > topic->count) continue;
+    ws_conn_t *conn = topic->members[i - 1]->conn;
+    if (conn == except) continue;
+    ws_sent_t sent = deliver(L, conn, &forms, message);
+    reached += sent == WS_SENT || sent == WS_FULL;
+  }
+  lua_settop(L, forms.index - 2);
+  return reached;
+}
