@@ -99,7 +99,8 @@ local ticks, tickCount, ticksDone = {}, 0, 0
 function api.nextTick(f, ...)
   if type(f) ~= "function" then error(errors.argType("callback", "function", f), 0) end
   tickCount = tickCount + 1
-  ticks[tickCount] = select("#", ...) == 0 and f or { f, select("#", ...), ... }
+  local count = select("#", ...)
+  ticks[tickCount] = count == 0 and f or { f, count, ... }
   if tickCount == 1 then vm.tick() end
 end
 
@@ -120,7 +121,9 @@ vm.hook("tick", function()
     ticksDone = ticksDone + 1
     local tick = ticks[ticksDone]
     ticks[ticksDone] = false
-    if type(tick) == "function" then vm.enter(tick) else vm.enter(tick[1], unpack(tick, 3, tick[2] + 2)) end
+    if type(tick) == "function" then vm.enter(tick)
+    elseif tick[2] == 1 then vm.enter(tick[1], tick[3])        -- most: the compiler knows how many, without `unpack`
+    else vm.enter(tick[1], unpack(tick, 3, tick[2] + 2)) end
   end
   compact()
 end)
