@@ -1,5 +1,5 @@
---- The client for Redis, and the bus over it, beside ioredis: CPU of the program for each command. ioredis is taken from where npm has
---- installed it, or else installed into the scratch directory.
+--- The client for Redis, and the bus over it, beside ioredis and the npm package redis: CPU of the program for each command. The packages
+--- are taken from where npm has installed them, or else installed into the scratch directory.
 local await = require("await")
 local child_process = require("child_process")
 local fs = require("fs")
@@ -12,17 +12,37 @@ local measures = {
   { what = "bus", work = "bus over Redis: publish and receive: CPU a message", count = 20000 },
 }
 
--- Where node finds ioredis; nil without it.
-local function findIoredis(bench, node)
+-- Each is measured with a program of its own; the targets are for the first.
+local peers = {
+  { name = "ioredis", package = "ioredis", program = "redis.js" },
+  { name = "node-redis", package = "redis", program = "node-redis.js" },
+}
+
+-- Where node finds a package; nil without it.
+local function install(bench, package)
   local here = bench.scratch .. "/node_modules"
-  if not fs.existsSync(here .. "/ioredis") then
-    local npm = bench.find("npm")
-    if not npm then return nil end
-    bench.say("installing ioredis")
-    local err = await(child_process.execFile, npm, { "install", "--silent", "--no-audit", "--no-fund", "--prefix", bench.scratch, "ioredis" })
-    if err then return nil end
+  if fs.existsSync(here .. "/" .. package) then return here end
+  local npm = bench.find("npm")
+  if not npm then return nil end
+  bench.say("installing %s", package)
+  local err = await(child_process.execFile, npm, { "install", "--silent", "--no-audit", "--no-fund", "--prefix", bench.scratch, package })
+  if not err then return here end
+  bench.skipped[package] = true
+end
+
+-- The peers that are there, with the environment of their programs.
+local function findPeers(bench)
+  local node, found = bench.find("node"), {}
+  for _, peer in ipairs(node and peers or {}) do
+    local modules = install(bench, peer.package)
+    if modules then
+      local env = {}
+      for name, value in pairs(process.env) do env[name] = value end
+      env.NODE_PATH = modules
+      found[#found + 1] = { name = peer.name, command = node, program = bench.file("bench/programs/" .. peer.program), env = env, runs = {} }
+    end
   end
-  return node and here
+  return found
 end
 
 return {
@@ -33,27 +53,23 @@ return {
     local path = folder .. "/socket"
     local server = child_process.spawn(bench.find("redis-server"), { "--port", "0", "--unixsocket", path, "--save", "", "--dir", folder },
       { stdio = "ignore" })
-    local node = bench.find("node")
-    local modules = findIoredis(bench, node)
-    local env = {}
-    for name, value in pairs(process.env) do env[name] = value end
-    env.NODE_PATH = modules
+    local found = findPeers(bench)
     for _, measure in ipairs(measures) do
-      local lrunRuns, nodeRuns = {}, {}
+      local runs = {}
+      for _, peer in ipairs(found) do peer.runs = {} end
       for _ = 1, ROUNDS do
-        table.insert(lrunRuns, tonumber(bench.output(bench.lrun,
+        table.insert(runs, tonumber(bench.output(bench.lrun,
           { bench.file("bench/programs/redis.lua"), measure.what, tostring(measure.count), "redis+unix://" .. path })))
-        if modules then
-          table.insert(nodeRuns, tonumber(bench.output(node,
-            { bench.file("bench/programs/redis.js"), measure.what, tostring(measure.count), path }, { env = env })))
+        for _, peer in ipairs(found) do
+          table.insert(peer.runs, tonumber(bench.output(peer.command,
+            { peer.program, measure.what, tostring(measure.count), path }, { env = peer.env })))
         end
       end
-      local lrun = bench.median(lrunRuns)
-      if modules then
-        bench.compare(measure.work, "µs", lrun, { { "ioredis", bench.median(nodeRuns), measure.target } })
-      else
-        bench.row { work = measure.work, unit = "µs", lrun = lrun }
+      local lrun, rows = bench.median(runs), {}
+      for _, peer in ipairs(found) do
+        rows[#rows + 1] = { peer.name, bench.median(peer.runs), peer.name == "ioredis" and measure.target or nil }
       end
+      if #rows > 0 then bench.compare(measure.work, "µs", lrun, rows) else bench.row{ work = measure.work, unit = "µs", lrun = lrun } end
     end
     server:kill("SIGKILL")
     await(function(callback) server:once("exit", callback) end)

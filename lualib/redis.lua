@@ -17,6 +17,8 @@ local options = require("lrun.redis.options")
 ---@field retry { min: integer?, max: integer?, maxRetries: integer? }|false|nil pauses in ms, 50 to 2000
 ---@field maxRetries integer? tries to connect again, for ever
 ---@field offlineQueue integer? commands that may wait for a connection, 10000
+---@field pendingLimit integer? commands that may be sent and not answered, 1000000
+---@field outputLimit integer? bytes that may wait to be written, 256 MiB
 ---@field retryReads boolean? commands that only read are sent again when the connection was lost
 ---@field replyLimit integer? bytes of one reply, 512 MiB
 ---@field lazy boolean? connects with the first command

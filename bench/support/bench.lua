@@ -207,7 +207,8 @@ local nginxModules = "/usr/lib/nginx/modules"
 
 --- Writes a configuration of nginx that answers with a line of text.
 ---@param port integer
----@param options? { workers?: integer, lua?: boolean }
+---@param options? { workers?: integer, lua?: boolean, http?: string, handler?: string } `http` are directives beside the server;
+---`handler` is what answers, in Lua
 ---@return string path
 local function nginxConfiguration(port, options)
   local directory = bench.scratch .. "/nginx-" .. port
@@ -217,7 +218,7 @@ local function nginxConfiguration(port, options)
   if options and options.lua then
     load = ("load_module %s/ndk_http_module.so;\nload_module %s/ngx_http_lua_module.so;\n"):format(nginxModules,
       nginxModules)
-    answer = 'content_by_lua_block { ngx.print("hello world\\n") }'
+    answer = options.handler or 'content_by_lua_block { ngx.print("hello world\\n") }'
   end
   local text = load .. [[
 daemon off;
@@ -227,6 +228,8 @@ error_log stderr crit;
 events { worker_connections 4096; }
 http {
   access_log off;
+  ]] .. (options and options.http or "") .. [[
+
   client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
   scgi_temp_path scgi;
   keepalive_requests 1000000000;
@@ -252,14 +255,21 @@ bench.servers = {
     local nginx = bench.find("nginx")
     if nginx then return nginx, { "-p", nginxConfiguration(port), "-c", "nginx.conf", "-e", "stderr" } end
   end,
-  ["nginx-lua"] = function(port)
+}
+
+--- A server of nginx with its Lua module, as bench.servers' entries.
+---@param options? { http?: string, handler?: string } of nginxConfiguration
+function bench.nginxLua(options)
+  return function(port)
     local nginx = bench.find("nginx")
     if nginx and uv.fs_stat(nginxModules .. "/ngx_http_lua_module.so") then
-      return nginx, { "-p", nginxConfiguration(port, { lua = true }), "-c", "nginx.conf", "-e", "stderr" }
+      local configuration = { lua = true, http = options and options.http, handler = options and options.handler }
+      return nginx, { "-p", nginxConfiguration(port, configuration), "-c", "nginx.conf", "-e", "stderr" }
     end
-    bench.skipped["nginx-lua"] = true
-  end,
-}
+    bench.skipped["nginx with its Lua module"] = true
+  end
+end
+bench.servers["nginx-lua"] = bench.nginxLua()
 
 --- A server of nginx with several workers, as bench.servers' entries.
 function bench.nginxWorkers(workers)

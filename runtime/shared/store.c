@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -17,7 +16,8 @@ enum {
   SLOT_BYTES = 128, /* of a dictionary's size for each slot of its notes */
   SLOTS_MIN = 1024,
   READERS = 2048, /* processes at once */
-  DEFAULT_SIZE = 16 * 1024 * 1024
+  DEFAULT_SIZE = 16 * 1024 * 1024,
+  JOIN_TRIES = 1000 /* a millisecond each: notes that nobody makes */
 };
 static const uint64_t magic = 0x317475636964726cU; /* "lrdicut1" */
 
@@ -112,25 +112,50 @@ static int open_tree(store_t *store, const char *path, bool alone) {
   return rc;
 }
 
+/* The lock that says who has a dictionary open: a byte of the notes behind all those that are locks of keys. Who has it alone
+ * keeps it when it becomes one of many, which flock does not promise. */
+static int lock_notes(const store_t *store, short type, bool waits) {
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)1 << 62, .l_len = 1};
+  int rc;
+  do rc = fcntl(store->notes_fd, waits ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
+  while (rc < 0 && errno == EINTR);
+  return rc < 0 ? errno : 0;
+}
+
+static bool is_made(const store_t *store) {
+  uint64_t found = 0;
+  return pread(store->notes_fd, &found, sizeof found, 0) == (ssize_t)sizeof found && found == magic;
+}
+
+/* Who comes first makes the notes; the others wait until it has, and try to be the first when it died before. */
+static int join(store_t *store, const store_options_t *options, bool *alone) {
+  for (int tries = 0; tries < JOIN_TRIES; tries++) {
+    int rc = lock_notes(store, F_WRLCK, false);
+    *alone = rc == 0;
+    if (*alone) return prepare_notes(store, options);
+    if (rc != EAGAIN && rc != EACCES) return rc;
+    rc = lock_notes(store, F_RDLCK, true);
+    if (rc != 0 || is_made(store)) return rc;
+    lock_notes(store, F_UNLCK, false);
+    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+  }
+  return STORE_DAMAGED;
+}
+
 int store_open(const store_options_t *options, store_t *store) {
   char notes_path[4096 + 8];
   *store = (store_t){.notes_fd = -1, .lasting = options->lasting};
   snprintf(notes_path, sizeof notes_path, "%s.notes", options->path);
   store->notes_fd = open(notes_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (store->notes_fd < 0) return errno;
-  bool alone = flock(store->notes_fd, LOCK_EX | LOCK_NB) == 0;
-  int rc = alone ? prepare_notes(store, options) : 0;
-  if (!alone && flock(store->notes_fd, LOCK_SH) < 0) rc = errno;
+  bool alone = false;
+  int rc = join(store, options, &alone);
   if (rc == 0) rc = map_notes(store, options);
   if (rc == 0) rc = open_tree(store, options->path, alone);
   if (rc == 0 && alone) {
     store->notes->listeners = 0;
-    if (flock(store->notes_fd, LOCK_SH) < 0) rc = errno;
+    rc = lock_notes(store, F_RDLCK, false);
   }
-  /* The lock is let go for an instant when it becomes a shared one. */
-  if (rc == 0 && ((options->has_size && store->notes->size != options->size) ||
-                  (options->has_evict && (store->notes->evict != 0) != options->evict)))
-    rc = STORE_OTHER;
   if (rc != 0) store_close(store);
   return rc;
 }
@@ -153,7 +178,6 @@ double store_now(const store_t *store) {
 /* Transactions -------------------------------------------------------------------------------------------- */
 
 int store_read_begin(store_t *store) {
-  if (store->reading) store_read_end(store); /* an error of Lua's memory has passed the end by */
   int rc = store->reader ? mdb_txn_renew(store->reader)
                          : mdb_txn_begin(store->env, NULL, MDB_RDONLY, &store->reader);
   if (rc == MDB_READERS_FULL || rc == MDB_BAD_RSLOT) {
@@ -163,14 +187,10 @@ int store_read_begin(store_t *store) {
     store->reader = NULL;
     rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &store->reader);
   }
-  store->reading = rc == 0;
   return rc;
 }
 
-void store_read_end(store_t *store) {
-  mdb_txn_reset(store->reader);
-  store->reading = false;
-}
+void store_read_end(store_t *store) { mdb_txn_reset(store->reader); }
 
 static MDB_val meta_key(void) {
   static const unsigned char name = STORE_META;

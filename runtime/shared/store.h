@@ -78,7 +78,6 @@ typedef struct {
   MDB_env *env;
   MDB_dbi dbi;
   MDB_txn *reader; /* reset between uses */
-  bool reading;
   MDB_txn *writer; /* NULL but within a change */
   meta_t meta;     /* while writing */
   bool meta_changed;
@@ -109,7 +108,7 @@ uint64_t store_hash(const store_key_t *key);
 /* ms, the same in all processes. */
 double store_now(const store_t *store);
 
-/* A reader's view; every begin has its end. */
+/* A reader's view; every begin has its end: nothing in between may throw. */
 int store_read_begin(store_t *store);
 void store_read_end(store_t *store);
 

@@ -45,6 +45,8 @@ local function makeHost(name, i)
   return function(on) ip("-n", SERVER, "link", "set", there, on and "up" or "down") end
 end
 
+local HOLDS = 12                     -- times that each host has the lock
+
 local SOURCE = [[
   local lock
   return {
@@ -98,42 +100,61 @@ describe("bus over two hosts", function()
     fs.rmSync(folder, { recursive = true })
   end)
 
+  -- Waits until `done()`, which looks at what the machines have reported.
+  local function eventually(done)
+    await(function(callback)
+      local called = false
+      local function look()
+        if called or not done() then return end
+        called = true
+        for _, machine in ipairs(machines) do machine.look = nil end
+        callback()
+      end
+      for _, machine in ipairs(machines) do machine.look = look end
+      look()
+    end)
+  end
+
   it("does every job that was taken, also those of a host that was away", function()
     machines[1]:run(1, "process")
     machines[2]:run(1, "process")
     local added = {}
-    local function add(machine, job) if machines[machine]:run(0, "add", job) then added[job] = true end end
-    for i = 1, 20 do add(i % 2 + 1, i) end
-    cut[1](false)
-    await.all{
-      function() for i = 21, 25 do add(1, i) end end,     -- they are refused, or done in the end
-      function() for i = 26, 45 do add(2, i) end end,
-      function()
-        await.sleep(1500)
-        cut[1](true)
-      end,
-    }
-    for i = 46, 50 do add(1, i) end
-    assert(added[45] and added[50])
-    local function done()
+    local function add(machine, job)
+      added[job] = machines[machine]:run(0, "add", job) and true or nil
+      return added[job]
+    end
+    local function isDone()
       local did = {}
       for _, machine in ipairs(machines) do for _, each in ipairs(machine.reports) do did[each[3]] = true end end
       for job in pairs(added) do if not did[job] then return false end end
       return true
     end
-    while not done() do await.sleep(20) end
+    for i = 1, 20 do assert(add(i % 2 + 1, i)) end
+    cut[1](false)
+    await.all{
+      function() assert.is_nil(add(1, 21)) end,           -- nobody answers: it may be done, and must not
+      function() for i = 26, 45 do assert(add(2, i)) end end,
+    }
+    for i = 46, 50 do assert(add(2, i)) end
+    eventually(isDone)
+    cut[1](true)
+    for i = 22, 25 do add(1, i) end                       -- refused, or done in the end
+    for i = 51, 55 do repeat until add(1, i) end
+    eventually(isDone)
   end)
 
   it("gives a lock to one at a time, with fences that grow, whoever is away", function()
     local first = { #machines[1].reports, #machines[2].reports }
+    local function held(i) return #machines[i].reports - first[i] end
+    local function reaches(i, count) eventually(function() return held(i) >= math.min(count, HOLDS) end) end
     await.all{
-      function() machines[1]:run(1, "holds", 10, 600) end,
-      function() machines[2]:run(1, "holds", 10, 600) end,
+      function() machines[1]:run(1, "holds", HOLDS, 600) end,
+      function() machines[2]:run(1, "holds", HOLDS, 600) end,
       function()
         for i = 1, 2 do
-          await.sleep(200)
+          reaches(i, held(i) + 1)
           cut[i](false)
-          await.sleep(900)
+          reaches(3 - i, held(3 - i) + 3)  -- the other has it again and again meanwhile
           cut[i](true)
         end
       end,
@@ -145,7 +166,7 @@ describe("bus over two hosts", function()
         history[#history + 1] = { fence = each[3], from = each[4], to = each[5] }
       end
     end
-    assert.equal(20, #history)
+    assert.equal(2 * HOLDS, #history)
     table.sort(history, function(a, b) return a.fence < b.fence end)
     for i = 2, #history do
       assert(history[i].fence > history[i - 1].fence, "one fence twice")

@@ -93,6 +93,91 @@ describe("a client", function()
     assert.equal(3, server:count("INCR"))
   end)
 
+  it("keeps no more bytes than outputLimit while it has no connection, and none of what was given up", function()
+    local timedOut, codes, texts = 0, {}, {}
+    server = fake.start(function() end)
+    local port = server.port
+    server:close()
+    server = nil
+    client = redis.connect{ host = "127.0.0.1", port = port, offlineQueue = 5, outputLimit = 1024, commandTimeout = 20 }
+    client:on("error", function() end)
+    for _ = 1, 3 do                    -- what has timed out makes room
+      await(function(callback)
+        local left = 7
+        for i = 1, 7 do
+          client:set("k", ("x"):rep(i == 5 and 1024 or 10), function(err)
+            if err.code == "ETIMEDOUT" then
+              timedOut = timedOut + 1
+            else
+              codes[#codes + 1], texts[#texts + 1] = err.code, err.message:match("%((.-)%)")
+            end
+            left = left - 1
+            if left == 0 then callback() end
+          end)
+        end
+      end)
+    end
+    assert.equal(15, timedOut)
+    assert.same({ "ENOBUFS", "ENOBUFS", "ENOBUFS", "ENOBUFS", "ENOBUFS", "ENOBUFS" }, codes)
+    assert.same({ "options.outputLimit", "options.offlineQueue" }, { texts[1], texts[2] })
+  end)
+
+  it("takes no more commands than pendingLimit for a server that does not answer, and goes on when it does", function()
+    local held = {}
+    start(function(words, connection)
+      if words[1] ~= "GET" then return nil end
+      held[#held + 1] = connection.socket
+      return false
+    end, nil, { pendingLimit = 10 })
+    client:ping()
+    local answers, refused = 0, {}
+    await(function(callback)
+      for _ = 1, 12 do
+        client:get("k", function(err)
+          if err then refused[#refused + 1] = err else answers = answers + 1 end
+          if answers == 10 then callback() end
+        end)
+      end
+      client:multi():get("k"):exec(function(err) refused[#refused + 1] = err end)
+      local function look()
+        if #held < 10 then return timers.setImmediate(look) end
+        for _, socket in ipairs(held) do socket:write("+late\r\n") end
+      end
+      look()
+    end)
+    assert.equal(3, #refused)
+    assert.equal("ENOBUFS", refused[1].code)
+    assert.equal("10 commands are not answered yet, the limit is 10 (options.pendingLimit)", refused[1].message)
+    assert.equal("OK", client:ping())
+    assert.equal(0, server:count("EXEC"))
+  end)
+
+  it("keeps no more than outputLimit for a server that does not read", function()
+    start(function(words, connection)
+      if words[1] == "STALL" then connection.socket:pause() end
+      return nil
+    end, nil, { outputLimit = 2 ^ 20 })
+    client:command("STALL")
+    local piece, sent, refused, answered, all = ("x"):rep(2 ^ 16), 0, nil, 0, nil
+    while not refused and sent < 2000 do
+      sent = sent + 1
+      await(function(callback)
+        client:set("k", piece, function(err)
+          refused, answered = refused or err, answered + 1
+          if answered == sent and all then all() end
+        end)
+        timers.setImmediate(callback)
+      end)
+    end
+    assert.equal("ENOBUFS", refused.code)
+    assert(refused.message:find("bytes wait for a server that does not read, the limit is 1048576 (options.outputLimit)", 1, true), refused.message)
+    await(function(callback)
+      all = callback
+      server.connections[1].socket:resume()
+    end)
+    assert.equal("OK", client:get("k"))
+  end)
+
   it("gives up after maxRetries, and says so to all who wait", function()
     server = fake.start(function() end)
     local port = server.port

@@ -230,10 +230,12 @@ describe("shared.dict", function()
   end)
 
   it("takes any name for a file's", function()
-    for _, name in ipairs{ "../up", "a/b", ".", "..", "ü \n", ("n"):rep(100) } do
+    local long = ("/"):rep(99)
+    for _, name in ipairs{ "../up", "a/b", ".", "..", "ü \n", ("n"):rep(100), long .. "a", long .. "b", ("\255"):rep(67), "%=" } do
       shared.dict(name, { path = folder .. "/names" }):set("k", name)
       assert.equal(name, shared.dict(name, { path = folder .. "/names/." }):get("k"))
     end
+    assert.equal(long .. "a", shared.dict(long .. "a", { path = folder .. "/names" }):get("k"))
     for _, name in ipairs(fs.readdirSync(folder .. "/names")) do assert(name:find("%.dict"), name) end
     assert.same({ "names" }, fs.readdirSync(folder))
   end)

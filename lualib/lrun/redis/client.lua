@@ -1,7 +1,7 @@
 --- A client of one Redis server: a connection that is made anew when it is lost, and the commands that wait meanwhile.
 ---
 --- A command, or the commands of a transaction, is a unit: a list of entries (see lrun.redis.connection) that are sent one
---- behind the other. While there is no connection units wait in `_queue`. What was sent when a connection died is answered with
+--- behind the other. While there is no connection units wait in `_waiting`. What was sent when a connection died is answered with
 --- `ECONNRESET`, since nobody knows whether the server has done it; only what reads may be sent again (`retryReads`).
 local EventEmitter = require("events").EventEmitter
 local await = require("await")
@@ -14,6 +14,7 @@ local process = require("process")
 local subscriptions = require("lrun.redis.subscriptions")
 local timers = require("timers")
 local validate = require("lrun.check.validate")
+local waiting = require("lrun.redis.waiting")
 
 local nextTick = process.nextTick
 
@@ -31,7 +32,7 @@ local Client = EventEmitter:extend("RedisClient")
 function Client:initialize(read)
   self.status = "wait"
   self._options = read
-  self._queue, self._queued = {}, 0
+  self._waiting = waiting.new(read)
   self._tries = 0
   self._subscriptions = subscriptions.new()
   if not read.lazy then self:_open() end
@@ -61,10 +62,14 @@ local function fail(unit, err)
   end
 end
 
-function Client:_failQueue(err)
-  local queue = self._queue
-  self._queue, self._queued = {}, 0
-  for _, unit in ipairs(queue) do fail(unit, err) end
+--- Internal: answers all that wait for a connection.
+function Client:_failWaiting(err)
+  for _, unit in ipairs(self._waiting:takeAll()) do fail(unit, err) end
+end
+
+--- Internal: sends all that has waited for one.
+function Client:_sendWaiting()
+  for _, unit in ipairs(self._waiting:takeAll()) do self:dispatch(unit) end
 end
 
 local function finish(self, err)
@@ -72,7 +77,7 @@ local function finish(self, err)
   self.status = "end"
   if self._retry then timers.clearTimeout(self._retry) end
   if self._subscriber then self._subscriber:disconnect() end
-  self:_failQueue(err)
+  self:_failWaiting(err)
   nextTick(self.emit, self, "end")
 end
 
@@ -93,8 +98,7 @@ local function answerWaiting(self, connection, err)
       fail({ entry }, lost)
     end
   end
-  for i = #again, 1, -1 do table.insert(self._queue, 1, again[i]) end
-  self._queued = self._queued + #again
+  self._waiting:putFirst(again)
 end
 
 local function onClosed(self, connection, err)
@@ -103,7 +107,7 @@ local function onClosed(self, connection, err)
   local quitting = self._quitting
   if self.status ~= "end" then self.status = "reconnecting" end
   answerWaiting(self, connection, err)
-  if connection.refused then self:_failQueue(err) end
+  if connection.refused then self:_failWaiting(err) end
   if not quitting and self.status ~= "end" then self:_report(err) end
   self:emit("close")
   if self.status == "end" then return end
@@ -119,15 +123,16 @@ local function onClosed(self, connection, err)
 end
 
 local function send(self, unit)
-  for _, entry in ipairs(unit) do
-    if not entry.abandoned then self._connection:send(entry) end
-  end
+  local connection = self._connection
+  local full = not unit.always and connection:full(#unit)
+  if full then return fail(unit, full) end
+  for _, entry in ipairs(unit) do connection:send(entry) end
 end
 
 local AGAIN_AT_ONCE = 1000           -- channels of one command
 
 local function subscribeAgain(self)
-  local function answered(err) if err then self:_report(err) end end
+  local function answered(err) if err and self.status ~= "end" then self:_report(err) end end
   for kind, names in pairs(subscriptions.KINDS) do
     local list = self._subscriptions:names(kind)
     for first = 1, #list, AGAIN_AT_ONCE do
@@ -144,9 +149,7 @@ end
 local function onReady(self)
   self.status, self._tries = "ready", 0
   subscribeAgain(self)
-  local queue = self._queue
-  self._queue, self._queued = {}, 0
-  for _, unit in ipairs(queue) do self:dispatch(unit) end
+  self:_sendWaiting()
   self:emit("ready")
 end
 
@@ -197,9 +200,7 @@ local function startTimer(self, unit)
   local callback = entry.callback
   entry.timer = timers.setTimeout(function()
     entry.callback = nil
-    if not self._connection or self.status ~= "ready" then
-      for _, each in ipairs(unit) do each.abandoned = true end
-    end
+    self._waiting:drop(unit)
     callback(errors.coded("ETIMEDOUT", ("%s was not answered within %d ms"):format(tostring(entry.words[1]):upper(), ms)))
   end, ms)
   entry.callback = function(...)
@@ -215,12 +216,8 @@ function Client:dispatch(unit)
   if self.status == "end" then return fail(unit, ended()) end
   startTimer(self, unit)
   if self.status == "ready" then return send(self, unit) end
-  if self._queued >= self._options.offlineQueue then
-    return fail(unit, errors.coded("ENOBUFS",
-      ("%d commands wait for a connection, the limit (options.offlineQueue)"):format(self._queued)))
-  end
-  self._queued = self._queued + 1
-  self._queue[self._queued] = unit
+  local full = self._waiting:add(unit)
+  if full then return fail(unit, full) end
   if self.status == "wait" then self:_open() end
 end
 
@@ -228,7 +225,8 @@ end
 ---@package
 ---@param entry table
 function Client:dispatchEntry(entry)
-  if self.status == "ready" and not self._options.commandTimeout then return self._connection:send(entry) end
+  local connection = self._connection
+  if self.status == "ready" and not self._options.commandTimeout and not connection:full(1) then return connection:send(entry) end
   self:dispatch{ entry }
 end
 
@@ -487,7 +485,7 @@ local function leave(self, callback)
     finish(self, ended())
     return nextTick(callback, nil, "OK")
   end
-  self:dispatch{ { n = 1, words = { "QUIT" }, callback = function(err, reply)
+  self:dispatch{ always = true, { n = 1, words = { "QUIT" }, callback = function(err, reply)
     if not err then finish(self, ended()) end
     if self._connection and not err then self._connection:die(ended()) end
     callback(err, reply)

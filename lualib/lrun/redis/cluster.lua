@@ -107,7 +107,7 @@ function Cluster:_open()
       self:_report(err)
       self._tries = self._tries + 1
       if self._tries > self._options.maxRetries then
-        self:_failQueue(err)
+        self:_failWaiting(err)
         return self:disconnect()
       end
       self.status = "reconnecting"
@@ -117,9 +117,7 @@ function Cluster:_open()
     end
     self.status, self._tries = "ready", 0
     self:emit("connect")
-    local queue = self._queue
-    self._queue, self._queued = {}, 0
-    for _, unit in ipairs(queue) do self:dispatch(unit) end
+    self:_sendWaiting()
     self:emit("ready")
   end)
 end

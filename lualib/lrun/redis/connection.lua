@@ -34,6 +34,7 @@ function Connection.new(options, handlers)
     options = options, handlers = handlers, resp = 3,
     parser = core.parser(options.replyLimit),
     waiting = ring.new(), written = 0,     -- entries, and the number of the last that was written
+    unsent = 0,                            -- bytes that the socket had not taken when somebody looked
     scheduled = false, isReady = false, dead = false,
   }, Connection)
 end
@@ -115,6 +116,23 @@ local function flush(self)
   if bytes == "" then return end
   self.written = self.waiting.last
   self.socket:write(bytes)
+  self.unsent = self.socket.writableLength
+end
+
+--- Whether so many more commands would be too many: the server does not answer, or does not even read. The error, or false.
+---@param n integer
+---@return Error|false
+function Connection:full(n)
+  local entries, options = self.waiting, self.options
+  if entries.last - entries.first + 1 + n > options.pendingLimit then
+    return errors.coded("ENOBUFS", ("%d commands are not answered yet, the limit is %d (options.pendingLimit)")
+      :format(entries.last - entries.first + 1, options.pendingLimit))
+  end
+  if self.unsent <= options.outputLimit then return false end
+  self.unsent = self.socket.writableLength
+  if self.unsent <= options.outputLimit then return false end
+  return errors.coded("ENOBUFS", ("%d bytes wait for a server that does not read, the limit is %d (options.outputLimit)")
+    :format(self.unsent, options.outputLimit))
 end
 
 --- Sends a command at the end of the turn. `entry`: `n`, `words`, `callback(err, reply)`; `map` where RESP2's reply is one; `confirms`

@@ -79,7 +79,7 @@ end
 
 local KNOWN = {}
 for name in ([[url host port path username password db sentinel cluster connectTimeout commandTimeout retry maxRetries offlineQueue
-  lazy tls retryReads replyLimit keepAlive]]):gmatch("%S+") do KNOWN[name] = true end
+  lazy tls retryReads replyLimit pendingLimit outputLimit keepAlive]]):gmatch("%S+") do KNOWN[name] = true end
 
 local function checkNames(given)
   for name in pairs(given) do
@@ -127,6 +127,8 @@ function options.read(url, more)
     connectTimeout = validate.optional(validate.integer, given.connectTimeout, "options.connectTimeout", 1) or 10000,
     commandTimeout = validate.optional(validate.integer, given.commandTimeout, "options.commandTimeout", 1),
     offlineQueue = validate.optional(validate.integer, given.offlineQueue, "options.offlineQueue", 0) or 10000,
+    pendingLimit = validate.optional(validate.integer, given.pendingLimit, "options.pendingLimit", 1) or 1000000,
+    outputLimit = validate.optional(validate.integer, given.outputLimit, "options.outputLimit", 1024) or 256 * 1024 * 1024,
     replyLimit = validate.optional(validate.integer, given.replyLimit, "options.replyLimit", 1024) or 512 * 1024 * 1024,
     retryMin = 50, retryMax = 2000,
     maxRetries = validate.optional(validate.integer, given.maxRetries, "options.maxRetries", 0) or math.huge,

@@ -1,4 +1,4 @@
---- A dictionary as a program sees it. Arguments are checked here; each call is then one of C's (runtime/shared/module.c), which is
+--- A dictionary as a program sees it. Arguments are checked here; each call is then one of C's (runtime/shared/single.c, update.c), which is
 --- one transaction. What has changed is told to `changes` when somebody listens.
 local await = require("await")
 local calls = require("lrun.check.calls")
@@ -135,6 +135,13 @@ function Dict:incr(key, by, init, ttl)
   return sum
 end
 
+-- Within the change: the new value, and as it is stored.
+local function renew(f, stored, isTable)
+  local result = f(decode(stored, isTable))
+  if result == nil then return nil end
+  return result, encode(result)
+end
+
 --- Replaces the value of a key by what `f` makes of it; meanwhile nobody else changes the dictionary. `f` cannot await, and
 --- changes nothing itself; an error in it changes nothing and is thrown here. nil takes the key away; its time stays.
 ---@param key string|number
@@ -143,16 +150,9 @@ end
 function Dict:update(key, f)
   checkKey(key)
   validate.func(f, "f")
-  local begun, old, isTable = self._core:begin(key)
-  if not begun then fail(self, old) end
-  local ok, result, stored = core.atomically(f, decode(old, isTable))
-  if ok and result ~= nil then ok, stored, isTable = pcall(encode, result) end
-  if not ok then
-    self._core:abort()
-    error(stored or result, 0)
-  end
-  local done, heard = self._core:finish(key, stored, isTable)
-  if not done then fail(self, heard) end
+  local done, result, heard = self._core:update(key, renew, f)
+  if done == nil then fail(self, result) end
+  if not done then error(result, 0) end
   told(self, key, heard)
   return result
 end

@@ -1,7 +1,13 @@
 --- Where dictionaries are. Those without a path live in memory, in a folder of the cluster's own that is named after its primary
---- (its process id and when it started), so that workers find it; the children of a process that has opened a dictionary are
---- told it in their environment. The primary removes it at its end; what one that was killed has left, the next one does.
+--- (the namespace of its process id, the id, and when it started), so that workers find it; the children of a process that has
+--- opened a dictionary are told it in their environment. The primary removes it at its end; what one that was killed has left,
+--- the next one does.
+---
+--- Whoever uses a folder holds a lock on it (flock, shared) until it ends, and so does the primary from when it hears of it. Who
+--- removes what was left must have it alone: containers that share a machine's memory see no processes of one another.
 local uv = require("luv")
+local core = require("lrun.core.shared")
+local encoding = require("lrun.core.encoding")
 local errors = require("errors")
 local process = require("process")
 
@@ -54,18 +60,52 @@ local function remove(folder)
   uv.fs_rmdir(folder)
 end
 
--- Folders whose process is gone.
+-- Process ids mean nothing without it.
+local function namespace() return (uv.fs_readlink("/proc/self/ns/pid") or ""):match("%d+") or "0" end
+
+-- Whether the folder's process is gone: one of this namespace can be looked for; of others only the lock is known.
+local function isGone(name)
+  local space, pid, start = name:match("^(%d+)-(%d+)%.(%d+)$")
+  if not space then return false end
+  return space ~= namespace() or startOf(tonumber(pid)) ~= start
+end
+
+-- Folders that nobody holds, and whose process is gone.
 local function sweep(base)
   local scan = uv.fs_scandir(base)
   while scan do
     local name = uv.fs_scandir_next(scan)
     if not name then break end
-    local pid, start = name:match("^(%d+)%.(%d+)$")
-    if pid and startOf(tonumber(pid)) ~= start then remove(base .. "/" .. name) end
+    local fd = isGone(name) and uv.fs_open(base .. "/" .. name, "r", 0)
+    if fd then
+      if core.claim(fd) then remove(base .. "/" .. name) end
+      uv.fs_close(fd)
+    end
   end
 end
 
-local function named(pid) return ("%s/%d.%s"):format(baseFolder(), pid, startOf(pid) or "0") end
+local held = {}                      -- folder → descriptor, until the process ends
+
+-- Makes a folder and holds it; again when somebody has removed it in between.
+local function hold(folder)
+  if held[folder] then return end
+  while true do
+    makeFolder(folder)
+    local fd, _, code = uv.fs_open(folder, "r", 0)
+    if not fd and code ~= "ENOENT" then error(errors.system(code, "open", { path = folder }), 0) end
+    if fd then
+      core.hold(fd)
+      local mine, there = uv.fs_fstat(fd), uv.fs_stat(folder)
+      if there and there.ino == mine.ino then
+        held[folder] = fd
+        return
+      end
+      uv.fs_close(fd)
+    end
+  end
+end
+
+local function named(pid) return ("%s/%s-%d.%s"):format(baseFolder(), namespace(), pid, startOf(pid) or "0") end
 
 -- Whose folder counts here: a worker has its primary's, and a primary its own, whatever it was told; any other process has that
 -- of the one that it comes from, if that has opened a dictionary.
@@ -84,7 +124,7 @@ function place.folder()
   local wanted = chosen()
   local base = wanted:match("^(.*)/[^/]+$")
   makeBase(base)
-  makeFolder(wanted)
+  hold(wanted)
   sweep(base)
   current = wanted
   process.env[NAME] = wanted
@@ -103,6 +143,7 @@ function place.own()
   if leaves then return end
   leaves = true
   local folder = named(process.pid)
+  hold(folder)
   process:on("exit", function() remove(folder) end)
 end
 
@@ -116,12 +157,16 @@ function place.lasting(path)
   return uv.fs_realpath(absolute) or absolute
 end
 
---- A dictionary's file in a folder. What a file's name cannot hold is written as its code.
+local NAME_MAX = 200                 -- bytes of a file's name, which others are made of
+
+--- A dictionary's file in a folder. What a file's name cannot hold is written as its code, or, where that is too long, the whole
+--- name in base64url behind "%=", with which no other begins.
 ---@param folder string
 ---@param name string
 ---@return string
 function place.file(folder, name)
   local plain = name:gsub("[^%w_.-]", function(c) return ("%%%02X"):format(c:byte()) end):gsub("^%.", "%%2E")
+  if #plain > NAME_MAX then plain = "%=" .. encoding.base64(name, true) end
   return ("%s/%s.dict"):format(folder, plain)
 end
 
