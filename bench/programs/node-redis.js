@@ -2,19 +2,17 @@
 const { createClient } = require("redis")
 
 const [what, count, path] = [process.argv[2], Number(process.argv[3]), process.argv[4]]
-const client = createClient({ socket: { path }, commandsQueueMaxLength: undefined })
+const client = createClient({ socket: { path } })
 
 const pipelined = n => new Promise(resolve => {
-  let sent = 0, answered = 0
+  let sent = Math.min(1000, n), answered = 0
   const done = () => {
     if (++answered === n) return resolve()
-    if (sent < n) one()
-  }
-  const one = () => {
+    if (sent === n) return
     sent++
     client.get("key").then(done)
   }
-  for (let i = 0; i < Math.min(1000, n); i++) one()
+  for (let i = 0; i < sent; i++) client.get("key").then(done)
 })
 
 const alone = async n => { for (let i = 0; i < n; i++) await client.get("key") }

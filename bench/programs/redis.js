@@ -6,15 +6,14 @@ const options = url.startsWith("/") ? { path: url } : url
 const client = new Redis(options)
 
 const pipelined = n => new Promise(resolve => {
-  let sent = 0, answered = 0
-  const one = () => {
+  let sent = Math.min(1000, n), answered = 0
+  const done = () => {
+    if (++answered === n) return resolve()
+    if (sent === n) return
     sent++
-    client.get("key", () => {
-      if (++answered === n) return resolve()
-      if (sent < n) one()
-    })
+    client.get("key", done)
   }
-  for (let i = 0; i < Math.min(1000, n); i++) one()
+  for (let i = 0; i < sent; i++) client.get("key", done)
 })
 
 const alone = async n => { for (let i = 0; i < n; i++) await client.get("key") }

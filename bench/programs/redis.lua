@@ -8,16 +8,15 @@ local client = redis.connect(url)
 
 local function pipelined(n)
   await(function(callback)
-    local sent, answered = 0, 0
-    local function one()
+    local sent, answered = math.min(1000, n), 0
+    local function done()
+      answered = answered + 1
+      if answered == n then return callback() end
+      if sent == n then return end
       sent = sent + 1
-      client:get("key", function()
-        answered = answered + 1
-        if answered == n then return callback() end
-        if sent < n then one() end
-      end)
+      client:get("key", done)
     end
-    for _ = 1, math.min(1000, n) do one() end
+    for _ = 1, sent do client:get("key", done) end
   end)
 end
 

@@ -2,7 +2,6 @@
  * that is full the list into the one around it, up to the reply itself. */
 #include "redis/resp.h"
 
-#include <errno.h>
 #include <lauxlib.h>
 #include <math.h>
 #include <stdlib.h>
@@ -123,14 +122,16 @@ static void deliver_error(feed_t *f, const char *text, size_t len) {
 
 /* Digits with a sign at most; false for anything else, or a number past 2^63. */
 static bool read_integer(const char *text, size_t len, int64_t *out) {
-  char copy[24], *end;
-  if (len == 0 || len >= sizeof copy || text[0] == ' ' || text[0] == '+' || (text[0] == '-' && len == 1))
-    return false;
-  memcpy(copy, text, len);
-  copy[len] = '\0';
-  errno = 0;
-  *out = strtoll(copy, &end, 10);
-  return errno == 0 && *end == '\0';
+  bool negative = len > 0 && text[0] == '-';
+  uint64_t value = 0, most = (uint64_t)INT64_MAX + negative;
+  if (len == negative) return false;
+  for (size_t i = negative; i < len; i++) {
+    unsigned digit = (unsigned char)text[i] - (unsigned)'0';
+    if (digit > 9 || value > (most - digit) / 10) return false;
+    value = value * 10 + digit;
+  }
+  *out = (int64_t)(negative ? 0 - value : value);
+  return true;
 }
 
 static void integer(feed_t *f, const char *text, size_t len) {
