@@ -34,6 +34,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.orphan", luaopen_lrun_orphan},
     {"lrun.core.output", luaopen_lrun_output},
     {"lrun.core.redis", luaopen_lrun_redis},
+    {"lrun.core.sendfile", luaopen_lrun_sendfile},
     {"lrun.core.shared", luaopen_lrun_shared},
     {"lrun.core.sockets", luaopen_lrun_sockets},
     {"lrun.core.spawn", luaopen_lrun_spawn},

@@ -4,6 +4,7 @@
 #include "http/format.h"
 #include "http/head.h"
 #include "http/module.h"
+#include "io/file_callback.h"
 
 #include <lauxlib.h>
 
@@ -123,6 +124,43 @@ static int l_write(lua_State *L) {
   return wait_or_go(L, conn, e);
 }
 
+/* A range of a file as a piece of the body, framed as the head promised. */
+static int put_file(http_conn_t *conn, http_exchange_t *e, stream_file_t *file) {
+  if (e->counted) {
+    if (file->length > e->left) file->length = e->left;
+    e->left -= file->length;
+  }
+  bool framed = e->chunked && file->length > 0;
+  int rc = framed ? http_response_chunk_size(stream_out(&conn->stream), (size_t)file->length) : 0;
+  if (rc == 0) rc = stream_write_file(&conn->stream, file);
+  return rc == 0 && framed ? buffer_add(stream_out(&conn->stream), "\r\n", 2) : rc;
+}
+
+/* writeFile(conn, id, fd, offset, length, callback): a piece of the body out of a file, as write returns; the callback gets a
+ * negative code or nil, and how many bytes were sent, when the descriptor is not used any more. "later" while an earlier
+ * response is not complete: nothing was taken. */
+static int l_write_file(lua_State *L) {
+  http_conn_t *conn;
+  http_exchange_t *e = exchange_at(L, &conn);
+  if (e == NULL) return broken(L, conn, 0);
+  if (e != conn->first) {
+    lua_pushliteral(L, "later");
+    return 1;
+  }
+  stream_file_t file = {.fd = (int)lua_tointeger(L, 3),
+                        .offset = (uint64_t)lua_tonumber(L, 4),
+                        .length = e->bodyless ? 0 : (uint64_t)lua_tonumber(L, 5)};
+  int rc = file_callback_open(L, 6, &file);
+  if (rc == 0) rc = put_file(conn, e, &file);
+  if (rc < 0) {
+    file_callback_drop(&file);
+    return broken(L, conn, rc);
+  }
+  http_conn_flush(L, conn);
+  e = exchange_at(L, &conn);
+  return e != NULL ? wait_or_go(L, conn, e) : broken(L, conn, 0);
+}
+
 /* finish(conn, id, bytes, trailers): the end of a body that came in pieces → as respond. */
 static int l_finish(lua_State *L) {
   http_conn_t *conn;
@@ -232,6 +270,7 @@ void http_messages_register(lua_State *L) {
   static const luaL_Reg functions[] = {{"respond", l_respond},
                                        {"head", l_head},
                                        {"write", l_write},
+                                       {"writeFile", l_write_file},
                                        {"finish", l_finish},
                                        {"begin", l_begin},
                                        {"flush", l_flush},

@@ -250,6 +250,7 @@ static const number_t head_flags[] = {{"noDate", HTTP_HEAD_NO_DATE},
                                       {"noCoding", HTTP_HEAD_NO_CODING},
                                       {NULL, 0}};
 static const number_t limits[] = {{"highWater", HTTP_HIGH_WATER}, {NULL, 0}};
+static const number_t errors[] = {{"truncated", STREAM_TRUNCATED}, {NULL, 0}};
 
 int luaopen_lrun_http(lua_State *L) {
   static const luaL_Reg functions[] = {{"setup", l_setup},
@@ -287,6 +288,7 @@ int luaopen_lrun_http(lua_State *L) {
   export_numbers(L, "flags", flags);
   export_numbers(L, "headFlags", head_flags);
   export_numbers(L, "limits", limits);
+  export_numbers(L, "errors", errors);
   http_messages_register(L);
   return 1;
 }

@@ -94,9 +94,11 @@ void stream_close(lua_State *L, stream_t *s) {
     lua_pop(L, 1);
     return;
   }
-  if (!s->shut) {
-    if (s->kind->finish != NULL) s->kind->finish(s);
+  if (!s->shut && !s->cut) {
+    if (s->kind->finish != NULL && s->files == NULL) s->kind->finish(s);
+    s->shared->flushing = true;
     stream_push(s);
+    s->shared->flushing = false;
   }
   luaL_checkstack(L, 4, "stream_close");
   lua_rawgeti(L, LUA_REGISTRYINDEX, s->shared->close);

@@ -35,6 +35,7 @@
 
 typedef struct stream stream_t;
 typedef struct stream_write stream_write_t;
+typedef struct stream_segment stream_segment_t;
 typedef struct stream_shared stream_shared_t;
 
 /* What an owner is told. Each call may end in stream_close; the stream is not looked at any more afterwards. */
@@ -84,6 +85,7 @@ struct stream {
   stream_t *prev, *next;      /* all open streams of the VM */
   stream_t *soon_prev, *soon; /* those that wait for the end of the turn */
   stream_write_t *writing;    /* what libuv has and the kernel has not */
+  stream_segment_t *files;    /* ranges of files, in order; `out` waits behind them */
   buffer_t out;               /* the owner's bytes, not sealed */
   buffer_t wire;              /* sealed bytes; a plain stream has none */
   uint64_t active;            /* loop time in ms of the last byte read or written */
@@ -93,6 +95,7 @@ struct stream {
   bool corked;                /* output only collects */
   bool opening;               /* the kind is not ready for the owner's bytes */
   bool shut;                  /* nothing more is written */
+  bool cut;                   /* the same: a file was not all that was promised */
   bool deaf;                  /* what comes is thrown away */
   bool flushing_soon;
   uint8_t lent; /* of `out` and `wire`, which are the VM's scratch buffers now, a bit each */
@@ -155,6 +158,24 @@ void stream_flush_soon(stream_t *s);
 /* Writes what has collected and then the string at `index` and `tail`, without a copy where the kernel takes it; a
  * corked stream, too. `tail` is static or NULL. 0 or UV_E*. */
 int stream_write_piece(lua_State *L, stream_t *s, int index, size_t len, const char *tail);
+
+enum { STREAM_TRUNCATED = UV_EOF };
+
+/* A range of a regular file, to be written behind what has collected and before what comes next. */
+typedef struct {
+  int fd;
+  bool owned; /* the descriptor is closed behind the last byte, or when the stream ends */
+  uint64_t offset, length;
+  /* NULL, or called once, when the descriptor is not used any more: with 0, or with what went wrong (UV_ECANCELED: the stream
+   * ended before), and how many bytes were sent. It may enter Lua, and may close the stream. */
+  void (*done)(void *data, int status, uint64_t sent);
+  void *data;
+} stream_file_t;
+
+/* Takes the range; stream_flush sends it. The loop does not wait for a disk. A file that turns out shorter than its range ends
+ * the stream: stream_flush, or owner->written, tells STREAM_TRUNCATED; nothing is written behind it. 0;
+ * negative where the range was not taken. */
+int stream_write_file(stream_t *s, const stream_file_t *file);
 
 /* Bytes that wait for the kernel. */
 size_t stream_pending(const stream_t *s);

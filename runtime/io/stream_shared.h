@@ -1,4 +1,4 @@
-/* io/stream_shared.h: what all streams of a VM share; for io/stream.c and io/stream_write.c alone. */
+/* io/stream_shared.h: what all streams of a VM share; for io/stream.c, io/stream_write.c and io/stream_file.c alone. */
 #ifndef LRUN_IO_STREAM_SHARED_H
 #define LRUN_IO_STREAM_SHARED_H
 
@@ -22,6 +22,10 @@ struct stream_shared {
   stream_t *soon;                                /* first of those that wait for the end of the turn */
   callback_end_t turn_end;                       /* calls them */
   LIST_HEAD(stream_writes, stream_write) writes; /* what libuv has */
+  stream_segment_t *retired;                     /* files whose end is to be told in this turn */
+  callback_end_t files_end;                      /* tells them */
+  bool files_end_asked;
+  bool flushing; /* what is written now may not enter Lua */
   bool turn_end_asked;
   bool ended;              /* the VM's end has begun: libuv is given nothing more */
   uint64_t first_reads_at; /* loop time of the turn that first_reads counts in */
@@ -40,6 +44,21 @@ int stream_push(stream_t *s);
 
 /* Gives borrowed memory back, frees the rest, and lets go of the write under way. */
 void stream_drop_output(stream_t *s);
+
+/* Writes the buffer's bytes, which are its own memory, before all that waits; or has libuv do it, which takes the memory then.
+ * `later`: libuv in any case, where nothing seals. No write is under way. 0 or UV_E*. */
+int stream_put(stream_t *s, buffer_t *bytes, bool later);
+
+/* What has collected becomes `to`, in memory of its own. 0 or UV_ENOMEM. */
+int stream_take_out(stream_t *s, buffer_t *to);
+
+/* io/stream_file.c: files go as far as they can; those that wait belong to a stream at a new place; all are dropped; the VM
+ * ends. */
+int stream_push_files(stream_t *s);
+uint64_t stream_files_pending(const stream_t *s);
+void stream_files_moved(stream_t *s);
+void stream_drop_files(stream_t *s);
+void stream_forget_files(stream_shared_t *shared);
 
 /* Has libuv take what is left although a write is under way; for a handle that is given away. */
 void stream_write_rest(stream_t *s);

@@ -3,7 +3,7 @@
  * What there is, `out` and perhaps a large piece behind it, is tried with one write at once. What the kernel does not
  * take goes to one uv_write, and output collects again until that is done. Neither copies the piece: it is a Lua
  * string, which stays where it is while the registry holds it. A kind that seals turns all of it into `wire` first,
- * which then takes the same way. Small pieces collect in `out` until the turn of the loop ends (stream_flush_soon).
+ * which then takes the same way. Ranges of files are in io/stream_file.c. Small pieces collect in `out` until the turn of the loop ends (stream_flush_soon).
  *
  * While a stream is corked its `out` is the VM's scratch buffer: an idle stream owns no buffer. */
 #include "io/stream_shared.h"
@@ -117,7 +117,7 @@ static int take(stream_t *s, stream_write_t *w, buffer_t *b, uint8_t which) {
 }
 
 buffer_t *stream_out(stream_t *s) {
-  if (s->corked && s->writing == NULL) lend(s, &s->out, STREAM_OUT);
+  if (s->corked && s->writing == NULL && s->files == NULL) lend(s, &s->out, STREAM_OUT);
   return &s->out;
 }
 
@@ -127,6 +127,7 @@ buffer_t *stream_wire(stream_t *s) {
 }
 
 void stream_drop_output(stream_t *s) {
+  stream_drop_files(s);
   if (s->writing != NULL) s->writing->stream = NULL;
   s->writing = NULL;
   reset(s, &s->out, STREAM_OUT);
@@ -155,7 +156,7 @@ static void on_written(uv_write_t *req, int status) {
 }
 
 /* The batch, whose first part is `b`, goes to libuv. */
-static int write_later(lua_State *L, stream_t *s, const batch_t *batch, buffer_t *b, uint8_t which) {
+static int write_later(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, uint8_t which) {
   if (s->shared->ended) return UV_ECANCELED;
   stream_write_t *w = malloc(sizeof *w);
   if (w == NULL) return UV_ENOMEM;
@@ -196,21 +197,21 @@ static int write_batch(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, u
   return write_later(L, s, batch, b, which);
 }
 
-/* What the owner has written becomes what goes to the kernel. */
-static int seal(stream_t *s, const batch_t *batch) {
+/* What the owner has written becomes what goes to the kernel; the batch's first part is `b`. */
+static int seal(stream_t *s, const batch_t *batch, buffer_t *b, uint8_t which) {
   uv_buf_t list[PARTS];
   unsigned n = batch_list(batch, list);
   if (n == 0 || s->opening) return 0;
   int rc = s->kind->seal(s, list, n);
   if (rc == 0) {
     s->sent += batch_size(batch);
-    reset(s, &s->out, STREAM_OUT);
+    reset(s, b, which);
   }
   return rc;
 }
 
-static int push_sealed(stream_t *s, const batch_t *batch) {
-  int rc = seal(s, batch);
+static int push_sealed(stream_t *s, const batch_t *batch, buffer_t *b, uint8_t which) {
+  int rc = seal(s, batch, b, which);
   if (s->wire.len == 0) reset(s, &s->wire, STREAM_WIRE); /* it may be lent */
   if (rc < 0 || s->wire.len == 0 || s->writing != NULL) return rc;
   batch_t sealed = batch_of(&s->wire);
@@ -228,27 +229,51 @@ static int push_piece(stream_t *s, const batch_t *batch) {
     step.parts[PIECE] = (uv_buf_t){.base = piece->base + done, .len = n};
     done += n;
     if (done == piece->len) step.parts[TAIL] = batch->parts[TAIL];
-    rc = push_sealed(s, &step);
+    rc = push_sealed(s, &step, &s->out, STREAM_OUT);
   } while (rc >= 0 && done < piece->len);
   return rc;
 }
 
 int stream_push(stream_t *s) {
+  if (s->cut) return UV_EIO;
   if (s->handle == NULL || s->writing != NULL) return 0;
+  if (s->files != NULL) {
+    int rc = stream_push_files(s);
+    if (rc < 0 || s->files != NULL || s->handle == NULL || s->writing != NULL) return rc;
+  }
   batch_t batch = batch_of(&s->out);
-  if (s->kind->seal != NULL) return push_sealed(s, &batch);
+  if (s->kind->seal != NULL) return push_sealed(s, &batch, &s->out, STREAM_OUT);
   if (s->out.len == 0) return 0;
   s->sent += s->out.len;
   return write_batch(s->shared->L, s, &batch, &s->out, STREAM_OUT);
 }
 
+int stream_put(stream_t *s, buffer_t *bytes, bool later) {
+  batch_t batch = batch_of(bytes);
+  if (s->kind->seal != NULL) return push_sealed(s, &batch, bytes, 0);
+  s->sent += bytes->len;
+  return (later ? write_later : write_batch)(s->shared->L, s, &batch, bytes, 0);
+}
+
+int stream_take_out(stream_t *s, buffer_t *to) {
+  *to = (buffer_t){0};
+  if (!(s->lent & STREAM_OUT)) {
+    *to = s->out;
+    s->out = (buffer_t){0};
+    return 0;
+  }
+  int rc = buffer_add(to, s->out.data, s->out.len);
+  if (rc == 0) reset(s, &s->out, STREAM_OUT);
+  return rc;
+}
+
 int stream_flush(stream_t *s) { return s->corked ? 0 : stream_push(s); }
 
 int stream_write_piece(lua_State *L, stream_t *s, int index, size_t len, const char *tail) {
-  if (s->handle == NULL) return 0;
+  if (s->handle == NULL || s->cut) return 0;
   char *piece = (char *)lua_tostring(L, index);
   size_t tail_len = tail != NULL ? strlen(tail) : 0;
-  if (s->writing != NULL || s->opening) {
+  if (s->writing != NULL || s->opening || s->files != NULL) {
     int rc = buffer_add(&s->out, piece, len);
     return rc == 0 ? buffer_add(&s->out, tail, tail_len) : rc;
   }
@@ -262,6 +287,7 @@ int stream_write_piece(lua_State *L, stream_t *s, int index, size_t len, const c
 }
 
 void stream_write_rest(stream_t *s) {
+  if (s->files != NULL) return; /* what is not sent yet, and all behind it, is lost to the new owner */
   if (s->writing == NULL) {
     stream_push(s);
     return;
@@ -276,11 +302,12 @@ void stream_write_rest(stream_t *s) {
 
 void stream_write_moved(stream_t *s) {
   if (s->writing != NULL) s->writing->stream = s;
+  stream_files_moved(s);
 }
 
 size_t stream_pending(const stream_t *s) {
   size_t queued = s->writing != NULL ? uv_stream_get_write_queue_size(s->handle) : 0;
-  return s->out.len + s->wire.len + queued;
+  return s->out.len + s->wire.len + queued + (s->files != NULL ? (size_t)stream_files_pending(s) : 0);
 }
 
 /* The end of a turn ---------------------------------------------------------------------------------------- */
@@ -331,6 +358,8 @@ static unsigned leftover(const stream_t *s, uv_buf_t list[PARTS + 1]) {
     n = batch_list(&batch, list);
   }
   const buffer_t *b = s->kind->seal != NULL ? &s->wire : &s->out;
+  if (s->kind->seal == NULL && s->files != NULL)
+    return n; /* it is behind a file, which is not finished now */
   if (b->len > 0) list[n++] = (uv_buf_t){.base = b->data, .len = b->len};
   return n;
 }
@@ -383,9 +412,9 @@ static void flush_last(const stream_shared_t *shared) {
   nfds_t n = 0;
   for (stream_t *s = shared->first; lasts != NULL && s != NULL; s = s->next) {
     uv_os_fd_t fd;
-    if (s->kind->seal != NULL && s->out.len > 0) {
+    if (s->kind->seal != NULL && s->out.len > 0 && s->files == NULL && !s->cut) {
       batch_t batch = batch_of(&s->out);
-      seal(s, &batch);
+      seal(s, &batch, &s->out, STREAM_OUT);
     }
     lasts[n].n = leftover(s, lasts[n].list);
     if (lasts[n].n == 0 || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) continue;
@@ -398,16 +427,19 @@ static void flush_last(const stream_shared_t *shared) {
 }
 
 void stream_flush_all(void *data, bool last) {
-  const stream_shared_t *shared = data;
+  stream_shared_t *shared = data;
+  shared->flushing = true;
   for (stream_t *s = shared->first; s != NULL; s = s->next) {
-    if (s->out.len > 0 || s->wire.len > 0) stream_push(s);
+    if (s->out.len > 0 || s->wire.len > 0 || s->files != NULL) stream_push(s);
   }
+  shared->flushing = false;
   if (last) flush_last(shared);
 }
 
 void stream_forget_all(void *data) {
   stream_shared_t *shared = data;
   shared->ended = true;
+  stream_forget_files(shared);
   for (stream_t *s = shared->first; s != NULL; s = s->next) s->writing = NULL;
   stream_write_t *w;
   while ((w = LIST_FIRST(&shared->writes)) != NULL) {

@@ -7,6 +7,7 @@ local validate = require("lrun.check.validate")
 local process = require("process")
 local Connection = require("lrun.http.connection")
 local isOpen = require("lrun.http.incoming").isOpen
+local destroy = require("lrun.stream.destroy")
 local outgoing = require("lrun.http.outgoing")
 
 local bor = require("bit").bor
@@ -32,6 +33,7 @@ local respondPlain = ffi.cast("int (*)(void *, uint32_t, const char *, size_t)",
 local states = outgoing.states
 local FRESH, HEAD, BEGUN, CODED = states.fresh, states.head, states.begun, states.coded
 local ENDED, AWAITED, FINISHED = states.ended, states.awaited, states.finished
+local UNTIMELY_END = core.errors.truncated
 local NO_DATE, CLOSE = outgoing.headFlags.noDate, outgoing.headFlags.close
 
 -- A client that was refused and did not send its body can send nothing else: the connection ends.
@@ -232,6 +234,43 @@ function ServerResponse:write(chunk, encoding, callback)
   end
   if self._state == CODED then return self:_writeCoded(chunk, callback) end
   return outgoing.written(self, core.write(self._connection.c, self._id, chunk), callback)
+end
+
+local function fileError(code)
+  return code == UNTIMELY_END and errors.coded("ERR_FILE_TRUNCATED", "The file became shorter while it was sent")
+    or errors.system(code, "sendfile")
+end
+
+-- What C says of a range of a file.
+local function onFile(callback)
+  return function(code, bytes) return callback(code and fileError(code) or nil, bytes) end
+end
+
+--- Internal: a range of a file as the next piece of the body, which never becomes a string; nil where the body is coded: then
+--- it is to be read and written. The callback hears when the descriptor is not used any more, and how many bytes were sent.
+---@param fd integer
+---@param offset integer
+---@param length integer
+---@param callback fun(err: Error?, bytes: integer)
+---@return boolean? more as `write`
+function ServerResponse:_writeFile(fd, offset, length, callback)
+  if self._state >= ENDED or self.destroyed then
+    nextTick(callback, destroy.refusal("write"), 0)
+    return false
+  end
+  if self._state < BEGUN then sendHead(self, false) end
+  if self._state == CODED then return nil end
+  local more = core.writeFile(self._connection.c, self._id, fd, offset, length, onFile(callback))
+  if more == "later" then
+    self:_whenFirst(function(_, err)
+      if err ~= nil then return callback(err, 0) end
+      self:_writeFile(fd, offset, length, callback)
+    end)
+    more = false
+  elseif more == nil then
+    nextTick(callback, destroy.refusal("write"), 0)
+  end
+  return outgoing.written(self, more)
 end
 
 -- The last piece of a response with trailers, or whose body may be coded, as it is sent; its head is sent where the body began.

@@ -1,0 +1,153 @@
+/* io/handle_file.c: the module `lrun.core.sendfile`: a range of a file to a luv handle, behind what was written to it.
+ *
+ * As a stream does it (io/stream_file.c): sendfile while the socket takes it; a small piece with libuv when it is full, or
+ * when the file had its share of the turn; the pool for what is not in memory. What others write meanwhile must wait for the
+ * callback: libuv does not know of the file. The handle is luv's, and held while this is under way; one that is closed ends
+ * it. */
+#include "files/range.h"
+#include "host/modules.h"
+#include "host/vm.h"
+#include "io/file_callback.h"
+
+#include <lauxlib.h>
+#include <luv/lhandle.h>
+#include <stdlib.h>
+
+enum {
+  TURN_SHARE = 1024 * 1024, /* in one turn of the loop */
+  POOL_PIECE = 256 * 1024,
+  FULL_PIECE = 4 * 1024 /* that waits with libuv for a socket that is full */
+};
+
+typedef struct {
+  uv_write_t req;
+  lua_State *L;
+  uv_stream_t *handle;
+  int ref; /* registry ref of luv's userdata */
+  file_range_t range;
+  stream_file_t file;
+  char *piece; /* with libuv, or NULL */
+} sending_t;
+
+static void end(sending_t *s, int status) {
+  luaL_unref(s->L, LUA_REGISTRYINDEX, s->ref);
+  stream_file_t file = s->file;
+  uint64_t sent = file.length - s->range.left;
+  free(s);
+  if (file.done != NULL) file.done(file.data, status, sent);
+}
+
+static void go_on(sending_t *s);
+
+static void on_written(uv_write_t *req, int status) {
+  sending_t *s = (sending_t *)req;
+  free(s->piece);
+  s->piece = NULL;
+  if (status < 0) end(s, status);
+  else go_on(s);
+}
+
+/* libuv writes the piece; its memory is ours until then. 0 or UV_E*. */
+static int write_piece(sending_t *s, char *bytes, size_t len) {
+  if (uv_is_closing((uv_handle_t *)s->handle)) {
+    free(bytes);
+    return UV_ECANCELED;
+  }
+  s->piece = bytes;
+  uv_buf_t buf = uv_buf_init(bytes, (unsigned)len);
+  int rc = uv_write(&s->req, s->handle, &buf, 1, on_written);
+  if (rc < 0) {
+    free(bytes);
+    s->piece = NULL;
+  }
+  return rc;
+}
+
+static void on_read(file_read_t *read) {
+  sending_t *s = read->data;
+  ssize_t got = read->got;
+  char *bytes = read->bytes;
+  free(read);
+  if (got <= 0) free(bytes);
+  int rc = got <= 0 ? (int)got : write_piece(s, bytes, (size_t)got);
+  if (rc < 0) end(s, rc);
+}
+
+/* A small piece through memory. */
+static ssize_t write_small(sending_t *s) {
+  char *bytes = malloc(FULL_PIECE);
+  if (bytes == NULL) return UV_ENOMEM;
+  ssize_t n = file_range_take(&s->range, bytes, FULL_PIECE);
+  if (n <= 0) {
+    free(bytes);
+    return n;
+  }
+  return write_piece(s, bytes, (size_t)n);
+}
+
+/* 0: it is under way; else how it ended. */
+static int send_some(sending_t *s) {
+  uv_os_fd_t fd;
+  int rc = uv_is_closing((uv_handle_t *)s->handle) ? UV_ECANCELED : uv_fileno((uv_handle_t *)s->handle, &fd);
+  if (rc < 0) return rc;
+  size_t share = uv_stream_get_write_queue_size(s->handle) > 0 ? 0 : TURN_SHARE;
+  ssize_t n = share;
+  while (n > 0 && share > 0 && s->range.left > 0) {
+    n = file_range_send(&s->range, fd, share);
+    if (n > 0) share -= (size_t)n;
+  }
+  if (s->range.left == 0) return 1;
+  if (n == UV_EAGAIN || n >= 0) n = write_small(s);
+  if (n == FILE_RANGE_COLD)
+    n = file_read_start(s->handle->loop, &s->range, POOL_PIECE, s, on_read) ? 0 : UV_ENOMEM;
+  return (int)n;
+}
+
+static void go_on(sending_t *s) {
+  int rc = send_some(s);
+  if (rc != 0) end(s, rc > 0 ? 0 : rc);
+}
+
+/* send(handle, fd, offset, length, callback) → the number of bytes when all of them were sent at once, and nothing is called;
+ * true when it is under way: the callback gets a negative code or nil, and how many bytes were sent; nil, a negative
+ * code and that number. UV_EOF: the file is shorter. */
+static int l_send(lua_State *L) {
+  uv_stream_t **handle = lua_touserdata(L, 1);
+  stream_file_t file = {.fd = (int)luaL_checkinteger(L, 2),
+                        .offset = (uint64_t)luaL_checknumber(L, 3),
+                        .length = (uint64_t)luaL_checknumber(L, 4)};
+  luaL_checktype(L, 5, LUA_TFUNCTION);
+  sending_t *s = calloc(1, sizeof *s);
+  if (s != NULL) s->range.left = file.length;
+  int rc = s == NULL ? UV_ENOMEM : uv_is_closing((uv_handle_t *)*handle) ? UV_ECANCELED : 0;
+  if (rc == 0) rc = file_callback_open(L, 5, &file);
+  if (rc == 0) {
+    s->L = vm_state(vm_of(L));
+    s->handle = *handle;
+    s->file = file;
+    s->range = (file_range_t){.fd = file.fd, .offset = file.offset, .left = file.length};
+    lua_pushvalue(L, 1);
+    s->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    rc = send_some(s);
+    if (rc != 0) {
+      file_callback_drop(&file);
+      luaL_unref(L, LUA_REGISTRYINDEX, s->ref);
+    }
+  }
+  uint64_t left = s != NULL ? s->range.left : 0;
+  if (rc != 0) free(s);
+  if (rc > 0) lua_pushnumber(L, (lua_Number)file.length);
+  else if (rc == 0) lua_pushboolean(L, 1);
+  else lua_pushnil(L);
+  if (rc >= 0) return 1;
+  lua_pushinteger(L, rc);
+  lua_pushnumber(L, (lua_Number)(file.length - left));
+  return 3;
+}
+
+int luaopen_lrun_sendfile(lua_State *L) {
+  lua_newtable(L);
+  lua_pushcfunction(L, l_send);
+  lua_setfield(L, -2, "send");
+  return 1;
+}
