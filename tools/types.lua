@@ -13,7 +13,8 @@ local MODULES = {
   { "net" }, { "dgram" }, { "http" }, { "child_process" }, { "cluster", source = "lrun/cluster/primary" },
   { "tls" }, { "https" }, { "fetch" },
   { "await" }, { "json" }, { "fs" }, { "path" }, { "inspect" }, { "repl" },
-  { "base64" }, { "dns" }, { "log" }, { "querystring" }, { "readline" }, { "redis" }, { "shared" }, { "bus" }, { "url" }, { "websocket" }, { "zlib" },
+  { "base64" }, { "crypto" }, { "dns" }, { "log" }, { "querystring" }, { "readline" }, { "redis" }, { "shared" }, { "bus" }, { "url" },
+  { "websocket" }, { "zlib" },
 }
 
 -- Reading -------------------------------------------------------------------------------------------------------------

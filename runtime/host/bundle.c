@@ -21,6 +21,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"cjson.safe", luaopen_cjson_safe},
     {"lrun.core.bundle", luaopen_lrun_bundle},
     {"lrun.core.channel", luaopen_lrun_channel},
+    {"lrun.core.crypto", luaopen_lrun_crypto},
     {"lrun.core.encoding", luaopen_lrun_encoding},
     {"lrun.core.errno", luaopen_lrun_errno},
     {"lrun.core.files", luaopen_lrun_files},

@@ -10,6 +10,7 @@ int luaopen_cjson_safe(lua_State *L);
 
 int luaopen_lrun_bundle(lua_State *L);
 int luaopen_lrun_channel(lua_State *L);
+int luaopen_lrun_crypto(lua_State *L);
 int luaopen_lrun_encoding(lua_State *L);
 int luaopen_lrun_errno(lua_State *L);
 int luaopen_lrun_files(lua_State *L);
