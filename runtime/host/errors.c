@@ -10,6 +10,9 @@
 #include <stdarg.h>
 #include <string.h>
 #include <uv.h>
+#ifdef LRUN_SANITIZE
+#include <sanitizer/asan_interface.h>
+#endif
 
 typedef struct {
   const char *name;
@@ -82,6 +85,15 @@ int errors_code(lua_State *L, int rc) {
   return 2;
 }
 
+/* Throws what is on top. The sanitizer is told, for it cannot see that the frames from here to the catcher end. */
+__attribute__((noreturn)) static void raise_top(lua_State *L) {
+#ifdef LRUN_SANITIZE
+  __asan_handle_no_return();
+#endif
+  lua_error(L);
+  __builtin_unreachable();
+}
+
 int errors_throw(lua_State *L, const char *code, const char *format, ...) {
   va_list arguments;
   push_constructor(L, "coded");
@@ -90,8 +102,7 @@ int errors_throw(lua_State *L, const char *code, const char *format, ...) {
   lua_pushvfstring(L, format, arguments);
   va_end(arguments);
   lua_call(L, 2, 1);
-  lua_error(L);
-  __builtin_unreachable();
+  raise_top(L);
 }
 
 int errors_type(lua_State *L, const char *name, const char *expected, int index) {
@@ -102,6 +113,5 @@ int errors_type(lua_State *L, const char *name, const char *expected, int index)
   lua_pushstring(L, expected);
   lua_pushvalue(L, index);
   lua_call(L, 3, 1);
-  lua_error(L);
-  __builtin_unreachable();
+  raise_top(L);
 }
