@@ -115,6 +115,7 @@ end
 -- Modules that use the channels between primary and workers, by the `cmd` of their messages. They are loaded when one comes.
 local SERVICES = {
   NODE_LRUN_SHARED = "lrun.shared.changes", NODE_LRUN_BUS = "lrun.bus.link", NODE_LRUN_TLS = "lrun.tls.tickets",
+  NODE_LRUN_WEBSOCKET = "lrun.websocket.publish",
 }
 
 -- Only an answer brings a handle that somebody waits for; one with a foreign message may be another listener's.

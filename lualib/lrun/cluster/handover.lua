@@ -12,6 +12,7 @@ local common = require("lrun.cluster.common")
 local encoding = require("lrun.core.encoding")
 local errors = require("errors")
 local buffers = require("string.buffer")
+local leaving = require("lrun.cluster.leaving")
 local listeners = require("lrun.cluster.listeners")
 local process = require("process")
 local sockets = require("lrun.core.sockets")
@@ -216,6 +217,7 @@ local function drain(state)
   end
   limit = timers.setTimeout(leave, options.drainTimeout + options.killTimeout + 1000)
   state.primary.retireAll({ limit = options.drainTimeout, killTimeout = options.killTimeout }, one)
+  leaving.run(options.drainTimeout)
   closeOwnServers(one)
 end
 

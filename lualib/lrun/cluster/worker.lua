@@ -6,6 +6,7 @@
 --- ends by itself.
 local calls = require("lrun.check.calls")
 local common = require("lrun.cluster.common")
+local farewells = require("lrun.cluster.leaving")
 local orphan = require("lrun.core.orphan")
 local process = require("process")
 local servers = require("lrun.cluster.servers")
@@ -59,6 +60,7 @@ local function disconnect(worker, options)
     local told = not options.byPrimary and send(process, { act = "exitedAfterDisconnect" }, nil, disconnectChannel)
     if not told then disconnectChannel() end
   end
+  if worker:listenerCount("drain") == 0 then farewells.run(options.limit) end
   emitDrain(worker, options.limit, done)
   servers.close(options.gently or false, done)
 end

@@ -11,13 +11,21 @@ local process = require("process")
 local uncaught = require("lrun.host.uncaught")
 local validate = require("lrun.check.validate")
 local Group = require("lrun.websocket.group")
+local farewell = require("lrun.websocket.farewell")
 local handshake = require("lrun.websocket.handshake")
+local publish = require("lrun.websocket.publish")
 local serverOptions = require("lrun.websocket.options")
 local sockets = require("lrun.websocket.socket")
 
 local nextTick = process.nextTick
 local INTERNAL_ERROR = 1011
 local emit = events.EventEmitter.emit
+
+--- What `verifyClient` looks at. One with a second parameter answers later: `callback(result[, status[, text[, headers]]])`.
+---@class ClientInfo
+---@field origin string?
+---@field secure boolean
+---@field req IncomingMessage
 
 ---@class WebSocketServerOptions
 ---@field port (integer|string)? an http server is made that listens there
@@ -29,7 +37,7 @@ local emit = events.EventEmitter.emit
 ---@field maxPayload integer? bytes of a message, 1 MiB; more closes with 1009; 0 for any number
 ---@field perMessageDeflate (boolean|PerMessageDeflateOptions)? false
 ---@field handleProtocols (fun(protocols: string[], req: IncomingMessage): string|false|nil)? chooses the subprotocol
----@field verifyClient (fun(info: { origin: string?, secure: boolean, req: IncomingMessage }, callback: function?): boolean?)? with a second parameter it answers later: `callback(result[, status[, text[, headers]]])`
+---@field verifyClient (fun(info: ClientInfo, callback: function?): boolean?)? whether a client is let in
 ---@field clientTracking boolean? true: there is `clients`
 ---@field origins string[]? others are refused with 403; a request without one passes unless the table says `required = true`
 ---@field idleTimeout integer? ms without a byte received, 120000; 0 for no limit
@@ -129,8 +137,11 @@ function Server:initialize(options, callback)
   options = self.options
   self.path = options.path
   self.group = Group.new(true, serverOptions.settings(options, self.perMessageDeflate, true))
-  self.clients = options.clientTracking ~= false and {} or nil
+  self._sockets = {}
+  self.clients = options.clientTracking ~= false and self._sockets or nil
   self._state = "running"
+  publish.enter(self)
+  farewell.enter(self)
   if options.noServer then return end
   if options.server then return stand(self, options.server) end
   local httpServer = require("http").createServer(onRequest)
@@ -189,19 +200,25 @@ function Server:_isRunning() return self._state == "running" end
 --- Internal: a socket of its own is open.
 ---@param socket WebSocket
 function Server:_entered(socket)
-  if self.clients then self.clients[socket] = true end
+  self._sockets[socket] = true
+  farewell.entered(socket)
 end
+
+--- Internal: its sockets, in no order.
+function Server:_eachSocket() return next, self._sockets end
 
 local function emitClose(self)
   if self._state == "closed" then return end
   self._state = "closed"
+  publish.leave(self)
+  farewell.leave(self)
   emit(self, "close")
 end
 
 --- Internal: it has ended.
 ---@param socket WebSocket
 function Server:_left(socket)
-  if self.clients then self.clients[socket] = nil end
+  self._sockets[socket] = nil
   if self._waitsForSockets and self.group:count() == 0 then nextTick(emitClose, self) end
 end
 
@@ -218,6 +235,7 @@ function Server:_publish(topic, data, options, except)
   local bits = sockets.WebSocket._bits(options)
   local reached = core.publish(self.group.core, topic, data, bits, except)
   if reached == nil then error(sockets.WebSocket._noText(), 0) end
+  publish.tell(self, topic, data, bits)
   return reached
 end
 
