@@ -1,9 +1,12 @@
 --- Timers and immediates. Timeouts wait in lrun/host/timer_lists.lua; immediates wait here, for the next turn of the loop.
+local ffi = require("ffi")
 local vm = require("lrun.core.vm")
 local timing = require("lrun.core.timing")
 local errors = require("errors")
 local calls = require("lrun.check.calls")
 local lists = require("lrun.host.timer_lists")
+
+local setCheck, setIdle = ffi.cast("void (*)(bool)", timing.check), ffi.cast("void (*)(bool)", timing.idle)
 
 local MAX_DELAY = 2147483647        -- as Node: a longer delay becomes 1 ms, with a warning
 
@@ -22,6 +25,9 @@ local function delayOf(ms)
   return ms >= 1 and math.floor(ms) or 1
 end
 
+-- The compiler leaves a call with any number of arguments alone: what most give is none.
+local function pack(...) return { n = select("#", ...), ... } end
+
 local timers = {}
 
 -- Hot functions, which look for a colon in the place of a dot only where something is wrong anyhow.
@@ -30,13 +36,13 @@ local function refuse(name, f)
   error(errors.argType("callback", "function", f), 0)
 end
 
-local function newTimeout(f, ms, repeats, count, ...)
+local function newTimeout(f, ms, repeats, arguments)
   -- Constants only, and eight, which is one copy: from bytecode any other constructor makes a table that grows field by field.
   local timer = {
     _f = false, _ms = 0, _repeats = false, _ref = true, _started = 0, _list = false, _before = false, _after = false,
   }
   timer._f, timer._ms, timer._repeats = f, delayOf(ms), repeats
-  if count > 0 then timer._arguments = { n = count, ... } end
+  if arguments then timer._arguments = arguments end
   setmetatable(timer, Timeout)
   lists.start(timer)
   return timer
@@ -85,7 +91,7 @@ local checking, idling = false, false   -- what the host knows of that
 local function update()
   if idling ~= (waiting > 0) then
     idling = waiting > 0
-    timing.idle(idling)
+    setIdle(idling)
   end
 end
 
@@ -104,7 +110,7 @@ local function runImmediates()
   end
   if count == 0 then
     checking = false
-    timing.check(false)
+    setCheck(false)
   end
   update()
 end
@@ -148,7 +154,7 @@ timing.open(lists.fire, runImmediates)
 ---@return Timeout
 function timers.setTimeout(f, ms, ...)
   if type(f) ~= "function" then refuse("setTimeout", f) end
-  return newTimeout(f, ms, false, select("#", ...), ...)
+  return newTimeout(f, ms, false, select("#", ...) > 0 and pack(...))
 end
 
 --- Calls `f(...)` every `ms` milliseconds.
@@ -157,7 +163,7 @@ end
 ---@return Timeout
 function timers.setInterval(f, ms, ...)
   if type(f) ~= "function" then refuse("setInterval", f) end
-  return newTimeout(f, ms, true, select("#", ...), ...)
+  return newTimeout(f, ms, true, select("#", ...) > 0 and pack(...))
 end
 
 --- Calls `f(...)` once, after the I/O events of this turn of the loop.
@@ -165,17 +171,16 @@ end
 ---@return Immediate
 function timers.setImmediate(f, ...)
   if type(f) ~= "function" then refuse("setImmediate", f) end
-  local given = select("#", ...)
   local immediate = { _f = false, _ref = true, _arguments = false }
   immediate._f = f
-  if given > 0 then immediate._arguments = { n = given, ... } end
+  if select("#", ...) > 0 then immediate._arguments = pack(...) end
   setmetatable(immediate, Immediate)
   count = count + 1
   queue[count] = immediate
   waiting = waiting + 1
   if not checking then
     checking = true
-    timing.check(true)
+    setCheck(true)
   end
   if not idling then update() end
   return immediate

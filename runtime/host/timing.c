@@ -3,9 +3,11 @@
  * are any. They live as long as the process and keep the loop alive only where timers.lua says so. */
 #include "host/callback.h"
 #include "host/modules.h"
+#include "host/userdata.h"
 #include "host/vm.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 #include <uv.h>
 
 static struct {
@@ -34,44 +36,35 @@ static void on_check(uv_check_t *handle) {
 
 static void on_idle(uv_idle_t *handle) { (void)handle; }
 
-static int number(lua_State *L, uint64_t ms) {
-  lua_pushnumber(L, (lua_Number)ms);
-  return 1;
-}
+/* The next five are called through the FFI, so that the compiler sees through what sets and clears timers. */
 
-/* now(): the loop's clock in milliseconds. It stands still while Lua runs: this brings it up to date. */
-static int l_now(lua_State *L) {
+/* The loop's clock in milliseconds. It stands still while Lua runs: this brings it up to date. */
+static double now(void) {
   uv_loop_t *loop = timing.timer.loop;
   uv_update_time(loop);
-  return number(L, uv_now(loop));
+  return (double)uv_now(loop);
 }
 
-/* arm(ms): the timer's function is called once, so long after what `now` said last. */
-static int l_arm(lua_State *L) {
-  uv_timer_start(&timing.timer, on_timer, (uint64_t)lua_tonumber(L, 1), 0);
-  return 0;
-}
+/* The timer's function is called once, so long after what `now` said last. */
+static void arm(double ms) { uv_timer_start(&timing.timer, on_timer, (uint64_t)ms, 0); }
 
-/* keep(on): whether the timer keeps the loop alive */
-static int l_keep(lua_State *L) {
+/* Whether the timer keeps the loop alive. */
+static void keep(bool on) {
   uv_handle_t *handle = (uv_handle_t *)&timing.timer;
-  if (lua_toboolean(L, 1)) uv_ref(handle);
+  if (on) uv_ref(handle);
   else uv_unref(handle);
-  return 0;
 }
 
-/* check(on): whether the check function is called in every turn of the loop */
-static int l_check(lua_State *L) {
-  if (lua_toboolean(L, 1)) uv_check_start(&timing.check, on_check);
+/* Whether the check function is called in every turn of the loop. */
+static void check(bool on) {
+  if (on) uv_check_start(&timing.check, on_check);
   else uv_check_stop(&timing.check);
-  return 0;
 }
 
-/* idle(on): whether the loop turns on without waiting, and is kept alive */
-static int l_idle(lua_State *L) {
-  if (lua_toboolean(L, 1)) uv_idle_start(&timing.idle, on_idle);
+/* Whether the loop turns on without waiting, and is kept alive. */
+static void idle(bool on) {
+  if (on) uv_idle_start(&timing.idle, on_idle);
   else uv_idle_stop(&timing.idle);
-  return 0;
 }
 
 /* open(onTimer, onCheck) */
@@ -85,8 +78,6 @@ static int l_open(lua_State *L) {
 }
 
 int luaopen_lrun_timing(lua_State *L) {
-  static const luaL_Reg functions[] = {{"open", l_open},   {"now", l_now},   {"arm", l_arm}, {"keep", l_keep},
-                                       {"check", l_check}, {"idle", l_idle}, {NULL, NULL}};
   uv_loop_t *loop = vm_loop(vm_of(L));
   timing.L = vm_state(vm_of(L));
   uv_timer_init(loop, &timing.timer);
@@ -95,6 +86,12 @@ int luaopen_lrun_timing(lua_State *L) {
   uv_unref((uv_handle_t *)&timing.timer);
   uv_unref((uv_handle_t *)&timing.check);
   lua_newtable(L);
-  luaL_register(L, NULL, functions);
+  lua_pushcfunction(L, l_open);
+  lua_setfield(L, -2, "open");
+  userdata_address(L, "now", (address_t)now);
+  userdata_address(L, "arm", (address_t)arm);
+  userdata_address(L, "keep", (address_t)keep);
+  userdata_address(L, "check", (address_t)check);
+  userdata_address(L, "idle", (address_t)idle);
   return 1;
 }

@@ -7,10 +7,13 @@
 ---
 --- A timer is a Timeout of timers.lua; the fields that are used here are `_ms`, `_started`, `_list`, `_before`, `_after`,
 --- `_ref`, `_repeats`, `_f`, `_arguments`.
+local ffi = require("ffi")
 local vm = require("lrun.core.vm")
 local timing = require("lrun.core.timing")
 
-local now, enter = timing.now, vm.enter
+local now, armHost = ffi.cast("double (*)(void)", timing.now), ffi.cast("void (*)(double)", timing.arm)
+local keepHost = ffi.cast("void (*)(bool)", timing.keep)
+local enter = vm.enter
 local unpack = unpack
 
 local timerLists = {}
@@ -79,14 +82,14 @@ end
 
 local function arm(expiry, time)
   armed = expiry
-  timing.arm(expiry > time and expiry - time or 1)
+  armHost(expiry > time and expiry - time or 1)
 end
 
 local function keep(change)
   kept = kept + change
   if firing or (kept > 0) == keeping then return end
   keeping = kept > 0
-  timing.keep(keeping)
+  keepHost(keeping)
 end
 
 -- Lists ---------------------------------------------------------------------------------------------------------------
