@@ -50,6 +50,7 @@ local function step(res, queue)
   local isWhole = piece.at == #piece.chunk
   local out = queue.code(piece.chunk:sub(from + 1, piece.at), isWhole and piece.flush or queue.none)
   if isWhole and piece.last then
+    forget(res)                    -- to destroy it closes the connection, which asks for what is left
     if queue.ended() then core.finish(connection.c, res._id, out, res._trailerLines or nil) else res:destroy() end
     return false
   end
