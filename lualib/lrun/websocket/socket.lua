@@ -4,6 +4,7 @@
 ---
 --- A listener of a server's socket that throws is reported, and its connection closed with 1011: the others go on. A
 --- client's is like any other emitter's.
+local await = require("await")
 local calls = require("lrun.check.calls")
 local core = require("lrun.core.websocket")
 local errors = require("errors")
@@ -225,6 +226,27 @@ function WebSocket:resume()
   core.resume(self._c)
 end
 
+-- The messages of a client that connects: the loop waits for that, too, and has none where it fails.
+local function messagesLater(self)
+  local read
+  local function start() read = read or self:messages() end
+  self:once("open", start)
+  return function()
+    if not read and self.readyState == states.CONNECTING then
+      await(function(callback)
+        local function go()
+          self:off("open", go)
+          self:off("close", go)
+          callback()
+        end
+        self:on("open", go)
+        self:on("close", go)
+      end)
+    end
+    if read then return read() end
+  end
+end
+
 --- The messages, one after the other: `for data, isBinary in socket:messages() do`, in a coroutine. It ends with the
 --- connection; while the loop's body works the peer is held up. Source: ours.
 ---@return fun(): string?, boolean?
@@ -232,8 +254,8 @@ function WebSocket:messages()
   local reader = self._reader
   if not reader then
     if not self._c then
-      if self.readyState ~= CLOSED then error(notOpen(self), 0) end
-      return function() return nil end
+      if self.readyState == CLOSED then return function() return nil end end
+      return messagesLater(self)
     end
     reader = require("lrun.websocket.messages").new(self._c)
     self._reader = reader
