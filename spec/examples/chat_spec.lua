@@ -3,9 +3,9 @@ local child_process = require("child_process")
 local fs = require("fs")
 local json = require("json")
 local net = require("net")
-local redis = require("redis")
+local peer = require("spec.support.websocket_peer")
 local program = require("spec.support.program")
-local timers = require("timers")
+local redis = require("redis")
 
 -- The status of one request on a connection of its own, and all that came; nil when nobody listens.
 local function request(port, method, target, body)
@@ -22,33 +22,42 @@ local function request(port, method, target, body)
   end)
 end
 
--- An open event stream: its messages, and `wait(n)` until there are n.
-local function follow(port, lastId)
-  local stream, text, waiting = { messages = {} }, "", nil
-  stream.socket = net.connect(port, "127.0.0.1")
-  stream.socket:on("data", function(data)
-    text = text .. data
-    text = text:gsub("id: (%S+)\ndata: ({.-})\n\n", function(id, message)
-      stream.messages[#stream.messages + 1] = json.decode(message)
-      stream.messages[#stream.messages].id = id
-      return ""
-    end)
-    stream.head = stream.head or text
-    if waiting then waiting() end
-  end)
-  stream.socket:write(("GET /events HTTP/1.1\r\nHost: chat\r\nLast-Event-ID: %s\r\n\r\n"):format(lastId or "none"))
+-- A socket in the room: its messages, and `wait(n)` until there are n.
+local function follow(port)
+  local stream = { messages = {}, socket = peer.connect(port, { path = "/room" }) }
   function stream.wait(count)
-    await(function(done)
-      waiting = function()
-        if #stream.messages < count or not stream.head then return end
-        waiting = nil
-        done()
-      end
-      waiting()
-    end)
+    while #stream.messages < count do
+      stream.messages[#stream.messages + 1] = json.decode(assert(stream.socket:next(), "the socket was closed").data)
+    end
     return stream.messages
   end
+  function stream.say(text) stream.socket:write(peer.client.text(json.encode{ name = "me", text = text })) end
   return stream
+end
+
+-- The same once somebody listens.
+local function followLate(port)
+  for _ = 1, 500 do
+    local ok, stream = pcall(follow, port)
+    if ok then return stream end
+    await.sleep(10)
+  end
+  error("nobody listens on " .. port)
+end
+
+-- All that came to a socket, up to its end.
+local function ending(stream)
+  local last
+  repeat
+    local frame = stream.socket:next()
+    last = frame and peer.describe(frame) or last
+    if last and last:find("^close") then
+      stream.socket:write(peer.client.close(1000))
+      break
+    end
+  until not frame
+  stream.socket:destroy()
+  return last
 end
 
 describe("examples/chat.lua", function()
@@ -68,66 +77,75 @@ describe("examples/chat.lua", function()
   it("shows a page, refuses what is no message, and a path that it does not know", function()
     local status, text = request(port, "GET", "/")
     assert.equal(200, status)
-    assert.matches("EventSource", text)
+    assert.matches("new WebSocket", text, 1, true)
     assert.equal(400, (request(port, "POST", "/say", "no json")))
     assert.equal(400, (request(port, "POST", "/say", '{"name":1,"text":2}')))
     assert.equal(413, (request(port, "POST", "/say", ("x"):rep(5000))))
     assert.equal(404, (request(port, "GET", "/nowhere")))
   end)
 
-  it("relays what one says to all, on all workers, and to those who come back", function()
+  it("relays what one says to all, on all workers, and to those who come later", function()
     local streams = {}
-    for i = 1, 4 do
-      streams[i] = follow(port)
-      streams[i].wait(0)
-    end
-    for i = 1, 3 do
-      assert.equal(204, (request(port, "POST", "/say", json.encode{ name = "me", text = ("line %d\n<b>"):format(i) })))
-    end
+    for i = 1, 4 do streams[i] = follow(port) end
+    streams[1].say("line 1\n<b>")
+    streams[2].say("line 2\n<b>")
+    assert.equal(204, (request(port, "POST", "/say", json.encode{ name = "me", text = "line 3\n<b>" })))
+    local order
     for _, stream in ipairs(streams) do
-      local texts = {}
-      for _, message in ipairs(stream.wait(3)) do texts[#texts + 1] = message.name .. message.text end
+      local texts, ids = {}, {}
+      for _, message in ipairs(stream.wait(3)) do
+        texts[#texts + 1] = message.name .. message.text
+        ids[#ids + 1] = message.id
+      end
       table.sort(texts)
       assert.same({ "meline 1\n<b>", "meline 2\n<b>", "meline 3\n<b>" }, texts)
-      assert.matches("text/event%-stream", stream.head)
+      order = order or ids
+      assert.same(order, ids)
     end
-    local back = follow(port, streams[1].messages[2].id)
-    assert.equal(streams[1].messages[3].id, back.wait(1)[1].id)
-    assert.equal(1, #back.messages)
+    local late = follow(port)
+    for i, message in ipairs(late.wait(3)) do assert.equal(order[i], message.id) end
     for _, stream in ipairs(streams) do stream.socket:destroy() end
-    back.socket:destroy()
+    late.socket:destroy()
   end)
 
   it("cuts a long name between two characters", function()
     local stream = follow(port)
-    stream.wait(0)
     assert.equal(204, (request(port, "POST", "/say", json.encode{ name = "x" .. ("é"):rep(20), text = "1" })))
     assert.equal("x" .. ("é"):rep(15), stream.wait(1)[1].name)
     stream.socket:destroy()
   end)
 
+  it("closes a socket that says what is no message, or too much", function()
+    local wrong, long = follow(port), follow(port)
+    wrong.socket:write(peer.client.text("no json"))
+    assert.matches("^close 1008 send", ending(wrong))
+    long.say(("x"):rep(5000))
+    assert.matches("^close 1009", ending(long))
+  end)
+
   it("keeps the history when its workers die", function()
     local stream = follow(port)
-    stream.wait(0)
-    assert.equal(204, (request(port, "POST", "/say", '{"name":"me","text":"kept"}')))
+    stream.say("kept")
     stream.wait(1)
-    stream.socket:on("error", function() end)
     local pipe = io.popen("pgrep -P " .. chat.child.pid)
     for pid in pipe:lines() do pcall(process.kill, tonumber(pid), "SIGKILL") end
     pipe:close()
-    if not stream.socket.destroyed then await(function(done) stream.socket:once("close", done) end) end
-    local late
-    for _ = 1, 200 do
-      late = follow(port)
-      late.socket:on("error", function() end)
-      local closed = await(function(done)
-        late.socket:once("data", function() done(false) end)
-        late.socket:once("close", function() done(true) end)
-      end)
-      if not closed then break end
-      await(function(done) timers.setTimeout(done, 10) end)
-    end
+    assert.is_nil(ending(stream))
+    local late = followLate(port)
     assert.equal("kept", late.wait(1)[1].text)
+    late.socket:destroy()
+  end)
+
+  it("closes the sockets with 1012 in a reload, and serves on", function()
+    local stream = follow(port)
+    stream.say("before")
+    stream.wait(1)
+    chat.child:kill("SIGHUP")
+    assert.matches("^close 1012", ending(stream))
+    local late = followLate(port)
+    late.say("after")
+    local messages = late.wait(2)
+    assert.same({ "before", "after" }, { messages[1].text, messages[2].text })
     late.socket:destroy()
   end)
 end)
@@ -148,7 +166,6 @@ if child_process.spawnSync("redis-server", { "--version" }).status == 0 then
         chats[i] = program.start("examples/chat.lua", {}, { PORT = ports[i], WORKERS = 2, REDIS_URL = url })
         chats[i]:line("Chat on http://localhost:(%d+)")
         streams[i] = follow(ports[i])
-        streams[i].wait(0)
       end
       for i = 1, 2 do assert.equal(204, (request(ports[i], "POST", "/say", json.encode{ name = "me", text = "from " .. i }))) end
       for i = 1, 2 do
