@@ -79,11 +79,12 @@ end
 
 --- Compiles bench/peers/<name>.c when that was not done since it changed.
 ---@param name string
+---@param ... string what it is linked with
 ---@return string path of the program
-function bench.compile(name)
+function bench.compile(name, ...)
   local source, program = bench.file("bench/peers/" .. name .. ".c"), bench.scratch .. "/" .. name
   local from, to = uv.fs_stat(source), uv.fs_stat(program)
-  if not to or to.mtime.sec < from.mtime.sec then bench.output("cc", { "-O2", "-o", program, source }) end
+  if not to or to.mtime.sec < from.mtime.sec then bench.output("cc", { "-O2", "-o", program, source, ... }) end
   return program
 end
 
