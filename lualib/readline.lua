@@ -30,12 +30,20 @@ local Interface = events.EventEmitter:extend("Interface")
 ---@field signal AbortSignal? closes the interface
 ---@field crlfDelay number? accepted: CR and LF are one end of a line however far apart they come
 
+local function write(self, question)
+  if self.output then self.output:write(question.text) end
+end
+
+-- The answer to a question; the next one's turn comes behind what its callback writes.
+local function answer(self, line)
+  local question = table.remove(self._asked, 1)
+  local following = self._asked[1]
+  question.callback(line)
+  if following and following == self._asked[1] and not self.closed then write(self, following) end
+end
+
 local function deliver(self, line)
-  local asked = self._asked
-  if asked then
-    self._asked = false
-    return asked(line)
-  end
+  if self._asked[1] then return answer(self, line) end
   if self._queue then
     self._queue[#self._queue + 1] = line
   else
@@ -68,6 +76,14 @@ local function split(self, chunk)
   if self._kept > self._limit then self:_fail(tooLong(self._limit)) end
 end
 
+-- Every loop that waits looks again, in the order in which they came; one that finds nothing waits anew, behind the others.
+local function wake(self)
+  local waiting = self._waiting
+  if #waiting == 0 then return end
+  self._waiting = {}
+  for _, callback in ipairs(waiting) do callback() end
+end
+
 -- Holds the input up while lines wait to be taken.
 local function hold(self)
   if self._queue and self._queue[self._next] ~= nil then self.input:pause() end
@@ -96,12 +112,12 @@ function Interface:initialize(options)
   self._prompt = validate.optional(validate.string, options.prompt, "options.prompt") or "> "
   self._limit = validate.optional(validate.integer, options.limit, "options.limit", 1) or DEFAULT_LIMIT
   self._pieces, self._kept, self._afterReturn = {}, 0, false
-  self._queue, self._next, self._asked, self._waiting = false, 1, false, false
+  self._queue, self._next, self._asked, self._waiting = false, 1, {}, {}
   self._inputListeners = {
     data = function(chunk)
       split(self, chunk)
       hold(self)
-      if self._waiting then self._waiting() end
+      wake(self)
     end,
     ["end"] = function()
       local last = table.concat(self._pieces)
@@ -124,7 +140,7 @@ function Interface:close()
   for name, listener in pairs(self._inputListeners) do self.input:off(name, listener) end
   if not self.input.destroyed then self.input:pause() end
   self:emit("close")
-  if self._waiting then self._waiting() end
+  wake(self)
 end
 
 --- Lets no more lines come, until `resume`.
@@ -160,16 +176,19 @@ function Interface:prompt()
 end
 
 --- Writes a question to the output; the next line goes to `callback` alone. Awaited: `local answer = await(rl.question, rl, "Name? ")`.
+--- A question that is asked while another waits is written when that one was answered.
 ---@param text string
 ---@param callback fun(answer: string)
 function Interface:question(text, callback)
   validate.string(text, "query")
   validate.func(callback, "callback")
   if self.closed then error(errors.coded("ERR_USE_AFTER_CLOSE", "readline was closed"), 0) end
-  if self.output then self.output:write(text) end
-  local queue = self._queue
-  if queue and queue[self._next] ~= nil then return callback((self:_take())) end
-  self._asked = callback
+  local asked, queue = self._asked, self._queue
+  local question = { text = text, callback = callback }
+  asked[#asked + 1] = question
+  if #asked > 1 then return end
+  write(self, question)
+  if queue and queue[self._next] ~= nil then return answer(self, (self:_take())) end
   self.input:resume()
 end
 
@@ -185,15 +204,13 @@ end
 
 -- For await: calls back when there is something new to look at.
 local function wait(self, callback)
-  self._waiting = function()
-    self._waiting = false
-    callback()
-  end
+  table.insert(self._waiting, callback)
   self.input:resume()
 end
 
 --- The lines that have not come yet, for a loop in a coroutine: `for line in rl:lines() do`. The loop holds the input up while
---- its body runs; an error of the input is thrown in it. Leaving it early does not close the interface.
+--- its body runs; an error of the input is thrown in it. Leaving it early does not close the interface. Of several loops at
+--- once each line goes to one.
 ---@return fun(): string? next
 function Interface:lines()
   self._queue = self._queue or {}

@@ -102,6 +102,69 @@ describe("readline", function()
     assert(heard.message:find("10 bytes", 1, true))
   end)
 
+  it("asks one question after another, however many are asked at once", function()
+    local input, output, text = stream.PassThrough:new(), written()
+    local rl = readline.createInterface(input, output)
+    local answers = {}
+    rl:question("one? ", function(answer)
+      answers[#answers + 1] = "one " .. answer
+      rl:question("three? ", function(third) answers[#answers + 1] = "three " .. third end)
+    end)
+    rl:question("two? ", function(answer) answers[#answers + 1] = "two " .. answer end)
+    assert.equal("one? ", table.concat(text))
+    rl:on("line", function(line) answers[#answers + 1] = "line " .. line end)
+    input:finish("a\nb\nc\nd\n")
+    await(function(callback) rl:once("close", callback) end)
+    assert.same({ "one a", "two b", "three c", "line d" }, answers)
+    assert.equal("one? two? three? ", table.concat(text))
+  end)
+
+  it("answers questions from lines that wait for a loop", function()
+    local input, output = stream.PassThrough:new(), written()
+    local rl = readline.createInterface(input, output)
+    local next = rl:lines()
+    input:write("1\n2\n3\n4\n")
+    assert.equal("1", next())
+    local answers = {}
+    for _ = 1, 2 do rl:question("? ", function(answer) answers[#answers + 1] = answer end) end
+    assert.same({ "2", "3" }, answers)
+    assert.equal("4", next())
+    rl:close()
+  end)
+
+  it("shares the lines among several loops: none is lost, and all loops end", function()
+    local input = stream.PassThrough:new()
+    local rl = readline.createInterface{ input = input }
+    local seen, ended = {}, 0
+    for _ = 1, 3 do
+      require("timers").setImmediate(function()
+        for line in rl:lines() do
+          seen[line] = (seen[line] or 0) + 1
+          await.sleep(1)
+        end
+        ended = ended + 1
+      end)
+    end
+    await(require("timers").setImmediate)
+    for i = 1, 20 do
+      input:write(i .. "\n")
+      if i % 4 == 0 then await.sleep(1) end
+    end
+    input:finish()
+    while ended < 3 do await.sleep(1) end
+    for i = 1, 20 do assert.equal(1, seen[tostring(i)]) end
+
+    input = stream.PassThrough:new()
+    rl = readline.createInterface{ input = input }
+    local failures = 0
+    for _ = 1, 2 do
+      require("timers").setImmediate(function() if not pcall(rl:lines()) then failures = failures + 1 end end)
+    end
+    await(require("timers").setImmediate)
+    input:destroy(require("errors").Error:new("broken"))
+    while failures < 2 do await.sleep(1) end
+  end)
+
   it("asks questions", function()
     local input, output, text = stream.PassThrough:new(), written()
     local rl = readline.createInterface(input, output)

@@ -8,8 +8,7 @@ describe("the prompt", function()
   local t
 
   local function open(options)
-    t = terminal.open(options)
-    t:waitForLine(">")
+    t = terminal.prompt(options)
     return t
   end
 

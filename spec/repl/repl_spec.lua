@@ -95,8 +95,7 @@ describe("the prompt on a terminal", function()
   local t
 
   local function open(options)
-    t = terminal.open(options)
-    t:waitForLine(">")
+    t = terminal.prompt(options)
     return t
   end
 

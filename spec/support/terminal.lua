@@ -122,6 +122,13 @@ function Terminal:lastLine() return self.screen:text():match("([^\n]*)$") end
 --- Types.
 function Terminal:type(text) assert(uv.fs_write(self._master, text, -1)) end
 
+--- Starts the prompt and waits until it is ready.
+function terminal.prompt(options)
+  local self = terminal.open(options)
+  self:waitForLine(">")
+  return self
+end
+
 --- Takes the terminal away.
 function Terminal:hangUp()
   if not self._poll:is_closing() then self._poll:close() end
