@@ -82,6 +82,13 @@ function http.get(url, options, listener)
   return request
 end
 
+--- Makes a handler for `createServer` that answers with the files below a folder; what is not there goes to `next`, or is 404.
+--- All options of `res:sendFile`, too. Source: Express' express.static.
+---@param root string a directory
+---@param options ServeFilesOptions?
+---@return fun(req: IncomingMessage, res: ServerResponse, next: function?) handler
+function http.serveFiles(root, options) return require("lrun.http.serve_files")(root, options) end
+
 --- Throws for what may not name a header.
 ---@param name string
 function http.validateHeaderName(name) outgoing.lowerName(name) end

@@ -11,10 +11,12 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -98,10 +100,9 @@ static int follow(walk_t *w, int link) {
   if (n == 0) return UV_ENOENT;
   if (target[0] == '/') return UV_EXDEV;
   size_t rest = strlen(w->rest);
-  if ((size_t)n + 1 + rest >= sizeof w->rest) return UV_ENAMETOOLONG;
-  memmove(w->rest + n + 1, w->rest, rest + 1);
+  if ((size_t)n + rest >= sizeof w->rest) return UV_ENAMETOOLONG;
+  memmove(w->rest + n, w->rest, rest + 1); /* which begins with a slash */
   memcpy(w->rest, target, (size_t)n);
-  w->rest[n] = '/';
   return 0;
 }
 
@@ -181,4 +182,41 @@ int beneath_open(int found, int flags) {
   snprintf(path, sizeof path, "/proc/self/fd/%d", found);
   int fd = open(path, flags | O_CLOEXEC);
   return fd < 0 ? -errno : fd;
+}
+
+/* For a kernel or a container that refuses statx. */
+static int stat_plainly(int found, struct statx *st) {
+  struct stat plain;
+  if (fstat(found, &plain) < 0) return -errno;
+  memset(st, 0, sizeof *st);
+  st->stx_dev_major = major(plain.st_dev);
+  st->stx_dev_minor = minor(plain.st_dev);
+  st->stx_rdev_major = major(plain.st_rdev);
+  st->stx_rdev_minor = minor(plain.st_rdev);
+  st->stx_ino = plain.st_ino;
+  st->stx_mode = (uint16_t)plain.st_mode;
+  st->stx_nlink = (uint32_t)plain.st_nlink;
+  st->stx_uid = plain.st_uid;
+  st->stx_gid = plain.st_gid;
+  st->stx_size = (uint64_t)plain.st_size;
+  st->stx_blksize = (uint32_t)plain.st_blksize;
+  st->stx_blocks = (uint64_t)plain.st_blocks;
+  st->stx_atime =
+      (struct statx_timestamp){.tv_sec = plain.st_atim.tv_sec, .tv_nsec = (uint32_t)plain.st_atim.tv_nsec};
+  st->stx_mtime =
+      (struct statx_timestamp){.tv_sec = plain.st_mtim.tv_sec, .tv_nsec = (uint32_t)plain.st_mtim.tv_nsec};
+  st->stx_ctime =
+      (struct statx_timestamp){.tv_sec = plain.st_ctim.tv_sec, .tv_nsec = (uint32_t)plain.st_ctim.tv_nsec};
+  st->stx_btime = st->stx_ctime;
+  return 0;
+}
+
+int beneath_stat(int found, struct statx *st) {
+  static atomic_bool no_statx;
+  if (no_statx) return stat_plainly(found, st);
+  unsigned want = STATX_BASIC_STATS | STATX_BTIME;
+  if (statx(found, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, want, st) == 0) return 0;
+  if (!is_refused(-errno)) return -errno; /* EINVAL: libc does without it, and knows not all of it */
+  no_statx = true;
+  return stat_plainly(found, st);
 }

@@ -2,7 +2,7 @@
 #ifndef LRUN_FILES_BENEATH_H
 #define LRUN_FILES_BENEATH_H
 
-#include <stdbool.h>
+#include <sys/stat.h>
 
 enum {
   BENEATH_CACHED = 1, /* only with names that the kernel has in memory, else UV_EAGAIN: the loop may ask so */
@@ -18,5 +18,8 @@ int beneath_find(int dir, const char *path, unsigned how);
 /* Opens what such a descriptor stands for with the flags of open(2): the very inode that was looked at, whatever its name
  * means by now. A descriptor or a negative UV_E*. */
 int beneath_open(int found, int flags);
+
+/* What it stands for, without asking anybody over a wire. 0 or a negative UV_E*. */
+int beneath_stat(int found, struct statx *st);
 
 #endif

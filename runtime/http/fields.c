@@ -7,13 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-typedef struct {
-  const char *name, *value;
-  size_t nlen, vlen;
-} field_t;
-
-/* Moves *at behind the next field line; false at the end. */
-static bool next_field(const char **at, const char *end, field_t *f) {
+bool http_fields_next(const char **at, const char *end, http_field_t *f) {
   const char *line = *at;
   const char *nl = line < end ? memchr(line, '\n', (size_t)(end - line)) : NULL;
   if (nl == NULL || nl - line < 2) return false;
@@ -86,7 +80,7 @@ static bool first_wins(const char *name) {
 }
 
 /* Appends the value to the list that the table at index `t` has under the name on top, and pops the name. */
-static void append(lua_State *L, int t, const field_t *f) {
+static void append(lua_State *L, int t, const http_field_t *f) {
   lua_pushvalue(L, -1);
   lua_rawget(L, t);
   if (lua_isnil(L, -1)) {
@@ -102,7 +96,7 @@ static void append(lua_State *L, int t, const field_t *f) {
 }
 
 /* The table is at index `t`, the lower-case name on top: leaves neither name nor value. */
-static void join(lua_State *L, int t, const field_t *f) {
+static void join(lua_State *L, int t, const http_field_t *f) {
   const char *name = lua_tostring(L, -1);
   if (strcmp(name, "set-cookie") == 0) {
     append(L, t, f);
@@ -129,8 +123,8 @@ int http_fields_headers(lua_State *L) {
   const char *at = fields_of(L, &end);
   lua_createtable(L, 0, 8);
   int t = lua_gettop(L);
-  field_t f;
-  while (next_field(&at, end, &f)) {
+  http_field_t f;
+  while (http_fields_next(&at, end, &f)) {
     push_lower(L, f.name, f.nlen);
     join(L, t, &f);
   }
@@ -142,8 +136,8 @@ int http_fields_distinct(lua_State *L) {
   const char *at = fields_of(L, &end);
   lua_newtable(L);
   int t = lua_gettop(L);
-  field_t f;
-  while (next_field(&at, end, &f)) {
+  http_field_t f;
+  while (http_fields_next(&at, end, &f)) {
     push_lower(L, f.name, f.nlen);
     append(L, t, &f);
   }
@@ -155,8 +149,8 @@ int http_fields_raw(lua_State *L) {
   const char *at = fields_of(L, &end);
   lua_newtable(L);
   int t = lua_gettop(L), n = 0;
-  field_t f;
-  while (next_field(&at, end, &f)) {
+  http_field_t f;
+  while (http_fields_next(&at, end, &f)) {
     lua_pushlstring(L, f.name, f.nlen);
     lua_rawseti(L, t, ++n);
     lua_pushlstring(L, f.value, f.vlen);

@@ -3,6 +3,16 @@
 #define LRUN_HTTP_FIELDS_H
 
 #include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct {
+  const char *name, *value;
+  size_t nlen, vlen;
+} http_field_t;
+
+/* Moves *at behind the next field line, of those that end at `end`; false when there is none. */
+bool http_fields_next(const char **at, const char *end, http_field_t *f);
 
 /* Functions of the module. The first three take a head with its start line, or a trailer section and `false`.
  * headers: lower-case names, repeated ones joined or dropped as Node does; set-cookie is always a list.

@@ -147,25 +147,52 @@ bool http_head_is_plain(const http_conn_t *conn, const http_exchange_t *e) {
   return !e->head && e->keep_alive && !e->last && !conn->server->closing && conn->server->max_requests == 0;
 }
 
+/* All behind the fields. */
+static int put_end(http_conn_t *conn, http_exchange_t *e, buffer_t *out, const said_t *said, int64_t length,
+                   int flags) {
+  int rc = 0;
+  if (!said->date && !(flags & HTTP_HEAD_NO_DATE))
+    rc = buffer_add(out, http_shared_date(conn->shared), HTTP_DATE_LENGTH);
+  bool closing = conn->server->closing && e == conn->last; /* requests whose handlers run are answered */
+  if (said->close || (flags & HTTP_HEAD_CLOSE) || closing) e->keep_alive = false;
+  if (rc == 0) rc = put_framing(e, out, said, length, flags);
+  if (rc == 0 && !said->connection && !(flags & HTTP_HEAD_NO_CONNECTION)) rc = put_connection(conn, e, out);
+  if (!e->keep_alive) http_exchange_close(conn, e);
+  return rc < 0 ? rc : buffer_add(out, "\r\n", 2);
+}
+
+static void start(http_exchange_t *e, int status) {
+  e->started = true;
+  e->bodyless = e->head || status == 204 || status == 304 || status / 100 == 1;
+}
+
+static void note_length(said_t *said, int64_t length) {
+  if (length < 0) return;
+  said->length = true;
+  said->length_value = (uint64_t)length;
+}
+
+int http_head_end(http_conn_t *conn, http_exchange_t *e, buffer_t *out, int status, int64_t length) {
+  said_t said = {0};
+  note_length(&said, length);
+  start(e, status);
+  return put_end(conn, e, out, &said, -1, 0);
+}
+
 int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, buffer_t *out, int status,
-                       int message, int fields, int64_t length, int flags) {
+                       int message, int fields, int64_t length, int flags, const http_head_lines_t *lines) {
   if (status == 200 && length >= 0 && flags == 0 && lua_isnil(L, fields) && lua_isnil(L, message) &&
       http_head_is_plain(conn, e))
     return http_head_plain(conn, e, out, (uint64_t)length);
   said_t said = {0};
   size_t mlen = 0;
   const char *text = lua_tolstring(L, message, &mlen);
-  e->started = true;
-  e->bodyless = e->head || status == 204 || status == 304 || status / 100 == 1;
+  start(e, status);
   int rc = http_response_status(out, status, text, mlen);
   if (rc == 0 && lua_istable(L, fields)) rc = put_fields(L, out, fields, &said);
-  if (rc == 0 && !said.date && !(flags & HTTP_HEAD_NO_DATE)) {
-    rc = buffer_add(out, http_shared_date(conn->shared), HTTP_DATE_LENGTH);
+  if (rc == 0 && lines != NULL) {
+    rc = buffer_add(out, lines->text, lines->len);
+    note_length(&said, lines->length);
   }
-  bool closing = conn->server->closing && e == conn->last; /* requests whose handlers run are answered */
-  if (said.close || (flags & HTTP_HEAD_CLOSE) || closing) e->keep_alive = false;
-  if (rc == 0) rc = put_framing(e, out, &said, length, flags);
-  if (rc == 0 && !said.connection && !(flags & HTTP_HEAD_NO_CONNECTION)) rc = put_connection(conn, e, out);
-  if (!e->keep_alive) http_exchange_close(conn, e);
-  return rc < 0 ? rc : buffer_add(out, "\r\n", 2);
+  return rc < 0 ? rc : put_end(conn, e, out, &said, length, flags);
 }

@@ -14,11 +14,23 @@ enum {
   HTTP_HEAD_NO_CODING = 16
 };
 
+/* Lines of fields, ours: those of a file. */
+typedef struct {
+  const char *text;
+  size_t len;
+  int64_t length; /* the Content-Length among them, -1 where there is none */
+} http_head_lines_t;
+
 /* Appends the head of e's response to `out` and settles in e how the body goes.
  * `message` is the index of the status message or nil; `fields` that of { name, value, name, value, … } or
- * nil, where a value may be a list; length is the body's, -1 when it is not known yet. 0 or UV_ENOMEM. */
+ * nil, where a value may be a list; length is the body's, -1 when it is not known yet. `lines`, or NULL, go behind the fields.
+ * 0 or UV_ENOMEM. */
 int http_head_response(lua_State *L, http_conn_t *conn, http_exchange_t *e, buffer_t *out, int status,
-                       int message, int fields, int64_t length, int flags);
+                       int message, int fields, int64_t length, int flags, const http_head_lines_t *lines);
+
+/* The rest of such a head, for who has appended the status line and fields that say nothing of connection or framing but,
+ * where it is not -1, Content-Length. */
+int http_head_end(http_conn_t *conn, http_exchange_t *e, buffer_t *out, int status, int64_t length);
 
 /* The head of most responses: 200 with a body of known length, no fields of the program's own, kept alive.
  * Whether the connection allows that, and the head, as http_head_response appends it. */

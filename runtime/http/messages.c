@@ -73,7 +73,7 @@ static int l_respond(lua_State *L) {
   lua_tolstring(L, 6, &len);
   buffer_t *out = http_exchange_buffer(conn, e);
   int rc = http_head_response(L, conn, e, out, (int)lua_tointeger(L, 3), 4, 5, (int64_t)len,
-                              (int)lua_tointeger(L, 7));
+                              (int)lua_tointeger(L, 7), NULL);
   if (rc == 0) rc = put_body(L, conn, e, 6);
   if (rc == 0 && e->chunked) rc = http_response_last_chunk(http_exchange_buffer(conn, e), NULL, 0);
   return rc < 0 ? broken(L, conn, rc) : finish(L, conn, e);
@@ -102,7 +102,8 @@ static int l_head(lua_State *L) {
   http_exchange_t *e = exchange_at(L, &conn);
   if (e == NULL) return broken(L, conn, 0);
   buffer_t *out = http_exchange_buffer(conn, e);
-  int rc = http_head_response(L, conn, e, out, (int)lua_tointeger(L, 3), 4, 5, -1, (int)lua_tointeger(L, 6));
+  int rc =
+      http_head_response(L, conn, e, out, (int)lua_tointeger(L, 3), 4, 5, -1, (int)lua_tointeger(L, 6), NULL);
   if (rc < 0) return broken(L, conn, rc);
   if (lua_toboolean(L, 7)) http_conn_flush(L, conn);
   lua_pushboolean(L, 1);

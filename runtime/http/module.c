@@ -4,8 +4,10 @@
 #include "http/module.h"
 #include "host/modules.h"
 #include "http/fields.h"
+#include "http/files.h"
 #include "http/format.h"
 #include "http/head.h"
+#include "http/lookup.h"
 
 #include <lauxlib.h>
 #include <luv/lhandle.h>
@@ -250,6 +252,10 @@ static const number_t head_flags[] = {{"noDate", HTTP_HEAD_NO_DATE},
                                       {"noCoding", HTTP_HEAD_NO_CODING},
                                       {NULL, 0}};
 static const number_t limits[] = {{"highWater", HTTP_HIGH_WATER}, {NULL, 0}};
+static const number_t found[] = {{"file", HTTP_FOUND_FILE},       {"folder", HTTP_FOUND_FOLDER},
+                                 {"listing", HTTP_FOUND_LISTING}, {"nothing", HTTP_FOUND_NOTHING},
+                                 {"denied", HTTP_FOUND_DENIED},   {"bad", HTTP_FOUND_BAD},
+                                 {"failed", HTTP_FOUND_FAILED},   {NULL, 0}};
 static const number_t errors[] = {{"truncated", STREAM_TRUNCATED}, {NULL, 0}};
 
 int luaopen_lrun_http(lua_State *L) {
@@ -289,6 +295,8 @@ int luaopen_lrun_http(lua_State *L) {
   export_numbers(L, "headFlags", head_flags);
   export_numbers(L, "limits", limits);
   export_numbers(L, "errors", errors);
+  export_numbers(L, "found", found);
   http_messages_register(L);
+  http_files_register(L);
   return 1;
 }

@@ -1,5 +1,6 @@
 --- The access log of a server: an entry for each response, once it was sent or its connection is gone. Its responses are of
 --- a class of their own, which counts the body's bytes; other servers pay nothing.
+local core = require("lrun.core.http")
 local process = require("process")
 
 local accessLog = {}
@@ -42,6 +43,14 @@ function accessLog.class(base, log)
   function class:finish(chunk, ...)
     if type(chunk) == "string" and type(self) == "table" and self.writable then self._logged.bytes = self._logged.bytes + #chunk end
     return base.finish(self, chunk, ...)
+  end
+
+  --- A file is sent with its bytes counted.
+  function class._tryFile() return false end
+  function class:_sendJob(job, ...)
+    local status, _, bytes = core.fileJudge(job, select(2, ...))
+    if not (self._special and status == 200) then self._logged.bytes = self._logged.bytes + bytes end
+    return base._sendJob(self, job, ...)
   end
 
   --- A request came: its response is to be written down.

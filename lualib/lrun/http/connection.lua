@@ -226,6 +226,8 @@ local function onSent(self, sent)
   local newer = self.waiting
   for i = 1, newer and #newer or 0 do left[#left + 1] = newer[i] end
   self.waiting = left
+  local now = core.sent(self.c)
+  if now > sent then return onSent(self, now) end          -- who was called has written, and it is sent already
   core.tell(self.c)
 end
 

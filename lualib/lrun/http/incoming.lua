@@ -84,6 +84,14 @@ cached("headers", function(self) return core.headers(self._head) end)
 cached("headersDistinct", function(self) return core.headersDistinct(self._head) end)
 cached("rawHeaders", function(self) return core.rawHeaders(self._head) end)
 
+--- Internal: the head as it came.
+---@return string
+function IncomingMessage:_rawHead() return self._head end
+
+--- Internal: the target as it came, whatever the program has made of `url`.
+---@return string
+function IncomingMessage:_target() return core.target(self._head) end
+
 -- Of a request only. Not kept: taking them out of the head again costs less than a larger table.
 local function ofRequest(name, read)
   IncomingMessage:getter(name, function(self)

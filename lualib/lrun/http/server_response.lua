@@ -29,6 +29,9 @@ ServerResponse._timeLimit = false    -- ms, for when its turn comes
 
 -- runtime/http/messages.c: compiled code calls it without leaving its trace.
 local respondPlain = ffi.cast("int (*)(void *, uint32_t, const char *, size_t)", core.respondPlain)
+-- runtime/http/files.c: the same.
+local fileTry = ffi.cast("int (*)(void *, uint32_t, void *, const char *, size_t, const char *, size_t)", core.fileTry)
+local files                          -- lrun.http.send_file, once it is needed
 
 local states = outgoing.states
 local FRESH, HEAD, BEGUN, CODED = states.fresh, states.head, states.begun, states.coded
@@ -273,6 +276,63 @@ function ServerResponse:_writeFile(fd, offset, length, callback)
   return outgoing.written(self, more)
 end
 
+--- Answers with a file: its type by its name, validators, conditions, ranges, codings beside it. Without a callback failures are
+--- answered, with 404, 403, 412, 416 or 500. Throws after the head was sent. Source: Express' res.sendFile.
+---@param path string absolute, or below `options.root`
+---@param options SendFileOptions|function|nil
+---@param callback fun(err: Error?)? called once, when all was sent or with what failed, which has `statusCode`
+---@return self
+function ServerResponse:sendFile(path, options, callback)
+  if type(self) ~= "table" then calls.needsColon("res", "sendFile") end
+  files = files or require("lrun.http.send_file")
+  files.send(self, path, options, callback)
+  return self
+end
+
+--- Internal: answers with a file of a site in one step, where nothing has to be waited for or decided.
+---@param site userdata
+---@param path string|nil the request's own
+---@param callback function?
+---@return boolean
+function ServerResponse:_tryFile(site, path, callback)
+  if self._state ~= FRESH or self._fields or self._special or self._refuses or self._headFlags ~= 0 or not self.sendDate then return false end
+  if self.statusCode ~= 200 or rawget(self, "statusMessage") then return false end
+  local head = self.req:_rawHead()
+  local status = fileTry(self._connection.c, self._id, site, path, path and #path or 0, head, #head)
+  if status == 0 then return false end
+  if status ~= 200 then self.statusCode = status end
+  ended(self, callback)
+  return true
+end
+
+local function sendJob(self, job, callback, ...)
+  local status = core.fileJudge(job, ...)
+  if self._special and status == 200 then return require("lrun.http.piped_file").send(self, job, callback, ...) end
+  local message = rawget(self, "statusMessage")
+  if message then checkStatusMessage(message) end
+  local outcome = core.fileSend(self._connection.c, self._id, job, message, self._fields or nil, headFlags(self), ...)
+  if outcome == "later" then
+    local preset, count = { ... }, select("#", ...)
+    return self:_whenFirst(function(_, err)
+      if err == nil and not self.destroyed then return sendJob(self, job, callback, unpack(preset, 1, count)) end
+      core.fileClose(job)
+      if callback then nextTick(callback, err or destroy.refusal("write")) end
+    end)
+  end
+  core.fileClose(job)
+  if not outcome then
+    if callback then nextTick(callback, Connection.lost()) end
+    return
+  end
+  self.statusCode = status
+  ended(self, callback)
+end
+
+--- Internal: answers with the file that a job has found and opened. The rest: what the program has set, as C takes it.
+---@param job userdata
+---@param callback function?
+function ServerResponse:_sendJob(job, callback, ...) return sendJob(self, job, callback, ...) end
+
 -- The last piece of a response with trailers, or whose body may be coded, as it is sent; its head is sent where the body began.
 -- The second result: it is being sent over several turns.
 local function takeLast(self, chunk)
@@ -409,7 +469,7 @@ local function socket(self)
   return not connection.detached and connection:getSocket() or nil
 end
 
-calls.methods(ServerResponse, "res", { writeHead = true, write = true, finish = true })
+calls.methods(ServerResponse, "res", { writeHead = true, write = true, finish = true, sendFile = true })
 outgoing.define(ServerResponse, { socket = socket, connection = socket })
 
 --- Internal: its request is there; for classes that take notice.

@@ -1,0 +1,10 @@
+/* http/files.h: the part of the module `lrun.core.http` that answers with files. */
+#ifndef LRUN_HTTP_FILES_H
+#define LRUN_HTTP_FILES_H
+
+#include <lua.h>
+
+/* Adds its functions to the table on top. */
+void http_files_register(lua_State *L);
+
+#endif
