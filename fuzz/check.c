@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   keys_t *keys = NULL; /* as a peer may tell them */
   keys_add(&keys, (const char *)data, size);
   if (keys && keys->count > KEYS_MAX) abort();
-  free(keys);
+  keys_free(keys);
   if (++runs % 1024 == 0) lua_gc(L, LUA_GCCOLLECT, 0);
   return 0;
 }

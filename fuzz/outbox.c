@@ -140,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   } else {
     drain(&w);
   }
-  outbox_free(&w.box);
+  outbox_clear(&w.box);
   close(w.pair[0]);
   close(w.pair[1]);
   check(lowest() == before);

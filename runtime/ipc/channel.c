@@ -395,7 +395,7 @@ static void on_handle_closed(uv_handle_t *handle) {
   channel_t *ch = handle->data;
   if (--ch->open_handles > 0) return;
   frame_reader_free(&ch->reader);
-  free(ch->keys);
+  keys_free(ch->keys);
   free(ch);
 }
 
@@ -429,7 +429,7 @@ static void channel_shut(channel_t *ch, const char *reason) {
   lua_State *L = vm_state(ch->vm);
   vm_forget_exit(ch->vm, write_at_exit, ch);
   vm_forget_flush(ch->vm, write_now, ch);
-  outbox_free(&ch->outbox);
+  outbox_clear(&ch->outbox);
   received_close(&ch->received);
   uv_close((uv_handle_t *)&ch->poll, on_handle_closed);
   uv_close((uv_handle_t *)&ch->prepare, on_handle_closed);

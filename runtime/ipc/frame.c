@@ -1,5 +1,6 @@
 /* ipc/frame.c: the frame reader owns one buffer that grows with what has arrived, never with what a peer has
- * announced: a length is believed only after its bytes came.
+ * announced: a length is believed only after its bytes came. One that is empty goes to whichever reader of the thread needs one
+ * next: a process with many channels, most of which are silent, has one buffer.
  *
  * In: frame_reader_space → recvmsg → frame_reader_commit. Out: frame_reader_next, until it returns 0. */
 #include "ipc/frame.h"
@@ -20,9 +21,31 @@ void frame_reader_free(frame_reader_t *reader) {
   frame_reader_init(reader, reader->wire);
 }
 
+static _Thread_local struct {
+  char *data;
+  size_t capacity;
+} spare;
+
+/* The buffer is empty. */
+static void give_back(frame_reader_t *reader) {
+  if (!reader->data) return;
+  if (!spare.data && reader->capacity <= KEEP_CAPACITY) {
+    spare.data = reader->data;
+    spare.capacity = reader->capacity;
+    reader->data = NULL;
+  }
+  frame_reader_free(reader);
+}
+
+static void take_spare(frame_reader_t *reader) {
+  if (reader->data || !spare.data) return;
+  reader->data = spare.data;
+  reader->capacity = spare.capacity;
+  spare.data = NULL;
+}
+
 static void settle(frame_reader_t *reader) {
   size_t length = reader->end - reader->start;
-  if (length == 0 && reader->capacity > KEEP_CAPACITY) frame_reader_free(reader);
   if (reader->start == 0) return;
   if (length > 0) memmove(reader->data, &reader->data[reader->start], length);
   reader->start = 0;
@@ -30,6 +53,7 @@ static void settle(frame_reader_t *reader) {
 }
 
 char *frame_reader_space(frame_reader_t *reader, size_t *room) {
+  take_spare(reader);
   if (reader->capacity - reader->end < FRAME_READ_SIZE) settle(reader);
   if (reader->capacity - reader->end < FRAME_READ_SIZE) {
     size_t capacity = reader->capacity + reader->capacity / 2 + 2 * (size_t)FRAME_READ_SIZE;
@@ -87,7 +111,9 @@ static int next_lua(frame_reader_t *reader, frame_t *frame) {
 }
 
 int frame_reader_next(frame_reader_t *reader, frame_t *frame) {
-  return reader->wire == FRAME_JSON ? next_json(reader, frame) : next_lua(reader, frame);
+  int rc = reader->wire == FRAME_JSON ? next_json(reader, frame) : next_lua(reader, frame);
+  if (rc == 0 && reader->start == reader->end) give_back(reader);
+  return rc;
 }
 
 const char *frame_error(int code) {

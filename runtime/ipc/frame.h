@@ -48,7 +48,7 @@ void frame_reader_free(frame_reader_t *reader);
 char *frame_reader_space(frame_reader_t *reader, size_t *room);
 void frame_reader_commit(frame_reader_t *reader, size_t length);
 
-/* 1 and the next frame, 0 when it is not complete, or a negative code. */
+/* 1 and the next frame, 0 when it is not complete, or a negative code. The frame before is no more then. */
 int frame_reader_next(frame_reader_t *reader, frame_t *frame);
 
 const char *frame_error(int code);

@@ -16,12 +16,15 @@ typedef struct {
   uint16_t count;
   uint64_t glance[4]; /* a bit for each, by what is seen of it at a glance */
   uint8_t lengths[KEYS_MAX];
-  char bytes[KEYS_MAX][KEYS_LENGTH_MAX];
+  uint16_t places[KEYS_MAX]; /* where each begins in `bytes` */
+  uint16_t used, capacity;   /* of `bytes` */
+  char *bytes;
 } keys_t;
 
 /* Takes a frame's body; `*keys`, NULL at first, is allocated. False when it is not well-formed, has a key that is
  * there already or is one too many, or there is no memory. */
 bool keys_add(keys_t **keys, const char *body, size_t length);
+void keys_free(keys_t *keys);
 
 /* Whether a string is one of them; `keys` may be NULL. */
 bool keys_have(const keys_t *keys, const char *text, size_t length);

@@ -17,7 +17,12 @@
 #include <unistd.h>
 #include <uv.h>
 
-enum { CHUNK_SIZE = 64 * 1024 - 64, MAX_VECTORS = 16, MAX_ATTEMPTS = 3 };
+enum {
+  FIRST_SIZE = 4 * 1024 - 64, /* of a chunk that others may follow: most messages travel alone */
+  CHUNK_SIZE = 64 * 1024 - 64,
+  MAX_VECTORS = 16,
+  MAX_ATTEMPTS = 3
+};
 
 struct outbox_chunk {
   STAILQ_ENTRY(outbox_chunk) link;
@@ -38,12 +43,20 @@ void outbox_init(outbox_t *box, bool one_by_one) {
 
 bool outbox_is_empty(const outbox_t *box) { return STAILQ_EMPTY(&box->chunks); }
 
-static outbox_chunk_t *chunk_new(outbox_t *box, size_t room) {
-  outbox_chunk_t *chunk = box->spare;
+/* One empty chunk, kept for whichever outbox of the thread appends next. */
+static _Thread_local outbox_chunk_t *spare;
+
+static size_t capacity_for(const outbox_t *box, size_t room) {
+  if (room <= FIRST_SIZE && STAILQ_EMPTY(&box->chunks)) return FIRST_SIZE;
+  return room > CHUNK_SIZE ? room : CHUNK_SIZE;
+}
+
+static outbox_chunk_t *chunk_new(const outbox_t *box, size_t room) {
+  outbox_chunk_t *chunk = spare;
   if (chunk && chunk->capacity >= room) {
-    box->spare = NULL;
+    spare = NULL;
   } else {
-    size_t capacity = room > CHUNK_SIZE ? room : CHUNK_SIZE;
+    size_t capacity = capacity_for(box, room);
     chunk = malloc(sizeof *chunk + capacity);
     if (!chunk) return NULL;
     chunk->capacity = capacity;
@@ -55,17 +68,21 @@ static outbox_chunk_t *chunk_new(outbox_t *box, size_t room) {
   return chunk;
 }
 
-static void chunk_free(outbox_t *box, outbox_chunk_t *chunk) {
+static void chunk_free(outbox_chunk_t *chunk) {
   if (chunk->fd >= 0) close(chunk->fd);
-  if (!box->spare && chunk->capacity == CHUNK_SIZE) box->spare = chunk;
-  else free(chunk);
+  outbox_chunk_t *worse = chunk;
+  if (chunk->capacity <= CHUNK_SIZE && (!spare || spare->capacity < chunk->capacity)) {
+    worse = spare;
+    spare = chunk;
+  }
+  free(worse);
 }
 
 void outbox_clear(outbox_t *box) {
   while (!STAILQ_EMPTY(&box->chunks)) {
     outbox_chunk_t *chunk = STAILQ_FIRST(&box->chunks);
     STAILQ_REMOVE_HEAD(&box->chunks, link);
-    chunk_free(box, chunk);
+    chunk_free(chunk);
   }
   box->queued = 0;
   box->oldest = 0;
@@ -75,12 +92,6 @@ void outbox_clear(outbox_t *box) {
     free(sent->frame);
     box->sent_first = (box->sent_first + 1) % OUTBOX_WINDOW;
   }
-}
-
-void outbox_free(outbox_t *box) {
-  outbox_clear(box);
-  free(box->spare);
-  box->spare = NULL;
 }
 
 /* glibc has no STAILQ_LAST: the queue's end is in the last chunk's link. */
@@ -213,7 +224,7 @@ static void written(outbox_t *box, size_t n) {
     if (!chunk->urgent) box->written += part;
     if (chunk->offset < chunk->length) return;
     STAILQ_REMOVE_HEAD(&box->chunks, link);
-    chunk_free(box, chunk);
+    chunk_free(chunk);
   }
 }
 

@@ -23,9 +23,8 @@ enum { OUTBOX_WINDOW = 64 }; /* descriptors under way at once */
 
 typedef struct {
   STAILQ_HEAD(, outbox_chunk) chunks;
-  outbox_chunk_t *spare; /* one empty chunk, kept for the next append */
-  size_t queued;         /* bytes in the chunks that are not written */
-  uint64_t appended;     /* bytes ever appended in order, and how many of these were written */
+  size_t queued;     /* bytes in the chunks that are not written */
+  uint64_t appended; /* bytes ever appended in order, and how many of these were written */
   uint64_t written;
   uint64_t frames; /* ever appended in order */
   uint64_t oldest; /* which of these has the oldest descriptor that is not answered; 0: none has */
@@ -38,7 +37,6 @@ void outbox_init(outbox_t *box, bool one_by_one);
 bool outbox_is_empty(const outbox_t *box);
 /* Drops everything that waits and closes every descriptor. */
 void outbox_clear(outbox_t *box);
-void outbox_free(outbox_t *box);
 
 /* Appends the parts as one frame; fd >= 0 travels with it and belongs to the outbox from here on, also when
  * there is no memory (false). */

@@ -81,6 +81,7 @@ end
 
 -- What calls left behind is given back once nobody calls any more: a daemon is idle for most of its life.
 local IDLE = 300                -- ms
+local PAUSE = 120               -- per cent of what lives, at which garbage is collected: a heap that never grew needs no shrinking
 local idleTimer
 
 local function collectWhenIdle()
@@ -174,6 +175,7 @@ end
 ---@param args string[]
 function main.run(args)
   process.title = "lrun daemon"
+  jit.off()                     -- what it does seldom twice costs less to interpret than to compile, and to keep
   local found = home.path(process.env)
   context.home = found
   home.make(found)
@@ -204,6 +206,7 @@ function main.run(args)
     watchdog()
   end)
   require("lrun.core.vm").collect()
+  collectgarbage("setpause", PAUSE)
   collectWhenIdle()
 end
 
