@@ -63,7 +63,7 @@ static said_t parse(uint8_t choice, const char *data, size_t size, size_t piece)
       assert(ev.used <= len - at && (ev.used > 0 || kind == WS_EV_FAULT));
       at += ev.used;
       if (kind == WS_EV_MORE) break;
-      if (kind == WS_EV_FAULT) said.fault = p.fault.status;
+      if (kind == WS_EV_FAULT) said.fault = workshop.fault.status;
       else take_event(kind, &ev, &said);
       ws_parser_drop(&p);
     }

@@ -1,7 +1,7 @@
 /* websocket/connection.c: one connection's life: parsing what is received, entering Lua, closing.
  *
- * In: the stream's bytes → ws_parser_next → one call of Lua per message. While Lua pauses, what was received is kept in
- * conn->in and reading stops. While parsing, output only collects; one write follows.
+ * In: the stream's bytes → ws_parser_next → one call of Lua per message. While Lua pauses, what was received is held
+ * back and reading stops. While parsing, output only collects; one write follows.
  *
  * The end: both close frames, or a fault and our own → muted: what comes is thrown away, our side is shut, the peer gets
  * time to do the same → ws_conn_close, which is the only way out, → luv closes the handle → Lua is told. */
@@ -32,7 +32,7 @@ static void unlink_conn(ws_conn_t *conn) {
 }
 
 lua_State *ws_conn_call(ws_conn_t *conn, ws_callback_t callback) {
-  ws_shared_t *shared = conn->shared;
+  ws_shared_t *shared = conn->group->shared;
   lua_State *co = callback_begin(shared->L);
   lua_rawgeti(co, LUA_REGISTRYINDEX, shared->callbacks[callback]);
   lua_rawgeti(co, LUA_REGISTRYINDEX, conn->ref);
@@ -43,7 +43,28 @@ lua_State *ws_conn_call(ws_conn_t *conn, ws_callback_t callback) {
 
 static void free_memory(ws_conn_t *conn) {
   ws_parser_free(&conn->parser);
-  buffer_free(&conn->in);
+  ws_extra_t *extra = conn->extra;
+  if (extra == NULL) return;
+  buffer_free(&extra->in);
+  buffer_free(&extra->held);
+  free(extra);
+  conn->extra = NULL;
+}
+
+ws_extra_t *ws_conn_extra(ws_conn_t *conn) {
+  if (conn->extra == NULL && (conn->extra = calloc(1, sizeof *conn->extra)) != NULL)
+    conn->extra->reason = LUA_NOREF;
+  return conn->extra;
+}
+
+static size_t held_back(const ws_conn_t *conn) { return conn->extra != NULL ? conn->extra->in.len : 0; }
+
+/* Bytes for later; false, and it is closed, when memory is out. */
+static bool hold_back(lua_State *L, ws_conn_t *conn, const char *data, size_t len) {
+  ws_extra_t *extra = ws_conn_extra(conn);
+  if (extra != NULL && buffer_add(&extra->in, data, len) == 0) return true;
+  ws_conn_close(L, conn);
+  return false;
 }
 
 /* What luv calls when the handle is closed; the upvalues are WS_ON_CLOSED's arguments. */
@@ -66,29 +87,28 @@ void ws_conn_close(lua_State *L, ws_conn_t *conn) {
   lua_pushinteger(L, WS_STATE_CLOSING);
   lua_rawset(L, -3);
   lua_pushinteger(L, conn->code);
-  if (conn->reason != LUA_NOREF) lua_rawgeti(L, LUA_REGISTRYINDEX, conn->reason);
+  int reason = conn->extra != NULL ? conn->extra->reason : LUA_NOREF;
+  if (reason != LUA_NOREF) lua_rawgeti(L, LUA_REGISTRYINDEX, reason);
   else lua_pushliteral(L, "");
   lua_pushcclosure(L, on_closed, CLOSED_ARGUMENTS);
-  ws_conn_clean(conn);
+  if (conn->dirty) ws_shared_forget(conn->group->shared, conn);
+  conn->dirty = false;
   ws_topics_leave_all(L, conn);
   stream_cork(&conn->stream, false);
   stream_close(L, &conn->stream);
   unlink_conn(conn);
   luaL_unref(L, LUA_REGISTRYINDEX, conn->ref);
-  luaL_unref(L, LUA_REGISTRYINDEX, conn->reason);
+  luaL_unref(L, LUA_REGISTRYINDEX, reason);
   ws_deflater_free(conn->deflater);
   conn->deflater = NULL;
-  if (conn->waiting != NULL) buffer_free(&conn->waiting->held);
-  free(conn->waiting);
-  conn->waiting = NULL;
   if (!conn->parsing) free_memory(conn);
 }
 
 void ws_conn_mute(lua_State *L, ws_conn_t *conn) {
   if (conn->way >= WS_MUTED) return;
   conn->way = WS_MUTED;
-  conn->closing_since = uv_now(conn->shared->loop);
-  buffer_free(&conn->in);
+  conn->turned_at = ws_conn_now(conn);
+  if (conn->extra != NULL) buffer_free(&conn->extra->in);
   ws_conn_flush(L, conn);
   int rc = ws_conn_is_open(conn) ? stream_read(&conn->stream, true) : 0;
   if (rc < 0) ws_conn_close(L, conn);
@@ -117,9 +137,10 @@ static void on_control(lua_State *L, ws_conn_t *conn, ws_event_kind_t kind, cons
 /* Its close frame is answered with the same. A server ends the connection then, a client waits for that. */
 static void on_close(lua_State *L, ws_conn_t *conn, const ws_event_t *ev) {
   conn->code = ev->status;
-  if (ev->len > 0) {
+  ws_extra_t *extra = ev->len > 0 ? ws_conn_extra(conn) : NULL;
+  if (extra != NULL) {
     lua_pushlstring(L, ev->data, ev->len);
-    conn->reason = luaL_ref(L, LUA_REGISTRYINDEX);
+    extra->reason = luaL_ref(L, LUA_REGISTRYINDEX);
   }
   ws_conn_send_close(L, conn, ev->status, ev->data, ev->len);
   ws_parser_drop(&conn->parser);
@@ -134,7 +155,7 @@ static void push_reason(lua_State *L, const ws_fault_t *fault) {
 }
 
 static void on_fault(lua_State *L, ws_conn_t *conn) {
-  const ws_fault_t *fault = &conn->parser.fault;
+  const ws_fault_t *fault = &conn->group->shared->workshop.fault;
   if (conn->way == WS_OPEN) {
     conn->code = fault->status;
     ws_conn_send_close(L, conn, fault->status, NULL, 0);
@@ -169,7 +190,7 @@ static bool step(lua_State *L, ws_conn_t *conn, const char *data, size_t len, si
   return *at < len && may_parse(conn);
 }
 
-/* Parses as far as it goes; the rest is kept. `data` may be conn->in's own memory, given up by the caller. */
+/* Parses as far as it goes; the rest is kept. `data` may be the memory that held it back, given up by the caller. */
 static void parse(lua_State *L, ws_conn_t *conn, const char *data, size_t len) {
   size_t at = 0;
   conn->parsing = true;
@@ -183,22 +204,21 @@ static void parse(lua_State *L, ws_conn_t *conn, const char *data, size_t len) {
     free_memory(conn);
     return;
   }
-  if (at < len && conn->way < WS_MUTED && buffer_add(&conn->in, data + at, len - at) < 0)
-    ws_conn_close(L, conn);
+  if (at < len && conn->way < WS_MUTED) hold_back(L, conn, data + at, len - at);
 }
 
 /* Goes on with what is there, then with reading, where Lua does not pause. */
 static void go_on(lua_State *L, ws_conn_t *conn) {
-  while (may_parse(conn) && conn->in.len > 0) {
-    buffer_t in = conn->in;
-    conn->in = (buffer_t){0};
+  while (may_parse(conn) && held_back(conn) > 0) {
+    buffer_t in = conn->extra->in;
+    conn->extra->in = (buffer_t){0};
     parse(L, conn, in.data, in.len);
     buffer_free(&in);
   }
   ws_conn_flush(L, conn);
   if (!ws_conn_is_open(conn)) return;
   if (conn->eof) {
-    if (conn->in.len == 0) ws_conn_close(L, conn);
+    if (held_back(conn) == 0) ws_conn_close(L, conn);
     return;
   }
   int rc = stream_read(&conn->stream, conn->way >= WS_MUTED || !conn->paused);
@@ -206,11 +226,11 @@ static void go_on(lua_State *L, ws_conn_t *conn) {
 }
 
 static void feed(lua_State *L, ws_conn_t *conn, const char *data, size_t len) {
-  conn->heard_at = uv_now(conn->shared->loop);
+  conn->heard_at = ws_conn_now(conn);
   conn->overdue = false;
   if (conn->way >= WS_MUTED) return;
-  if (conn->parsing || conn->in.len > 0) {
-    if (buffer_add(&conn->in, data, len) < 0) ws_conn_close(L, conn);
+  if (conn->parsing || held_back(conn) > 0) {
+    hold_back(L, conn, data, len);
     return;
   }
   parse(L, conn, data, len);
@@ -225,7 +245,7 @@ void ws_conn_pause(ws_conn_t *conn) {
 void ws_conn_resume(lua_State *L, ws_conn_t *conn) {
   if (!conn->paused) return;
   conn->paused = false;
-  conn->heard_at = uv_now(conn->shared->loop);
+  conn->heard_at = ws_conn_now(conn);
   if (!conn->parsing && ws_conn_is_open(conn)) go_on(L, conn);
 }
 
@@ -238,8 +258,8 @@ void ws_conn_start(lua_State *L, ws_conn_t *conn, const char *data, size_t len) 
 
 /* Lua's table keeps the connection while its functions run. */
 static lua_State *hold(const ws_conn_t *conn) {
-  lua_rawgeti(conn->shared->L, LUA_REGISTRYINDEX, conn->ref);
-  return conn->shared->L;
+  lua_rawgeti(conn->group->shared->L, LUA_REGISTRYINDEX, conn->ref);
+  return conn->group->shared->L;
 }
 static void let_go(lua_State *L) { lua_pop(L, 1); }
 
@@ -254,14 +274,14 @@ static void on_ended(stream_t *s) {
   ws_conn_t *conn = (ws_conn_t *)s;
   lua_State *L = hold(conn);
   conn->eof = true;
-  if (conn->way >= WS_MUTED || (!conn->parsing && conn->in.len == 0)) ws_conn_close(L, conn);
+  if (conn->way >= WS_MUTED || (!conn->parsing && held_back(conn) == 0)) ws_conn_close(L, conn);
   let_go(L);
 }
 
 static void on_failed(stream_t *s, int error) {
   (void)error;
   ws_conn_t *conn = (ws_conn_t *)s;
-  ws_conn_close(conn->shared->L, conn);
+  ws_conn_close(conn->group->shared->L, conn);
 }
 
 static void on_written(stream_t *s, int status) {
@@ -283,15 +303,13 @@ static const stream_owner_t owner = {on_received, on_ended, on_failed, on_writte
 
 void ws_conn_attach(lua_State *L, ws_conn_t *conn, ws_group_t *group, uv_stream_t *handle, stream_t *lent) {
   memset(conn, 0, sizeof *conn);
-  conn->shared = ws_shared(L);
   conn->group = group;
   conn->code = WS_ABNORMAL;
-  conn->reason = LUA_NOREF;
-  ws_parser_init(&conn->parser, &conn->shared->workshop, group->server, group->max_payload);
+  ws_parser_init(&conn->parser, &conn->group->shared->workshop, group->server, group->max_payload);
   if (lent != NULL) stream_move(&conn->stream, lent, &owner);
   else stream_open(L, &conn->stream, handle, &stream_plain, &owner);
   stream_nodelay(&conn->stream);
-  conn->heard_at = conn->pinged_at = conn->moved_at = uv_now(conn->shared->loop);
+  conn->heard_at = conn->turned_at = conn->moved_at = ws_conn_now(conn);
   conn->ref = luaL_ref(L, LUA_REGISTRYINDEX);
   link_conn(conn);
 }

@@ -10,7 +10,6 @@
 #include "websocket/shared.h"
 
 #include <lua.h>
-#include <sys/queue.h>
 
 typedef struct ws_group ws_group_t;
 typedef struct ws_member ws_member_t;
@@ -25,50 +24,49 @@ typedef enum {
 
 /* Few connections have any of this. */
 typedef struct {
-  bool pong; /* there is an answer to a ping that came while much output waited */
+  buffer_t in;         /* received, and not parsed while Lua pauses */
+  buffer_t held;       /* frames that were published between the parts of a message */
+  uint64_t large_end;  /* where in the output the one message ends that is longer than the limit by itself */
+  uint64_t large_size; /* and how long it is; 0: there is none */
+  int reason;          /* registry ref of the peer's close reason, or LUA_NOREF */
+  bool pong;           /* there is an answer to a ping that came while much output waited */
   uint8_t pong_len;
   char pong_data[WS_CONTROL_MAX];
-  buffer_t held; /* frames that were published between the parts of a message */
-} ws_waiting_t;
+} ws_extra_t;
 
+/* Times are ms of loop time, of which the lower 32 bits do: 49 days. */
 struct ws_conn {
   stream_t stream; /* first: a stream is cast to its connection */
-  ws_shared_t *shared;
   ws_group_t *group;
-  ws_conn_t *prev, *next;     /* in the group's list */
-  TAILQ_ENTRY(ws_conn) dirty; /* in the list of those to flush */
+  ws_conn_t *prev, *next; /* in the group's list */
   ws_parser_t parser;
-  buffer_t in;             /* received, and not parsed while Lua pauses */
+  ws_extra_t *extra;       /* NULL: it has none of that */
   ws_member_t *topics;     /* that it has subscribed to */
   ws_deflater_t *deflater; /* its own, where the window goes on */
-  ws_agreed_t deflate;     /* how we compress */
+  uint64_t appended;       /* bytes of output since the beginning */
   int ref;                 /* registry ref of Lua's table, held while the stream is open */
-  int reason;              /* registry ref of the peer's close reason, or LUA_NOREF */
+  uint32_t moved;          /* how many were written when the sweep looked last, the lower bits */
+  uint32_t moved_at;       /* when that had changed */
+  uint32_t heard_at;       /* the last byte received */
+  uint32_t turned_at;      /* the last ping sent; of one that closes: since when */
   uint16_t code;           /* what Lua is told at the end */
-  ws_way_t way;
-  uint64_t appended;      /* bytes of output since the beginning */
-  uint64_t large_end;     /* where in them the one message ends that is longer than the limit by itself */
-  uint64_t large_size;    /* and how long it is; 0: there is none */
-  uint64_t moved;         /* how many were written when the sweep looked last */
-  uint64_t moved_at;      /* ms of loop time when that had changed */
-  uint64_t heard_at;      /* the last byte received */
-  uint64_t pinged_at;     /* the last ping sent */
-  uint64_t closing_since; /* close frame sent or received */
-  ws_waiting_t *waiting;  /* what is to be sent when something else has been, or NULL */
-  bool is_dirty;
-  bool parsing; /* on the C stack: output waits for its end */
+  ws_agreed_t deflate;     /* how we compress */
+  uint8_t way;             /* ws_way_t */
+  bool dirty;              /* in shared->dirty */
+  bool parsing;            /* on the C stack: output waits for its end */
   bool paused;
   bool eof;     /* the peer sends nothing more */
+  bool overdue; /* the sweep found that nothing had come for too long */
+  bool leaves;  /* muted: we end our side first */
   bool sending; /* a message whose last part is to come */
   bool sending_compressed;
-  bool overdue;   /* the sweep found that nothing had come for too long */
-  bool leaves;    /* muted: we end our side first */
   bool starved;   /* send has said that the limit is passed */
   bool tell_sent; /* Lua wants to hear what was written */
 };
 
 /* What the connections of a server, or of clients with the same options, have in common. */
 struct ws_group {
+  ws_shared_t *shared;
   ws_conn_t *first;
   ws_conn_t *sweep_next; /* where ws_group_sweep goes on */
   uint32_t count;
@@ -89,6 +87,12 @@ static inline bool ws_conn_is_open(const ws_conn_t *conn) { return stream_is_ope
 
 /* websocket/connection.c ----------------------------------------------------------------------------------- */
 
+/* Made when it is first needed; NULL when memory is out. */
+ws_extra_t *ws_conn_extra(ws_conn_t *conn);
+/* The loop's time. */
+static inline uint32_t ws_conn_now(const ws_conn_t *conn) {
+  return (uint32_t)uv_now(conn->group->shared->loop);
+}
 /* Hangs a connection on a luv handle, or takes a stream that is lent; Lua's table is on top of the stack and is popped. */
 void ws_conn_attach(lua_State *L, ws_conn_t *conn, ws_group_t *group, uv_stream_t *handle, stream_t *lent);
 /* Takes bytes that came behind the handshake, then reads. */
@@ -137,8 +141,6 @@ size_t ws_frame_head(char to[WS_HEAD_MAX], uint8_t first, size_t len);
 void ws_conn_flush(lua_State *L, ws_conn_t *conn);
 /* Bytes that wait for the kernel. */
 static inline size_t ws_conn_pending(const ws_conn_t *conn) { return stream_pending(&conn->stream); }
-/* It is no longer to be flushed. */
-void ws_conn_clean(ws_conn_t *conn);
 
 /* websocket/sweep.c: all time limits of a group's connections, looked at now and then instead of a timer each. */
 void ws_group_sweep(lua_State *L, ws_group_t *group);

@@ -50,7 +50,7 @@ static int integer_field(lua_State *L, const char *name, int otherwise) {
 static int l_group(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   ws_group_t *group = lua_newuserdata(L, sizeof *group);
-  *group = (ws_group_t){.server = lua_toboolean(L, 1), .topics = LUA_NOREF};
+  *group = (ws_group_t){.shared = ws_shared(L), .server = lua_toboolean(L, 1), .topics = LUA_NOREF};
   group->max_payload = number_field(L, "maxPayload");
   group->limit = number_field(L, "backpressureLimit");
   group->idle_timeout = number_field(L, "idleTimeout");

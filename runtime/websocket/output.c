@@ -8,7 +8,6 @@
 #include "websocket/connection.h"
 #include "websocket/mask.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -18,21 +17,6 @@ enum {
 };
 
 /* Flushing -------------------------------------------------------------------------------------------- */
-
-void ws_conn_clean(ws_conn_t *conn) {
-  if (!conn->is_dirty) return;
-  conn->is_dirty = false;
-  TAILQ_REMOVE(&conn->shared->dirty, conn, dirty);
-  conn->shared->dirty_count--;
-}
-
-static void make_dirty(ws_conn_t *conn) {
-  if (conn->is_dirty) return;
-  conn->is_dirty = true;
-  TAILQ_INSERT_TAIL(&conn->shared->dirty, conn, dirty);
-  conn->shared->dirty_count++;
-  ws_shared_flush_soon(conn->shared);
-}
 
 /* Gives the kernel what there is, also while parsing. */
 static void push(lua_State *L, ws_conn_t *conn) {
@@ -46,7 +30,9 @@ static void push(lua_State *L, ws_conn_t *conn) {
 /* Something was appended. */
 static void appended(lua_State *L, ws_conn_t *conn) {
   if (conn->stream.out.len >= FLUSH_AT) push(L, conn);
-  if (!conn->parsing && ws_conn_is_open(conn)) make_dirty(conn);
+  if (conn->parsing || conn->dirty || !ws_conn_is_open(conn)) return;
+  conn->dirty = ws_shared_flush_soon(conn->group->shared, conn);
+  if (!conn->dirty) push(L, conn);
 }
 
 /* Who waits for something to be written hears of it. */
@@ -63,15 +49,14 @@ static void tell(ws_conn_t *conn) {
 }
 
 static void send_waiting_pong(lua_State *L, ws_conn_t *conn) {
-  ws_waiting_t *waiting = conn->waiting;
-  if (waiting == NULL || !waiting->pong || ws_conn_pending(conn) > PONGS_WAIT / 2) return;
-  waiting->pong = false;
-  if (conn->way == WS_OPEN) ws_conn_control(L, conn, WS_PONG, waiting->pong_data, waiting->pong_len);
+  ws_extra_t *extra = conn->extra;
+  if (extra == NULL || !extra->pong || ws_conn_pending(conn) > PONGS_WAIT / 2) return;
+  extra->pong = false;
+  if (conn->way == WS_OPEN) ws_conn_control(L, conn, WS_PONG, extra->pong_data, extra->pong_len);
 }
 
 void ws_conn_flush(lua_State *L, ws_conn_t *conn) {
   if (!ws_conn_is_open(conn) || conn->parsing) return;
-  ws_conn_clean(conn);
   int rc = stream_flush(&conn->stream);
   if (rc == 0 && conn->way == WS_MUTED && conn->leaves && !conn->stream.shut && conn->stream.out.len == 0)
     rc = stream_linger(&conn->stream);
@@ -113,7 +98,7 @@ static int append(ws_conn_t *conn, uint8_t first, const char *data, size_t len) 
   buffer_t *out = stream_out(&conn->stream);
   char *to = buffer_room(out, WS_HEAD_MAX + len);
   if (to == NULL) return UV_ENOMEM;
-  const uint8_t *mask = conn->group->server ? NULL : ws_shared_mask(conn->shared);
+  const uint8_t *mask = conn->group->server ? NULL : ws_shared_mask(conn->group->shared);
   size_t n = write_head(to, first, len, mask);
   if (mask != NULL) ws_mask(to + n, data, len, mask, 0);
   else if (len > 0) memcpy(to + n, data, len);
@@ -141,29 +126,24 @@ void ws_conn_control(lua_State *L, ws_conn_t *conn, uint8_t opcode, const char *
   else appended(L, conn);
 }
 
-static ws_waiting_t *waiting_of(ws_conn_t *conn) {
-  if (conn->waiting == NULL) conn->waiting = calloc(1, sizeof *conn->waiting);
-  return conn->waiting;
-}
-
 void ws_conn_pong(lua_State *L, ws_conn_t *conn, const char *data, size_t len) {
   if (conn->way != WS_OPEN) return;
-  bool waits = conn->waiting != NULL && conn->waiting->pong;
+  bool waits = conn->extra != NULL && conn->extra->pong;
   if (!waits && ws_conn_pending(conn) <= PONGS_WAIT) {
     ws_conn_control(L, conn, WS_PONG, data, len);
     return;
   }
-  ws_waiting_t *waiting = waiting_of(conn);
-  if (waiting == NULL) return;
-  waiting->pong = true;
-  waiting->pong_len = (uint8_t)len;
-  memcpy(waiting->pong_data, data, len);
+  ws_extra_t *extra = ws_conn_extra(conn);
+  if (extra == NULL) return;
+  extra->pong = true;
+  extra->pong_len = (uint8_t)len;
+  memcpy(extra->pong_data, data, len);
 }
 
 void ws_conn_send_close(lua_State *L, ws_conn_t *conn, uint16_t code, const char *reason, size_t len) {
   if (!ws_conn_is_open(conn) || conn->way != WS_OPEN) return;
   conn->way = WS_CLOSING;
-  conn->closing_since = uv_now(conn->shared->loop);
+  conn->turned_at = ws_conn_now(conn);
   lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref);
   lua_pushliteral(L, "readyState");
   lua_pushinteger(L, WS_STATE_CLOSING);
@@ -180,13 +160,13 @@ void ws_conn_send_close(lua_State *L, ws_conn_t *conn, uint16_t code, const char
 /* Bytes that wait, but for the one message that is longer than the limit by itself. */
 static uint64_t queued(ws_conn_t *conn) {
   uint64_t pending = ws_conn_pending(conn);
-  uint64_t held = conn->waiting != NULL ? conn->waiting->held.len : 0;
-  if (conn->large_size == 0) return pending + held;
+  ws_extra_t *extra = conn->extra;
+  if (extra == NULL) return pending;
   uint64_t written = conn->appended > pending ? conn->appended - pending : 0;
-  uint64_t left = conn->large_end > written ? conn->large_end - written : 0;
-  if (left > conn->large_size) left = conn->large_size;
-  if (left == 0) conn->large_size = 0;
-  return (pending > left ? pending - left : 0) + held;
+  uint64_t left = extra->large_end > written ? extra->large_end - written : 0;
+  if (left > extra->large_size) left = extra->large_size;
+  if (left == 0) extra->large_size = 0;
+  return (pending > left ? pending - left : 0) + extra->held.len;
 }
 
 static bool is_full(lua_State *L, ws_conn_t *conn) {
@@ -211,9 +191,10 @@ static ws_sent_t admit(lua_State *L, ws_conn_t *conn) {
 /* It was appended, `size` bytes of it. */
 static ws_sent_t sent(lua_State *L, ws_conn_t *conn, uint64_t size) {
   uint64_t limit = conn->group->limit;
-  if (limit > 0 && size > limit && conn->large_size == 0) {
-    conn->large_end = conn->appended;
-    conn->large_size = size;
+  ws_extra_t *extra = limit > 0 && size > limit ? ws_conn_extra(conn) : NULL;
+  if (extra != NULL && extra->large_size == 0) {
+    extra->large_end = conn->appended;
+    extra->large_size = size;
   }
   appended(L, conn);
   if (!ws_conn_is_open(conn)) return WS_CUT;
@@ -235,7 +216,7 @@ static bool compresses(const ws_conn_t *conn, const ws_message_t *message) {
 
 /* Compresses into shared->compressed. A coder that is shared begins each part anew: others have used it meanwhile. */
 static int compress(ws_conn_t *conn, const ws_message_t *message) {
-  ws_shared_t *shared = conn->shared;
+  ws_shared_t *shared = conn->group->shared;
   ws_agreed_t how = conn->deflate;
   ws_effort_t effort = conn->group->effort;
   ws_deflater_t *deflater = conn->deflater;
@@ -259,7 +240,7 @@ static int append_message(lua_State *L, ws_conn_t *conn, const ws_message_t *mes
     return append(conn, first, message->data, message->len);
   }
   int rc = compress(conn, message);
-  buffer_t *compressed = &conn->shared->compressed;
+  buffer_t *compressed = &conn->group->shared->compressed;
   if (rc == 0) rc = append(conn, first, compressed->data, compressed->len);
   if (compressed->cap > WS_SCRATCH_KEPT) buffer_free(compressed);
   return rc;
@@ -267,9 +248,9 @@ static int append_message(lua_State *L, ws_conn_t *conn, const ws_message_t *mes
 
 /* What was published between the parts of a message follows it. */
 static int append_held(ws_conn_t *conn) {
-  if (conn->sending || conn->waiting == NULL || conn->waiting->held.len == 0) return 0;
-  buffer_t held = conn->waiting->held;
-  conn->waiting->held = (buffer_t){0};
+  if (conn->sending || conn->extra == NULL || conn->extra->held.len == 0) return 0;
+  buffer_t held = conn->extra->held;
+  conn->extra->held = (buffer_t){0};
   int rc = buffer_add(stream_out(&conn->stream), held.data, held.len);
   if (rc == 0) conn->appended += held.len;
   buffer_free(&held);
@@ -294,8 +275,8 @@ ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, int index, const cha
   if (may != WS_SENT) return may;
   int rc;
   if (conn->sending) {
-    ws_waiting_t *waiting = waiting_of(conn);
-    rc = waiting != NULL ? buffer_add(&waiting->held, frame, len) : UV_ENOMEM;
+    ws_extra_t *extra = ws_conn_extra(conn);
+    rc = extra != NULL ? buffer_add(&extra->held, frame, len) : UV_ENOMEM;
     if (rc == 0) return WS_SENT;
   } else {
     conn->appended += len;

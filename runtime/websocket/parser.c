@@ -59,13 +59,13 @@ void ws_workshop_free(ws_workshop_t *workshop) {
 /* Faults ---------------------------------------------------------------------------------------------- */
 
 static ws_event_kind_t fail(ws_parser_t *p, uint16_t status, const char *code, const char *reason) {
-  p->fault = (ws_fault_t){status, code, reason, -1};
+  p->workshop->fault = (ws_fault_t){status, code, reason, -1};
   p->failed = true;
   return WS_EV_FAULT;
 }
 
 static ws_event_kind_t fail_frame(ws_parser_t *p, const char *code, const char *reason, int64_t number) {
-  p->fault = (ws_fault_t){WS_PROTOCOL_ERROR, code, reason, number};
+  p->workshop->fault = (ws_fault_t){WS_PROTOCOL_ERROR, code, reason, number};
   p->failed = true;
   return WS_EV_FAULT;
 }

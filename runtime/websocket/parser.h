@@ -44,7 +44,7 @@ typedef enum {
   WS_EV_PING,
   WS_EV_PONG,
   WS_EV_CLOSE, /* data: the reason; `status` */
-  WS_EV_FAULT  /* see `fault`; the parser takes nothing more */
+  WS_EV_FAULT  /* see workshop->fault; the parser takes nothing more */
 } ws_event_kind_t;
 
 typedef struct {
@@ -67,6 +67,7 @@ typedef struct {
   buffer_t scratch; /* what all parsers of a VM share */
   buffer_t inflated;
   ws_inflaters_t inflaters;
+  ws_fault_t fault; /* the last one */
 } ws_workshop_t;
 
 typedef struct {
@@ -92,8 +93,7 @@ typedef struct {
   uint64_t size; /* of its frames so far */
   buffer_t message;
   ws_inflater_t *inflater;
-  bool failed;
-  ws_fault_t fault;
+  bool failed; /* workshop->fault says why, until another one's does */
 } ws_parser_t;
 
 void ws_parser_init(ws_parser_t *p, ws_workshop_t *workshop, bool server, uint64_t max_payload);

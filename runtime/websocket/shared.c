@@ -5,6 +5,7 @@
 #include "websocket/connection.h"
 
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -13,14 +14,39 @@ static const char shared_key = 'w'; /* its address is the registry key */
 /* Those that are dirty now; who becomes it meanwhile has the next turn, and the loop does not wait before that. */
 static void on_flush(uv_idle_t *handle) {
   ws_shared_t *shared = (ws_shared_t *)((char *)handle - offsetof(ws_shared_t, flush));
-  for (unsigned left = shared->dirty_count; left > 0; left--) {
-    ws_conn_t *conn = TAILQ_FIRST(&shared->dirty);
-    if (conn == NULL) break;
+  size_t count = shared->dirty_count;
+  for (size_t i = 0; i < count; i++) {
+    ws_conn_t *conn = shared->dirty[i];
+    if (conn == NULL) continue;
     lua_rawgeti(shared->L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
+    shared->dirty[i] = NULL;
+    conn->dirty = false;
     ws_conn_flush(shared->L, conn);
     lua_pop(shared->L, 1);
   }
-  if (TAILQ_EMPTY(&shared->dirty)) uv_idle_stop(handle);
+  shared->dirty_count -= count;
+  if (shared->dirty_count > 0)
+    memmove(shared->dirty, shared->dirty + count, shared->dirty_count * sizeof *shared->dirty);
+  else uv_idle_stop(handle);
+}
+
+bool ws_shared_flush_soon(ws_shared_t *shared, ws_conn_t *conn) {
+  if (shared->dirty_count == shared->dirty_cap) {
+    size_t cap = shared->dirty_cap > 0 ? shared->dirty_cap * 2 : 64;
+    ws_conn_t **dirty = realloc(shared->dirty, cap * sizeof(ws_conn_t *));
+    if (dirty == NULL) return false;
+    shared->dirty = dirty;
+    shared->dirty_cap = cap;
+  }
+  shared->dirty[shared->dirty_count++] = conn;
+  if (!uv_is_active((uv_handle_t *)&shared->flush)) uv_idle_start(&shared->flush, on_flush);
+  return true;
+}
+
+void ws_shared_forget(ws_shared_t *shared, const ws_conn_t *conn) {
+  for (size_t i = 0; i < shared->dirty_count; i++) {
+    if (shared->dirty[i] == conn) shared->dirty[i] = NULL;
+  }
 }
 
 static void free_all(void *data) {
@@ -28,6 +54,9 @@ static void free_all(void *data) {
   ws_workshop_free(&shared->workshop);
   ws_deflaters_free(&shared->deflaters);
   buffer_free(&shared->compressed);
+  free(shared->dirty);
+  shared->dirty = NULL;
+  shared->dirty_count = shared->dirty_cap = 0;
 }
 
 static ws_shared_t *make(lua_State *L) {
@@ -37,7 +66,6 @@ static ws_shared_t *make(lua_State *L) {
   vm_t *vm = vm_of(L);
   shared->L = vm_state(vm);
   shared->loop = vm_loop(vm);
-  TAILQ_INIT(&shared->dirty);
   for (int i = 0; i < WS_CALLBACKS; i++) shared->callbacks[i] = LUA_NOREF;
   uv_idle_init(shared->loop, &shared->flush);
   uv_unref((uv_handle_t *)&shared->flush);
@@ -52,10 +80,6 @@ ws_shared_t *ws_shared(lua_State *L) {
   ws_shared_t *shared = lua_touserdata(L, -1);
   lua_pop(L, 1);
   return shared != NULL ? shared : make(L);
-}
-
-void ws_shared_flush_soon(ws_shared_t *shared) {
-  if (!uv_is_active((uv_handle_t *)&shared->flush)) uv_idle_start(&shared->flush, on_flush);
 }
 
 const uint8_t *ws_shared_mask(ws_shared_t *shared) {

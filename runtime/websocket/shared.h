@@ -7,7 +7,6 @@
 #include "websocket/parser.h"
 
 #include <lua.h>
-#include <sys/queue.h>
 #include <uv.h>
 
 /* The Lua functions that connections call (lualib/lrun/websocket/socket.lua); `socket` is Lua's side of one. */
@@ -28,9 +27,9 @@ typedef struct {
   int callbacks[WS_CALLBACKS]; /* registry refs */
   ws_workshop_t workshop;
   ws_deflaters_t deflaters;
-  buffer_t compressed;                 /* what was just made */
-  TAILQ_HEAD(ws_dirty, ws_conn) dirty; /* those with output that was not tried yet */
-  unsigned dirty_count;
+  buffer_t compressed; /* what was just made */
+  ws_conn_t **dirty;   /* those with output that was not tried yet; NULL for one that is no more */
+  size_t dirty_count, dirty_cap;
   uv_idle_t flush; /* writes it before the loop waits; made with the struct, closed at the VM's end */
   uint8_t masks[1024];
   unsigned masks_left; /* bytes at the end of `masks` that were not used */
@@ -39,8 +38,10 @@ typedef struct {
 /* The VM's, made on first use. */
 ws_shared_t *ws_shared(lua_State *L);
 
-/* Those that are dirty are written before the loop waits. */
-void ws_shared_flush_soon(ws_shared_t *shared);
+/* The connection's output is written before the loop waits. False when memory is out. */
+bool ws_shared_flush_soon(ws_shared_t *shared, ws_conn_t *conn);
+/* It needs not be any more. */
+void ws_shared_forget(ws_shared_t *shared, const ws_conn_t *conn);
 
 /* Four bytes that nobody can foresee. */
 const uint8_t *ws_shared_mask(ws_shared_t *shared);

@@ -2,10 +2,10 @@
  * silence, a close handshake that does not end, output that nobody reads. */
 #include "websocket/connection.h"
 
-static bool passed(uint64_t now, uint64_t since, uint64_t limit) { return limit > 0 && now >= since + limit; }
+static bool passed(uint32_t now, uint32_t since, uint64_t limit) { return limit > 0 && now - since >= limit; }
 
 /* Told at the second look: at the first the bytes may lie in the socket, after a pause of the process. */
-static bool is_silent(ws_conn_t *conn, uint64_t now) {
+static bool is_silent(ws_conn_t *conn, uint32_t now) {
   if (conn->paused || !passed(now, conn->heard_at, conn->group->idle_timeout)) return false;
   bool seen = conn->overdue;
   conn->overdue = true;
@@ -13,9 +13,9 @@ static bool is_silent(ws_conn_t *conn, uint64_t now) {
 }
 
 /* Whether output waits of which none was taken for long. */
-static bool is_stalled(ws_conn_t *conn, uint64_t now) {
+static bool is_stalled(ws_conn_t *conn, uint32_t now) {
   size_t pending = ws_conn_pending(conn);
-  uint64_t written = conn->appended - (pending < conn->appended ? pending : conn->appended);
+  uint32_t written = (uint32_t)(conn->appended - (pending < conn->appended ? pending : conn->appended));
   if (pending == 0 || written != conn->moved) {
     conn->moved = written;
     conn->moved_at = now;
@@ -24,18 +24,18 @@ static bool is_stalled(ws_conn_t *conn, uint64_t now) {
   return passed(now, conn->moved_at, conn->group->stall_timeout);
 }
 
-static void look_at(lua_State *L, ws_conn_t *conn, uint64_t now) {
+static void look_at(lua_State *L, ws_conn_t *conn, uint32_t now) {
   const ws_group_t *group = conn->group;
   if (conn->way >= WS_CLOSING) {
-    if (passed(now, conn->closing_since, group->close_timeout)) ws_conn_close(L, conn);
+    if (passed(now, conn->turned_at, group->close_timeout)) ws_conn_close(L, conn);
     return;
   }
   if (is_silent(conn, now) || is_stalled(conn, now)) {
     ws_conn_close(L, conn);
     return;
   }
-  if (!passed(now, conn->pinged_at, group->ping_interval)) return;
-  conn->pinged_at = now;
+  if (!passed(now, conn->turned_at, group->ping_interval)) return;
+  conn->turned_at = now;
   if (ws_conn_pending(conn) == 0)
     ws_conn_control(L, conn, WS_PING, "", 0); /* else more would only wait, too */
 }
@@ -45,7 +45,7 @@ void ws_group_sweep(lua_State *L, ws_group_t *group) {
   while (conn != NULL) {
     group->sweep_next = conn->next;
     lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
-    look_at(L, conn, uv_now(conn->shared->loop));
+    look_at(L, conn, ws_conn_now(conn));
     lua_pop(L, 1);
     conn = group->sweep_next; /* moved on when that one was closed */
   }

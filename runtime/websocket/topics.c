@@ -162,7 +162,7 @@ static bool make_form(lua_State *L, ws_conn_t *conn, forms_t *forms, int which, 
     keep(L, forms, which, first, message->data, message->len);
     return true;
   }
-  ws_shared_t *shared = conn->shared;
+  ws_shared_t *shared = conn->group->shared;
   ws_deflater_t *deflater = ws_deflaters_find(&shared->deflaters, conn->deflate.window, conn->group->effort);
   buffer_t *out = &shared->compressed;
   out->len = 0;

@@ -67,8 +67,34 @@ end
 
 -- Requests ------------------------------------------------------------------------------------------------------------
 
+-- Listeners of `upgrade` that can do without a socket → what takes the connection itself.
+local takers = setmetatable({}, { __mode = "k" })
+
+--- A listener of `upgrade` can do without the socket: where it is the only one, and there is no socket yet,
+--- `take(req, res, connection)` is called first. It takes the connection (`leave`), answers by `res`, or returns false.
+---@param listener function
+---@param take fun(req: IncomingMessage, res: ServerResponse, connection: HttpConnection): boolean
+function requests.takesConnection(listener, take) takers[listener] = take end
+
+--- Takes a connection from HTTP for another protocol; whoever does it tells the server, by `_connectionClosed`, when it has ended.
+---@param connection HttpConnection
+---@param res ServerResponse of the request that asked for it
+---@return userdata handle
+---@return string rest the bytes behind the head
+function requests.leave(connection, res)
+  res:_dismiss()
+  return connection:detach()
+end
+
+local function takenWithoutSocket(server, connection, req, res)
+  local listener = server._listeners and server._listeners.upgrade
+  local take = listener and not connection.socket and takers[listener]
+  return take and take(req, res, connection)
+end
+
 -- The protocol changes: the socket goes to the listener with the bytes that came behind the head.
 local function handOver(server, connection, req, res, name)
+  if name == "upgrade" and takenWithoutSocket(server, connection, req, res) then return end
   local socket = connection:getSocket()
   res:_dismiss()
   local rest = socket:_standAlone()

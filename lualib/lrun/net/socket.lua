@@ -275,6 +275,8 @@ function Socket:_attach(handle)
   if self._refed == false then handle:unref() end
 end
 
+local function ignore() end
+
 -- What the script has written before it gave the handle away still goes out.
 local function writePending(self, handle)
   local data, callbacks = self:_takePending()
@@ -305,6 +307,10 @@ function Socket:_detach()
   stopTimer(self)
   self.destroyed, self.closed = true, true
   self._rs.ended = true
+  if self._reader then               -- luv keeps it, and with it this socket, for as long as the handle lives
+    handle:read_start(ignore)
+    handle:read_stop()
+  end
   writePending(self, handle)
   self:_failPending()
   nextTick(emitClose, self, false)

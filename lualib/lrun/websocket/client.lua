@@ -172,7 +172,7 @@ local function onUpgrade(job, response, connection, head)
   local handle, received = connection:_detach()
   job.request = nil
   local open = handle and sockets.attach(socket, {
-    group = job.group, handle = handle, agreement = agreement, protocol = chosen or "", server = false,
+    group = job.group, handle = handle, agreement = agreement, protocol = chosen or "",
   })
   if not open then return failWith(job, "socket hang up") end
   stop(job)

@@ -3,13 +3,14 @@
 ---
 --- The connection comes as a net.Socket (`upgrade` of http.Server). It is taken from the socket when everybody has agreed;
 --- until then the socket reads, so that a client that goes away is noticed. `req.socket` is that socket still: it has no
---- stream any more, but knows both addresses.
+--- stream any more, but knows both addresses. Where nobody has to be asked no socket is made (`take`).
 local base64 = require("base64")
 local core = require("lrun.core.websocket")
 local errors = require("errors")
 local extension = require("lrun.websocket.extension")
 local http = require("http")
 local process = require("process")
+local requests = require("lrun.http.requests")
 local sockets = require("lrun.websocket.socket")
 local uncaught = require("lrun.host.uncaught")
 
@@ -60,6 +61,7 @@ local function protocolsOf(header)
   return list
 end
 
+local NONE = {}
 local VERSIONS = { ["Sec-WebSocket-Version"] = "13", Upgrade = "websocket" }
 
 -- What a request asks for; or nothing, and the status, the reason and headers to refuse it with.
@@ -75,7 +77,7 @@ local function read(req)
   end
   local key = headers["sec-websocket-key"]
   if not key or #key ~= 24 or not key:find(KEY) then return nil, 400, "Missing or invalid Sec-WebSocket-Key header" end
-  local offer, protocols = headers["sec-websocket-protocol"], {}
+  local offer, protocols = headers["sec-websocket-protocol"], NONE
   if offer then
     protocols = protocolsOf(offer)
     if not protocols then return nil, 400, "Invalid Sec-WebSocket-Protocol header" end
@@ -117,33 +119,36 @@ local function response(server, asked, protocol, answer)
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
 
+local function agreeOn(server, asked)
+  if not server.perMessageDeflate or not asked.extensions then return nil end
+  return extension.accept(asked.extensions, server.perMessageDeflate)
+end
+
+-- Hangs a socket on a stream. `origin` has beside what that needs the `response`, and what was `received` behind the request.
+local function open(server, req, origin, callback)
+  local ws = sockets.make(server)
+  if not sockets.attach(ws, origin) then return server:_uncount(origin.counted) end
+  core.write(ws._c, origin.response)
+  process.nextTick(sockets.start, ws, origin.received)     -- behind the listeners of `connection`, also those that wait
+  server:_entered(ws)
+  callback(ws, req)
+end
+
 -- The client is still there, and may be let in.
 local function complete(server, asked, socket, head, callback)
   if socket.destroyed or not socket.readable or not socket.writable then return socket:destroy() end
   if not server:_isRunning() then return handshake.refuse(socket, 503) end
   local protocol = chooseProtocol(server, asked)
-  local agreement, answer
-  if server.perMessageDeflate and asked.extensions then
-    agreement, answer = extension.accept(asked.extensions, server.perMessageDeflate)
-  end
+  local agreement, answer = agreeOn(server, asked)
   local text = response(server, asked, protocol, answer)
   local counted = socket:_acceptedBy()
   socket:_rememberAddresses()
   local handle, received = socket:_detach()
   if not handle then return end
-  local ws = sockets.make()
-  local open = sockets.attach(ws, {
-    group = server.group, handle = handle, agreement = agreement or false, protocol = protocol, server = server,
-    whenOver = counted and function() counted:_connectionClosed() end,
-  })
-  if not open then
-    if counted then counted:_connectionClosed() end
-    return
-  end
-  core.write(ws._c, text)
-  process.nextTick(sockets.start, ws, head .. received)    -- behind the listeners of `connection`, also those that wait
-  server:_entered(ws)
-  callback(ws, asked.req)
+  open(server, asked.req, {
+    group = server.group, handle = handle, agreement = agreement, protocol = protocol, counted = counted or false, response = text,
+    received = head .. received,
+  }, callback)
 end
 
 local function letIn(server, asked, socket, head, callback)
@@ -202,6 +207,34 @@ function handshake.run(server, req, socket, head, callback)
   local function decided() letIn(server, asked, socket, head, callback) end
   if not server.options.verifyClient then return decided() end
   if not xpcall(verify, uncaught.report, server, asked, socket, decided) then handshake.refuse(socket, 500) end
+end
+
+-- Whether the program has a word in the answer: then it may wait, and the connection is to be watched meanwhile.
+local function asksProgram(server)
+  local options = server.options
+  return options.verifyClient or options.handleProtocols or rawget(server, "shouldHandle")
+    or server:listenerCount("headers") > 0 or server:listenerCount("wsClientError") > 0
+end
+
+--- The same for a connection of an http server's that has no socket, where nobody has to be asked; false: make one.
+---@param server WebSocketServer
+---@param req IncomingMessage
+---@param res ServerResponse
+---@param connection HttpConnection
+---@param callback fun(ws: WebSocket, req: IncomingMessage)
+---@return boolean done
+function handshake.take(server, req, res, connection, callback)
+  if asksProgram(server) then return false end
+  local asked = read(req)
+  if not asked or not server:shouldHandle(req) or not isAllowed(server.options.origins, req.headers.origin) then return false end
+  local protocol = asked.protocols[1] or ""
+  local agreement, answer = agreeOn(server, asked)
+  local text = response(server, asked, protocol, answer)
+  local handle, rest = requests.leave(connection, res)
+  open(server, req, {
+    group = server.group, handle = handle, agreement = agreement, protocol = protocol, response = text, received = rest,
+  }, callback)
+  return true
 end
 
 return handshake

@@ -14,6 +14,7 @@ local Group = require("lrun.websocket.group")
 local farewell = require("lrun.websocket.farewell")
 local handshake = require("lrun.websocket.handshake")
 local publish = require("lrun.websocket.publish")
+local requests = require("lrun.http.requests")
 local serverOptions = require("lrun.websocket.options")
 local sockets = require("lrun.websocket.socket")
 
@@ -81,6 +82,10 @@ local function join(httpServer, server)
       chosen:handleUpgrade(req, socket, head, function(ws, request) chosen:emit("connection", ws, request) end)
     end
     httpServer:on("upgrade", hub.listener)
+    requests.takesConnection(hub.listener, function(req, res, connection)
+      local chosen = choose(hub, httpServer, req)
+      return chosen ~= nil and handshake.take(chosen, req, res, connection, function(ws, request) chosen:emit("connection", ws, request) end)
+    end)
   end
   hub[#hub + 1] = server
 end
@@ -110,7 +115,7 @@ local function onRequest(_, res)
 end
 
 local function stand(self, httpServer)
-  self._httpServer = httpServer
+  self._httpServer, self._base = httpServer, httpServer
   self._onListening = function() self:emit("listening") end
   self._onError = function(err) self:emit("error", err) end
   httpServer:on("listening", self._onListening)
@@ -215,9 +220,18 @@ local function emitClose(self)
   emit(self, "close")
 end
 
+--- Internal: a connection has ended; `counted` is the http server that counts it, true: our own, false: none.
+---@param counted Server|boolean|nil
+function Server:_uncount(counted)
+  if counted == true or counted == nil then counted = self._base end
+  if counted then counted:_connectionClosed() end
+end
+
 --- Internal: it has ended.
 ---@param socket WebSocket
-function Server:_left(socket)
+---@param counted Server|boolean
+function Server:_left(socket, counted)
+  self:_uncount(counted)
   self._sockets[socket] = nil
   if self._waitsForSockets and self.group:count() == 0 then nextTick(emitClose, self) end
 end

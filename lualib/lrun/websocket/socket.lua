@@ -48,6 +48,8 @@ WebSocket._c = false
 WebSocket._server = false
 WebSocket._reader = false
 WebSocket._waiting = false
+WebSocket._counted = true
+WebSocket._abort = false
 
 WebSocket:getter("bufferedAmount", function(self) return self._c and core.buffered(self._c) or 0 end)
 
@@ -350,37 +352,36 @@ calls.methods(WebSocket, "socket", { send = true })
 ---@class SocketOrigin
 ---@field group SocketGroup
 ---@field handle userdata a stream handle
----@field agreement DeflateAgreement|false
+---@field agreement DeflateAgreement?
 ---@field protocol string
----@field server WebSocketServer|false
----@field whenOver fun()? called once the connection has ended
+---@field counted Server|false|nil a server's: which other than its own counts the connection, and hears of its end; false: none
 
 local module = { WebSocket = WebSocket }
 
 --- Makes a server's socket.
+---@param server WebSocketServer
 ---@return WebSocket
-function module.make() return setmetatable({}, WebSocket) end
+function module.make(server) return setmetatable({ _c = false, readyState = OPEN, _server = server }, WebSocket) end
 
 --- Hangs a socket on the stream of its handshake: it is open. Call `start` then.
 ---@param self WebSocket
 ---@param origin SocketOrigin
 ---@return boolean open false: the stream is closed
 function module.attach(self, origin)
-  local agreed = origin.agreement
+  local agreed, group = origin.agreement, origin.group
   local c
   if agreed then
-    c = core.attach(origin.group.core, origin.handle, self, agreed.inflate, agreed.inflateGoesOn, agreed.deflate, agreed.deflateGoesOn)
+    c = core.attach(group.core, origin.handle, self, agreed.inflate, agreed.inflateGoesOn, agreed.deflate, agreed.deflateGoesOn)
   else
-    c = core.attach(origin.group.core, origin.handle, self)
+    c = core.attach(group.core, origin.handle, self)
   end
   if not c then return false end
-  self._c, self.readyState = c, OPEN
-  self._group = origin.group                               -- which C's side looks at
+  self._c = c
+  if not self._server then self._group, self.readyState = group, OPEN end         -- C's side of it is to live
   if origin.protocol ~= "" then self.protocol = origin.protocol end
   if agreed then self.extensions = "permessage-deflate" end
-  if origin.server then self._server = origin.server end
-  if origin.whenOver then self._whenOver = origin.whenOver end
-  origin.group:watch()
+  if origin.counted ~= nil then self._counted = origin.counted end
+  group:watch()
   return true
 end
 
@@ -465,8 +466,7 @@ core.setup{
     self.readyState = CLOSED
     answerAll(self)
     if self._reader then self._reader:finish() end
-    if self._server then self._server:_left(self) end
-    if self._whenOver then self._whenOver() end
+    if self._server then self._server:_left(self, self._counted) end
     dispatch(self, "close", code, reason)
   end,
 }
