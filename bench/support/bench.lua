@@ -208,7 +208,7 @@ local nginxModules = "/usr/lib/nginx/modules"
 
 --- Writes a configuration of nginx that answers with a line of text.
 ---@param port integer
----@param options? { workers?: integer, lua?: boolean, http?: string, handler?: string } `http` are directives beside the server;
+---@param options? { workers?: integer, lua?: boolean, http?: string, handler?: string, answer?: string } `http` are directives beside the server;
 ---`handler` is what answers, in Lua
 ---@return string path
 local function nginxConfiguration(port, options)
@@ -216,6 +216,7 @@ local function nginxConfiguration(port, options)
   uv.fs_mkdir(directory, 493)
   local workers, load, answer = 1, "", 'return 200 "hello world\\n";'
   if options and options.workers then workers = options.workers end
+  if options and options.answer then answer = options.answer end
   if options and options.lua then
     load = ("load_module %s/ndk_http_module.so;\nload_module %s/ngx_http_lua_module.so;\n"):format(nginxModules,
       nginxModules)
@@ -271,6 +272,16 @@ function bench.nginxLua(options)
   end
 end
 bench.servers["nginx-lua"] = bench.nginxLua()
+
+--- A server of nginx that answers otherwise, as bench.servers' entries.
+---@param answer string directives of its location
+---@param http string? directives beside the server
+function bench.nginxHandler(answer, http)
+  return function(port)
+    local nginx = bench.find("nginx")
+    if nginx then return nginx, { "-p", nginxConfiguration(port, { answer = answer, http = http }), "-c", "nginx.conf", "-e", "stderr" } end
+  end
+end
 
 --- A server of nginx with several workers, as bench.servers' entries.
 function bench.nginxWorkers(workers)
