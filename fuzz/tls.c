@@ -135,7 +135,7 @@ static void speak(side_t *side) {
     if (tls_engine_write(&side->engine, text, sizeof text - 1) != TLS_DONE) return;
     side->sent += sizeof text - 1;
   }
-  if (!side->server) tls_engine_finish(&side->engine);
+  if (!side->server) tls_engine_farewell(&side->engine);
 }
 
 static void after(side_t *side, tls_step_t step) {

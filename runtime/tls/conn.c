@@ -251,7 +251,7 @@ static int kind_seal(stream_t *s, const uv_buf_t *parts, unsigned n) {
 
 static void kind_finish(stream_t *s) {
   tls_conn_t *conn = conn_of(s);
-  if (conn->engine.established && !conn->failed) tls_engine_finish(engine_ready(conn));
+  if (conn->engine.established && !conn->failed) tls_engine_farewell(engine_ready(conn));
 }
 
 static void kind_moved(stream_t *s) { conn_of(s)->stream = s; }

@@ -187,7 +187,7 @@ tls_step_t tls_engine_write(tls_engine_t *e, const char *data, size_t len) {
   return TLS_DONE;
 }
 
-void tls_engine_finish(tls_engine_t *e) {
+void tls_engine_farewell(tls_engine_t *e) {
   libcrypto_clear();
   if (tls_lib.SSL_is_init_finished(e->ssl)) tls_lib.SSL_shutdown(e->ssl);
   libcrypto_clear();

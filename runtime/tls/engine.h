@@ -102,6 +102,6 @@ size_t tls_engine_read(tls_engine_t *e, char *to, size_t size, tls_step_t *step)
 /* All of it, appended to `out` as records. */
 tls_step_t tls_engine_write(tls_engine_t *e, const char *data, size_t len);
 /* Says to the peer that nothing more comes. */
-void tls_engine_finish(tls_engine_t *e);
+void tls_engine_farewell(tls_engine_t *e);
 
 #endif
