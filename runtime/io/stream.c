@@ -95,6 +95,7 @@ void stream_close(lua_State *L, stream_t *s) {
     return;
   }
   if (!s->shut && !s->cut) {
+    s->parting = s->files == NULL && stream_pending(s) == 0;
     if (s->kind->finish != NULL && s->files == NULL) s->kind->finish(s);
     s->shared->flushing = true;
     stream_push(s);
@@ -223,9 +224,9 @@ static bool may_read_first(stream_shared_t *shared) {
 
 int stream_read_first(stream_t *s) {
   uv_os_fd_t fd;
-  if (s->handle == NULL || s->reading) return 0;
-  if (s->kind != &stream_plain)
-    return stream_read(s, true); /* it may be at work on the read buffer just now */
+  if (s->handle == NULL) return 0;
+  if (s->reading || s->kind != &stream_plain)
+    return stream_read(s, true); /* a kind may be at work on the read buffer just now */
   if (!may_read_first(s->shared) || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return stream_read(s, true);
   s->wanted = true;
   ssize_t n = recv(fd, s->shared->read_buffer, STREAM_READ_SIZE, MSG_DONTWAIT);

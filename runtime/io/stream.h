@@ -94,9 +94,10 @@ struct stream {
   bool wanted;                /* the owner wants to */
   bool corked;                /* output only collects */
   bool opening;               /* the kind is not ready for the owner's bytes */
-  bool shut;                  /* nothing more is written */
-  bool cut;                   /* the same: a file was not all that was promised */
-  bool deaf;                  /* what comes is thrown away */
+  bool parting; /* what is written now is the kind's last word, and the handle is closed behind it */
+  bool shut;    /* nothing more is written */
+  bool cut;     /* the same: a file was not all that was promised */
+  bool deaf;    /* what comes is thrown away */
   bool flushing_soon;
   uint8_t lent; /* of `out` and `wire`, which are the VM's scratch buffers now, a bit each */
 };

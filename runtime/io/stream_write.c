@@ -181,11 +181,19 @@ static int write_later(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, u
   return 0;
 }
 
+/* What is said last, in one packet with the end itself. */
+static int write_parting(stream_t *s, const uv_buf_t *part) {
+  uv_os_fd_t fd;
+  if (uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return UV_EBADF;
+  ssize_t n = send(fd, part->base, part->len, MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
+  return n < 0 ? uv_translate_sys_error(errno) : (int)n;
+}
+
 /* The batch, whose first part is `b`, to the kernel or to libuv. No write is under way. */
 static int write_batch(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, uint8_t which) {
   uv_buf_t list[PARTS];
   unsigned n = batch_list(batch, list);
-  int written = uv_try_write(s->handle, list, n);
+  int written = s->parting ? write_parting(s, &batch->parts[FIRST]) : uv_try_write(s->handle, list, n);
   if (written == UV_EAGAIN) written = 0;
   if (written < 0) return written;
   if (written > 0) s->active = uv_now(s->shared->loop);

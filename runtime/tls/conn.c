@@ -103,6 +103,18 @@ static void fail(tls_conn_t *conn) {
 
 /* Input ---------------------------------------------------------------------------------------------------------- */
 
+/* Tickets stay on the wire: they go out with what is answered to the request behind the handshake. */
+static bool secured(tls_conn_t *conn) {
+  conn->stream->opening = false;
+  if (!tell_kept(conn)) return false;
+  /* What waited goes out at the end of this call, unless the program does not believe the peer. */
+  if (conn->first != NULL || conn->shut_wanted) stream_flush_soon(conn->stream);
+  callback_run(tls_conn_tell(conn, "secure"), 1);
+  if (conn->stream == NULL) return false;
+  stream_read(conn->stream, conn->stream->wanted); /* was on in any case until here */
+  return conn->stream != NULL;
+}
+
 static bool handshake(tls_conn_t *conn) {
   tls_step_t step = tls_engine_handshake(engine_ready(conn));
   if (step == TLS_ASK) {
@@ -111,16 +123,7 @@ static bool handshake(tls_conn_t *conn) {
     step = tls_engine_handshake(engine_ready(conn)); /* it was answered at once */
   }
   if (step == TLS_FAILED) fail(conn);
-  if (step != TLS_DONE) return false;
-  stream_flush(conn->stream);
-  if (conn->stream == NULL) return false;
-  conn->stream->opening = false;
-  stream_read(conn->stream, conn->stream->wanted);
-  if (!tell_kept(conn)) return false;
-  /* What waited goes out at the end of this call, unless the program does not believe the peer. */
-  if (conn->first != NULL || conn->shut_wanted) stream_flush_soon(conn->stream);
-  callback_run(tls_conn_tell(conn, "secure"), 1);
-  return conn->stream != NULL;
+  return step == TLS_DONE && secured(conn);
 }
 
 /* Opens records until nothing is left or the buffer is full; then the owner gets the bytes. False at an end. */
@@ -200,7 +203,8 @@ bool tls_conn_pump(tls_conn_t *conn) {
   while (conn->stream != NULL && conn->first != NULL && !conn->failed) {
     stream_t *s = conn->stream;
     tls_send_t *each = conn->first;
-    if (s->opening || stream_pending(s) > 0) return false;
+    if (s->opening || stream_pending(s) > s->wire.len)
+      return false; /* what is sealed already, such as tickets, can go with it */
     size_t n = each->len - each->done;
     if (n == 0) {
       send_done(L, conn);
