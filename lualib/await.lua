@@ -80,7 +80,7 @@ local function call(_, f, ...)
     begin(callback, f, ...)
   end
   if state then return take(state) end
-  local cell = {}
+  local cell = { awaits = f, coroutine = false }      -- `awaits` is for who looks into the process
   state = cell
   return suspend(cell)
 end

@@ -173,6 +173,7 @@ local function unwatchSignal(name)
   signals[name] = nil
   handle:close()
   if name == "SIGPIPE" then host.ignorePipe() else first.restore() end
+  if name == "SIGUSR1" then require("lrun.core.probe").restore() end
   output.guard()
 end
 
@@ -182,9 +183,9 @@ first.begin()
 process:on("newListener", function(name) if type(name) == "string" and name:find("^SIG") then watchSignal(name) end end)
 process:on("removeListener", function(name) if signals[name] then unwatchSignal(name) end end)
 
--- Signals that end nothing by themselves; all others do where nobody listens.
+-- Signals that end nothing by themselves (SIGUSR1 is the probe's); all others do where nobody listens.
 local HARMLESS = { SIGCHLD = true, SIGCONT = true, SIGSTOP = true, SIGTSTP = true, SIGTTIN = true, SIGTTOU = true, SIGURG = true,
-  SIGWINCH = true, SIGPIPE = true }
+  SIGWINCH = true, SIGPIPE = true, SIGUSR1 = true }
 
 -- A signal that may reach this process: what only collects goes to the kernel, all of it where this is the end.
 local function flushBefore(pid, number)

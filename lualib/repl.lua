@@ -254,25 +254,15 @@ function on.interrupt()
   prompt()
 end
 
-local function listCandidates(candidates)
-  local width = 0
-  for _, name in ipairs(candidates) do width = math.max(width, #name + 2) end
-  local columns = math.max(1, math.floor(console.columns() / width))
-  local rows = math.ceil(#candidates / columns)
-  for row = 1, rows do
-    local line = {}
-    for i = row, #candidates, rows do line[#line + 1] = ("%-" .. width .. "s"):format(candidates[i]) end
-    out((table.concat(line):gsub("%s+$", "")), "\n")
-  end
-  io.stdout:flush()
-end
-
 function on.complete(before)
   local ok, partial, candidates = pcall(complete.complete, before, scope.environment, scope.names())
   if not ok or #candidates == 0 then return end
   local common = complete.common(candidates)
   if #common > #partial then return console.insert(common:sub(#partial + 1)) end
-  if #candidates > 1 then listCandidates(candidates) end
+  if #candidates > 1 then
+    out(require("lrun.repl.columns").format(candidates, console.columns()))
+    io.stdout:flush()
+  end
 end
 
 local move                          -- to older and newer inputs

@@ -1,6 +1,7 @@
 /* main.c: the command line → lualib/lrun/host/boot.lua on the main coroutine → the loop → the end. */
 #include "host/bundle.h"
 #include "host/vm.h"
+#include "probe/probe.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -76,6 +77,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "lrun: cannot start: %s (%s)\n", uv_strerror(rc), uv_err_name(rc));
     return 1;
   }
+  probe_open(vm);
   lua_State *L = vm_state(vm);
   bundle_require(L, "lrun.host.boot");
   push_arguments(L, argc, argv);

@@ -34,6 +34,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.json", luaopen_lrun_json},
     {"lrun.core.orphan", luaopen_lrun_orphan},
     {"lrun.core.output", luaopen_lrun_output},
+    {"lrun.core.probe", luaopen_lrun_probe},
     {"lrun.core.redis", luaopen_lrun_redis},
     {"lrun.core.sendfile", luaopen_lrun_sendfile},
     {"lrun.core.shared", luaopen_lrun_shared},

@@ -23,6 +23,7 @@ int luaopen_lrun_interrupt(lua_State *L);
 int luaopen_lrun_json(lua_State *L);
 int luaopen_lrun_orphan(lua_State *L);
 int luaopen_lrun_output(lua_State *L);
+int luaopen_lrun_probe(lua_State *L);
 int luaopen_lrun_redis(lua_State *L);
 int luaopen_lrun_sendfile(lua_State *L);
 int luaopen_lrun_shared(lua_State *L);

@@ -48,6 +48,7 @@ static struct {
   int failure;     /* UV_E*, not told yet */
   size_t ignored;  /* see output_ignored */
   output_gather_t gather;
+  void (*copy)(const char *bytes, size_t length); /* or NULL */
 } output;
 
 static void nap(long microseconds) {
@@ -179,7 +180,10 @@ static void write_now(const char *bytes, size_t length) {
   leave();
 }
 
+void output_copy(void (*copy)(const char *bytes, size_t length)) { output.copy = copy; }
+
 void output_write(const char *bytes, size_t length) {
+  if (output.copy) output.copy(bytes, length);
   if (!output.asked) ask();
   bool gathered = can_gather() && length < BUFFER_SIZE;
   output.turn = true;

@@ -9,6 +9,9 @@
 /* Makes C's `stdout` and `stderr` streams of ours; before LuaJIT opens its libraries, which keep them. */
 void output_open(void);
 
+/* Whatever is written from now on is given to `copy`, too; NULL: to nobody. */
+void output_copy(void (*copy)(const char *bytes, size_t length));
+
 /* Accepts bytes. They are with the kernel at once, or at the next output_flush, which comes by itself: when the buffer
  * is full, before the loop waits, some milliseconds later, at the end of the process. Never fails: see
  * output_failure. Only for the thread that runs Lua, as all but output_flush. */

@@ -472,11 +472,23 @@ static int l_release(lua_State *L) {
   return 0;
 }
 
-/* insert(text): types it at the cursor, before what else is typed. */
+/* Whether this is the text before the cursor. */
+static bool stands_before(lua_State *L, const tty_t *tty, int index) {
+  if (!tty->editing) return false;
+  const LineInfoW *line = el_wline(tty->editor);
+  tty_text_push(L, line->buffer, (size_t)(line->cursor - line->buffer));
+  bool same = lua_rawequal(L, -1, index) != 0;
+  lua_pop(L, 1);
+  return same;
+}
+
+/* insert(text[, before]): types it at the cursor, before what else is typed. With `before` only where that still stands
+ * before the cursor: for an answer that came later. */
 static int l_insert(lua_State *L) {
   tty_t *tty = tty_of(L);
   size_t length;
   const char *text = luaL_checklstring(L, 1, &length);
+  if (!lua_isnoneornil(L, 2) && !stands_before(L, tty, 2)) return 0;
   if (tty_input_insert(&tty->input, text, length)) uv_async_send(&tty->wake);
   return 0;
 }

@@ -173,20 +173,14 @@ local function run(list, time)
   forget(list)
 end
 
---- The host's timer has fired.
+--- The host's timer has fired: all that were due then are called. What has become due meanwhile comes in the next turn, as in Node, or
+--- an interval that takes longer than its time would leave the loop nothing for others.
 function timerLists.fire()
   firing, armed = true, math.huge
   local time = now()
-  while size > 0 do
-    local list = heap[1]
-    if list.expiry > time then
-      time = now()
-      if list.expiry > time then break end
-    end
-    run(list, time)
-  end
+  while size > 0 and heap[1].expiry <= time do run(heap[1], time) end
   firing = false
-  if size > 0 then arm(heap[1].expiry, time) end
+  if size > 0 then arm(heap[1].expiry, now()) end
   keep(0)
 end
 

@@ -17,11 +17,16 @@ local verbs = {}
 verbs.list = {
   { name = "help", module = "lrun.host.help", group = "Commands", arguments = "[COMMAND]", text = "this help, or a command's" },
 }
-for _, verb in ipairs(require("lrun.manager.cli.verbs").list) do
-  table.insert(verbs.list, {
-    name = verb.name, aliases = verb.aliases, module = "lrun.manager.cli.main", group = "Process manager", brief = true, apps = verb.apps,
-    arguments = verb.usage ~= "" and verb.usage or nil, text = verb.text })
+local function add(list, group, brief)
+  for _, verb in ipairs(list) do
+    table.insert(verbs.list, {
+      name = verb.name, aliases = verb.aliases, module = "lrun.manager.cli.main", group = group, brief = brief, apps = verb.apps,
+      arguments = verb.usage ~= "" and verb.usage or nil, text = verb.text })
+  end
 end
+
+add(require("lrun.probe.verbs").list, "Inside a running process", true)
+add(require("lrun.manager.cli.verbs").list, "Process manager", true)
 
 --- The command of that name, or nil.
 ---@param name string

@@ -4,7 +4,7 @@
 ---     console.prompt(text)   asks for a line; then the handler gets "line" (text), "eof", "gone" (the terminal), "interrupt",
 ---                            "complete", "search", "older", "newer" (text before the cursor, behind it), "toomuch" (was pasted)
 ---     console.release()      gives the terminal to whoever reads it, until the next prompt
----     console.insert(text)   types it
+---     console.insert(text, before)   types it; with `before` only where that still stands before the cursor
 ---     console.forget()       drops what was typed ahead
 ---     console.search(on), console.show(prompt, line)   keys go to the handler: "key" (text); shows another line
 ---     console.remember(line), console.history(lines), console.cancel(), console.columns()

@@ -1,10 +1,8 @@
---- The command line's connection to the daemon: found, or started where the command needs one; calls and their events. Waits on the
---- coroutine that calls it. Throws { exit, code, message, hint }.
+--- The command line's connection to the daemon: found, or started where the command needs one. Waits on the coroutine that calls it. Throws { exit, code, message, hint }.
 local uv = require("luv")
 local await = require("await")
+local calls = require("lrun.manager.calls")
 local home = require("lrun.manager.home")
-local json = require("json")
-local wire = require("lrun.manager.wire")
 
 local client = {}
 
@@ -47,62 +45,10 @@ local function hasKeepers(path)
   return false
 end
 
-local Client = {}
-Client.__index = Client
-
-local function onEnd(self)
-  if self.ended then return end
-  self.ended = true
-  if not self.pipe:is_closing() then self.pipe:close() end
-  local waiting = self.waiting
-  self.waiting = {}
-  for _, each in pairs(waiting) do each.done{ code = "gone", message = "the daemon went away", exit = 4 } end
-  if self.onGreeting then self.onGreeting(false) end
-end
-
-local function onLine(self, line)
-  local ok, message = pcall(json.decode, line)
-  if not ok or type(message) ~= "table" then return onEnd(self) end
-  if message.version and not self.version then
-    self.version, self.pid = message.version, message.pid
-    for _, warning in ipairs(message.warnings or {}) do io.stderr:write("lrun: ", warning, "\n") end
-    return self.onGreeting(true)
-  end
-  local each = self.waiting[message.id]
-  if not each then return end
-  if message.event then
-    if each.onEvent then each.onEvent(wire.unpack(message.event)) end
-    return
-  end
-  self.waiting[message.id] = nil
-  if message.error then return each.done(message.error) end
-  local value = message.ok
-  if value == json.null then value = nil end
-  each.done(nil, wire.unpack(value))
-end
-
--- Reads the greeting. nil when the daemon went away before it: nothing was asked of it.
 local function greet(pipe)
-  local self = setmetatable({ pipe = pipe, waiting = {}, lastId = 0 }, Client)
-  local reader = wire.reader(math.huge, function(line) onLine(self, line) end)
-  local greeted = await(function(done)
-    local timer = uv.new_timer()
-    self.onGreeting = function(good)
-      self.onGreeting = nil
-      timer:close()
-      done(good)
-    end
-    timer:start(GREETING_LIMIT, 0, function()
-      self.silent = true
-      onEnd(self)
-    end)
-    pipe:read_start(function(err, data)
-      if err or not data then return onEnd(self) end
-      reader.feed(data)
-    end)
-  end)
-  if self.silent then fail("no-daemon", ("the daemon does not answer within %d s"):format(GREETING_LIMIT / 1000)) end
-  return greeted and self or nil
+  local found, isSilent = calls.greet(pipe, "the daemon", GREETING_LIMIT)
+  if isSilent then fail("no-daemon", ("the daemon does not answer within %d s"):format(GREETING_LIMIT / 1000)) end
+  return found
 end
 
 local function try(path)
@@ -159,39 +105,6 @@ function client.open(path, options)
   local found = try(path)
   if found then return found end
   if options.start or hasKeepers(path) then return startDaemon(path, options.resurrect or false) end
-end
-
---- Calls a verb and waits for the answer.
----@param call string
----@param args table
----@param onEvent fun(event: any)?
----@return any result
---- Throws what the daemon answered: { code, message, hint, exit }.
-function Client:call(call, args, onEvent)
-  self.lastId = self.lastId + 1
-  local id = self.lastId
-  local err, result = await(function(done)
-    if self.ended then return done{ code = "gone", message = "the daemon went away", exit = 4 } end
-    self.waiting[id] = { done = done, onEvent = onEvent }
-    self.pipe:write(wire.encode{ id = id, call = call, args = wire.pack(args) })
-  end)
-  if err then
-    err.exit = err.exit or 1
-    error(err, 0)
-  end
-  return result
-end
-
---- Calls without waiting: for streams. `onClose` is called when the daemon has gone.
-function Client:stream(call, args, onEvent, onClose)
-  self.lastId = self.lastId + 1
-  self.waiting[self.lastId] = { done = onClose, onEvent = onEvent }
-  self.pipe:write(wire.encode{ id = self.lastId, call = call, args = args })
-end
-
-function Client:close()
-  self.ended = true
-  if not self.pipe:is_closing() then self.pipe:close() end
 end
 
 return client

@@ -1,4 +1,5 @@
---- The manager's command line: finds the verb, reads its options, does it, and ends with its code.
+--- The command line of the manager, and of what looks into a running process (lrun/probe): finds the verb, reads its options, does
+--- it, and ends with its code.
 ---   0 what was asked for is so · 1 it is not · 2 usage or configuration · 3 no such target · 4 daemon out of reach · 5 time is up
 local uv = require("luv")
 local await = require("await")
@@ -58,6 +59,7 @@ end
 local function findVerb(name)
   local verb = verbs.find(name)
   if verb then return verb end
+  for _, each in ipairs(require("lrun.probe.verbs").list) do if each.name == name then return each end end
   local names = {}
   for _, each in ipairs(verbs.list) do names[#names + 1] = each.name end
   error({ usage = ("unknown command '%s'%s"):format(name, nearest.hint(name, names)) }, 0)
@@ -73,10 +75,13 @@ local function perform(name, args)
   local run = { verb = verb, options = options.read(spec, args) }
   if run.options["wait-ready"] then run.options.fields.ready = "message" end
   main.isJson = run.options.json or verb.name == "jlist"
-  run.home = home.path(process.env)
-  function run.connect(how) return require("lrun.manager.cli.client").open(run.home, how) end
+  if verbs.find(name) then run.home = home.path(process.env) end
+  function run.connect(how)
+    run.home = run.home or home.path(process.env)
+    return require("lrun.manager.cli.client").open(run.home, how)
+  end
   limit(run, main.isJson)
-  require("lrun.manager." .. verb.module)[verb.call](run)
+  require(verb.module)[verb.call](run)
 end
 
 --- `lrun help VERB`, or `lrun VERB --help`.

@@ -6,7 +6,7 @@ local verbs = {}
 
 ---@class ManagerVerb
 ---@field name string
----@field module string below lrun.manager
+---@field module string
 ---@field call string the function of that module
 ---@field usage string words, as help shows them
 ---@field text string one line
@@ -138,6 +138,8 @@ verbs.list = {
   { name = "jlist", module = "cli.asking", call = "jlist", usage = "", text = "the apps with pm2's names of fields",
     options = function() return with() end },
 }
+
+for _, verb in ipairs(verbs.list) do verb.module = "lrun.manager." .. verb.module end
 
 --- The verb of a name or alias.
 ---@param name string

@@ -190,7 +190,7 @@ function main.run(args)
   onSignals()
   -- Clients may connect, and wait, while keepers are looked for.
   local code
-  listener, code = server.listen{ home = found, greeting = greeting, onCall = onCall }
+  listener, code = server.listen{ folder = found, name = "daemon.sock", greeting = greeting, onCall = onCall }
   if not listener then
     io.stderr:write("lrun daemon: cannot listen in ", found, ": ", tostring(code), "\n")
     process.exit(1)

@@ -1,5 +1,6 @@
---- The daemon's socket: who may connect, the lines that they send, and the answers. A client is the owner, or root. One that sends
---- garbage, or a line without end, is told and left; one that sends nothing costs a descriptor.
+--- A socket that answers calls, the daemon's and that of a process that is looked into: who may connect, the lines that they send,
+--- and the answers. A client is the owner, or root. One that sends garbage, or a line without end, is told and left; one that sends
+--- nothing costs a descriptor.
 ---   in:  {"id":1,"call":"stop","args":{…}}     out: {"version":…} first; then {"id":1,"event":…} …, {"id":1,"ok":…} or {"id":1,"error":{…}}
 local uv = require("luv")
 local home = require("lrun.manager.home")
@@ -14,6 +15,7 @@ local server = {}
 
 local count = 0
 
+-- Safe to repeat.
 local function close(client)
   if client.closed then return end
   client.closed = true
@@ -61,7 +63,9 @@ local function accept(listener, options)
   count = count + 1
   local client = { pipe = pipe, send = wire.writer(pipe) }
   if count > MAX_CLIENTS then return refuse(client, "busy", ("more than %d clients"):format(MAX_CLIENTS)) end
+  client.close = function() close(client) end
   client.send(options.greeting(), true)
+  if options.onClient then options.onClient(client) end
   local reader = wire.reader(wire.MAX_LINE, function(line)
     if not client.closed then onLine(client, line, options.onCall) end
   end)
@@ -73,12 +77,19 @@ local function accept(listener, options)
   end)
 end
 
---- Listens on `folder/daemon.sock`.
----@param options { home: string, greeting: fun(): table, onCall: fun(client: table, call: string, args: table, answer: table) }
+---@class CallServer
+---@field folder string
+---@field name string of the socket in it
+---@field greeting fun(): table
+---@field onCall fun(client: table, call: string, args: table, answer: table)
+---@field onClient (fun(client: table))? somebody connected; `client.onClose` is called at the end, `client.close()` makes it
+
+--- Listens on a unix socket.
+---@param options CallServer
 ---@return uv_pipe_t? listener
 ---@return string? code
 function server.listen(options)
-  return home.listen(options.home, "daemon.sock", function(listener) accept(listener, options) end)
+  return home.listen(options.folder, options.name, function(listener) accept(listener, options) end)
 end
 
 return server
