@@ -12,24 +12,24 @@
 #include <unistd.h>
 
 enum { /* offsets in structures that are the same in all of LuaJIT 2.1 */
-  OBJECT_KIND = 9,
-  STATE_GLOBAL = 16,
-  STATE_BASE = 32,
-  STATE_STACK = 56,
-  STRING_LENGTH = 20,
-  STRING_BYTES = 24,
-  FUNCTION_ID = 10, /* 0: written in Lua */
-  FUNCTION_PC = 32,
-  PROTO_BYTECODES = 12,
-  PROTO_CHUNK = 64,
-  PROTO_FIRST_LINE = 72,
-  PROTO_LINES = 76,
-  PROTO_LINE_INFO = 80,
-  PROTO_SIZE = 104, /* its bytecode follows */
-  TRACE_PROTO = 64,
-  TRACE_PC = 72,
-  TRACE_NUMBER = 104,
-  TRACE_ROOT = 108
+       OBJECT_KIND = 9,
+       STATE_GLOBAL = 16,
+       STATE_BASE = 32,
+       STATE_STACK = 56,
+       STRING_LENGTH = 20,
+       STRING_BYTES = 24,
+       FUNCTION_ID = 10, /* 0: written in Lua */
+       FUNCTION_PC = 32,
+       PROTO_BYTECODES = 12,
+       PROTO_CHUNK = 64,
+       PROTO_FIRST_LINE = 72,
+       PROTO_LINES = 76,
+       PROTO_LINE_INFO = 80,
+       PROTO_SIZE = 104, /* its bytecode follows */
+       TRACE_PROTO = 64,
+       TRACE_PC = 72,
+       TRACE_NUMBER = 104,
+       TRACE_ROOT = 108
 };
 enum { KIND_STRING = 4, KIND_THREAD = 6, KIND_PROTO = 7, KIND_FUNCTION = 8, KIND_TRACE = 9 };
 /* The lower bits of a frame's link: whose frame lies below. All but the first have its distance in the other bits. */
@@ -48,7 +48,8 @@ static int pipe_ends[2] = {-1, -1}; /* while a handler runs */
 
 /* Copies memory that may not be there; false: it is not. */
 static bool peek(uint64_t address, void *to, size_t length) {
-  if (address < 4096 || write(pipe_ends[1], (const void *)(uintptr_t)address, length) != (ssize_t)length) return false;
+  if (address < 4096 || write(pipe_ends[1], (const void *)(uintptr_t)address, length) != (ssize_t)length)
+    return false;
   return read(pipe_ends[0], to, length) == (ssize_t)length;
 }
 
@@ -122,7 +123,8 @@ void frames_line(report_t *report, uint64_t line, uint64_t defined, const char *
   report_text(report, " ");
   report_number(report, defined);
   report_text(report, " ");
-  for (size_t i = 0; i < length; i++) report_bytes(report, (unsigned char)source[i] < ' ' ? "?" : source + i, 1);
+  for (size_t i = 0; i < length; i++)
+    report_bytes(report, (unsigned char)source[i] < ' ' ? "?" : source + i, 1);
   report_text(report, "\n");
 }
 
@@ -181,7 +183,8 @@ static uint64_t report_trace(report_t *report, unsigned number) {
   unsigned root = trace ? peek_quarter(trace + TRACE_ROOT) : 0;
   uint64_t first = root ? find_trace(root) : trace;
   if (!first) return 0;
-  uint64_t proto = peek_word(first + TRACE_PROTO), code = proto + PROTO_SIZE, pc = peek_word(first + TRACE_PC);
+  uint64_t proto = peek_word(first + TRACE_PROTO), code = proto + PROTO_SIZE,
+           pc = peek_word(first + TRACE_PC);
   uint64_t line = pc >= code ? line_of(proto, (pc - code) / 4) : 0;
   report_text(report, "begins ");
   report_place(report, proto, line);

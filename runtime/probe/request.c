@@ -70,9 +70,9 @@ static void ask_by_hook(void) {
   lua_sethook(probe.L, on_instruction, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
-static const char *const states[] = {[FRAMES_INTERPRETER] = "interpreter", [FRAMES_C] = "c",
-                                     [FRAMES_COLLECTOR] = "collector",     [FRAMES_COMPILER] = "compiler",
-                                     [FRAMES_TRACE] = "trace",             [FRAMES_UNKNOWN] = "unknown"};
+static const char *const states[] = {
+    [FRAMES_INTERPRETER] = "interpreter", [FRAMES_C] = "c",         [FRAMES_COLLECTOR] = "collector",
+    [FRAMES_COMPILER] = "compiler",       [FRAMES_TRACE] = "trace", [FRAMES_UNKNOWN] = "unknown"};
 
 static void report_now(void) {
   report_t *report = &probe.report;
@@ -160,9 +160,9 @@ static int l_folder(lua_State *L) {
 }
 
 int luaopen_lrun_probe(lua_State *L) {
-  static const luaL_Reg functions[] = {{"forbid", l_forbid},   {"restore", l_restore},         {"folder", l_folder},
-                                       {"size", probe_l_size}, {"guarded", probe_l_guarded},   {"tee", probe_l_tee},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"forbid", l_forbid},         {"restore", l_restore}, {"folder", l_folder}, {"size", probe_l_size},
+      {"guarded", probe_l_guarded}, {"tee", probe_l_tee},   {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

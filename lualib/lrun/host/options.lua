@@ -79,7 +79,7 @@ options.list = {
   { names = { "--watch-path" }, value = "DIR", text = "also when a file in DIR changes; may repeat", complete = "folders",
     read = add("watchPaths") },
   { names = { "--test" }, text = "run specs with busted: lrun --test [FILES]", read = mode("test") },
-  { names = { "--no-inspect" }, text = "nobody may look into the process (lrun attach, stack, …)", handedOn = true,
+  { names = { "--no-inspect" }, text = "nobody may look inside, as lrun attach does", handedOn = true,
     read = function() require("lrun.core.probe").forbid() end },
   { names = { "--title" }, value = "NAME", text = "process title", handedOn = true,
     read = function(result, value) result.title = value end },

@@ -110,7 +110,7 @@ function heap.count()
     count("string", STRING + #text)
   end
   local function visit(object, kind)
-    local bytes, entries = 0, nil
+    local bytes, entries
     if kind == "table" then
       bytes, entries = sizeOfTable(object)
       offer(object, bytes, entries)

@@ -1,4 +1,5 @@
---- The command line's connection to the daemon: found, or started where the command needs one. Waits on the coroutine that calls it. Throws { exit, code, message, hint }.
+--- The command line's connection to the daemon: found, or started where the command needs one. Waits on the coroutine that calls it.
+--- Throws { exit, code, message, hint }.
 local uv = require("luv")
 local await = require("await")
 local calls = require("lrun.manager.calls")

@@ -134,8 +134,8 @@ function flame.svg(stacks, title)
   local height = TOP + (deepest + 1) * ROW + MARGIN
   local script = SCRIPT:gsub("@(%u+)@", { WIDTH = WIDTH, CHARACTER = CHARACTER })
   return table.concat{
-    ('<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="100%%" preserveAspectRatio="xMidYMin">\n'):format(
-      WIDTH, height),
+    '<?xml version="1.0" encoding="UTF-8"?>\n',
+    ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="100%%" preserveAspectRatio="xMidYMin">\n'):format(WIDTH, height),
     "<style>", STYLE, "</style>\n", ('<rect width="%d" height="%d" fill="#fffdf8"/>\n'):format(WIDTH, height),
     ('<text class="title" x="%d" y="18">%s</text>\n'):format(MARGIN, escape(title)),
     ('<text id="message" x="%d" y="18" text-anchor="end"></text>\n'):format(WIDTH - 250),

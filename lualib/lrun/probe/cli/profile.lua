@@ -37,7 +37,8 @@ local function write(path, text)
   local file, reason = io.open(path, "wb")
   local ok = file and file:write(text)
   if file then ok = file:close() and ok end
-  if not ok then error({ exit = 1, code = "file", message = ("cannot write '%s': %s"):format(path, (reason or "disk full"):gsub("^.-: ", "")) }, 0) end
+  if ok then return end
+  error({ exit = 1, code = "file", message = ("cannot write '%s': %s"):format(path, (reason or "disk full"):gsub("^.-: ", "")) }, 0)
 end
 
 -- As LuaJIT's profiler writes stacks: the outermost function first.
