@@ -64,6 +64,25 @@ describe("timers", function()
     assert.truthy(err:find("TimeoutOverflowWarning: 2147483648 does not fit into a 32-bit signed integer", 1, true), err)
   end)
 
+  it("leaves the loop its turn beside an interval that takes longer than its time", function()
+    local turns, others = 0, 0
+    local check = require("luv").new_check()
+    check:start(function() others = others + 1 end)
+    require("await")(function(done)
+      local interval
+      interval = timers.setInterval(function()
+        local stop = require("luv").hrtime() + 5e6
+        while require("luv").hrtime() < stop do end -- luacheck: ignore 542
+        turns = turns + 1
+        if turns < 10 then return end
+        timers.clearInterval(interval)
+        done()
+      end, 1)
+    end)
+    check:close()
+    assert.is_true(others >= 8, others .. " turns")
+  end)
+
   it("forgets what was cleared", function()
     timers.clearTimeout(timers.setTimeout(function() error("cleared") end, 1))
     timers.clearImmediate(timers.setImmediate(function() error("cleared") end))
