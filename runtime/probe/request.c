@@ -28,7 +28,6 @@ static struct {
   lua_State *L;
   uv_async_t wake; /* never closed; keeps nothing alive */
   volatile sig_atomic_t forbidden;
-  volatile sig_atomic_t hooked;
   struct { /* the program's own hook meanwhile */
     lua_Hook call;
     int mask, count;
@@ -56,14 +55,12 @@ static void report_hooked(lua_State *L) {
 static void on_instruction(lua_State *L, lua_Debug *activation) {
   (void)activation;
   lua_sethook(L, probe.before.call, probe.before.mask, probe.before.count);
-  probe.hooked = 0;
   report_hooked(L);
 }
 
 /* May be called by a handler, as lua_sethook may. */
 static void ask_by_hook(void) {
-  if (probe.hooked) return;
-  probe.hooked = 1;
+  if (lua_gethook(probe.L) == on_instruction) return;
   probe.before.call = lua_gethook(probe.L);
   probe.before.mask = lua_gethookmask(probe.L);
   probe.before.count = lua_gethookcount(probe.L);
