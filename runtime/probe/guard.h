@@ -4,8 +4,12 @@
 
 #include <lua.h>
 
+/* In a hook: stops the chunk that runs on L where its client says so. */
+void probe_guard_look(lua_State *L);
+
 int probe_l_guarded(lua_State *L);
 int probe_l_size(lua_State *L);
 int probe_l_tee(lua_State *L);
+int probe_l_waits(lua_State *L);
 
 #endif

@@ -56,6 +56,7 @@ static void on_instruction(lua_State *L, lua_Debug *activation) {
   (void)activation;
   lua_sethook(L, probe.before.call, probe.before.mask, probe.before.count);
   report_hooked(L);
+  probe_guard_look(L);
 }
 
 /* May be called by a handler, as lua_sethook may. */
@@ -158,8 +159,8 @@ static int l_folder(lua_State *L) {
 
 int luaopen_lrun_probe(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"forbid", l_forbid},         {"restore", l_restore}, {"folder", l_folder}, {"size", probe_l_size},
-      {"guarded", probe_l_guarded}, {"tee", probe_l_tee},   {NULL, NULL}};
+      {"forbid", l_forbid},         {"restore", l_restore}, {"folder", l_folder},     {"size", probe_l_size},
+      {"guarded", probe_l_guarded}, {"tee", probe_l_tee},   {"waits", probe_l_waits}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

@@ -46,6 +46,7 @@ local function sessionOf(client)
     found = {}
     found.scope = newScope(found)
     sessions[client] = found
+    table.insert(client.atEnd, function() if found.running then found.running.giveUp() end end)
   end
   return found
 end
@@ -67,10 +68,10 @@ local function show(args, count, ...)
 end
 
 -- Compiled code does not notice that it is to stop: what was typed is never compiled, and nothing is while it runs.
-local function guarded(client, f)
+local function guarded(fd, f)
   local compiling = jit.status()
   jit.off()
-  local stopped = probe.guarded(client.pipe:fileno(), f)
+  local stopped = probe.guarded(fd, f)
   if compiling then jit.on() end
   return stopped
 end
@@ -88,11 +89,12 @@ function session.eval(client, args, answer)
   if not chunk then return answer.ok{ text = require("lrun.host.hints").below(err, source), failed = true } end
   chunk = own.scope.chunk(source, compile)
   jit.off(chunk, true)
-  local running = {}
+  local running, fd = {}, client.pipe:fileno()
   own.running = running
   local function finish(result)
     if running.over then return end
     running.over, own.running = true, nil
+    if running.co then probe.waits(fd, nil) end
     copies.flush()
     answer.ok(result)
   end
@@ -110,7 +112,15 @@ function session.eval(client, args, answer)
   -- Behind the lines that came with this one: the next may be what stops it.
   require("process").nextTick(function()
     if running.over or client.closed then return end
-    if guarded(client, function() ended(xpcall(chunk, describe)) end) then running.giveUp() end
+    local co
+    local stopped = guarded(fd, function()
+      co = coroutine.running()
+      ended(xpcall(chunk, describe))
+    end)
+    if stopped then return running.giveUp() end
+    if running.over then return end
+    running.co = co
+    probe.waits(fd, co)
   end)
 end
 

@@ -10,6 +10,7 @@ local consoles = require("lrun.repl.console")
 local attach = {}
 
 local SLOW = 5000                   -- ms after which it is said how to stop an input
+local PROMPT = 200                  -- ms after which one that had awaited is asked by its signal
 local DEAF = 2000                   -- ms in which an input that is stopped should have ended
 
 local HELP = [[
@@ -123,6 +124,7 @@ function on.gone() commands.exit() end
 
 local function interrupt()
   connection.pipe:write('{"id":0,"call":"interrupt"}\n')
+  after(PROMPT, function() if running then uv.kill(process.pid, "sigusr1") end end):unref()
   local timer = after(DEAF, function()
     if running then
       say(("it does not stop: it may be in a C function, or in code that LuaJIT has compiled; lrun stack %d tells, Ctrl-\\ leaves"):format(
