@@ -105,7 +105,7 @@ describe("standard output", function()
     local ends = {
       { "process.kill(process.pid) while true do end", nil, "SIGTERM" },
       { "ffi.C.raise(15)", nil, "SIGTERM" }, { "ffi.C.raise(1)", nil, "SIGHUP" }, { "ffi.C.raise(2)", nil, "SIGINT" },
-      { "ffi.C.raise(10)", nil, "SIGUSR1" }, { "process.abort()", nil, "SIGABRT" }, { "ffi.C.abort()", nil, "SIGABRT" },
+      { "ffi.C.raise(12)", nil, "SIGUSR2" }, { "process.abort()", nil, "SIGABRT" }, { "ffi.C.abort()", nil, "SIGABRT" },
       { "os.exit(3)", 3 }, { "process.exit(4)", 4 }, { "ffi.C.exit(5)", 5 }, { "error('x')", 1 },
     }
     for _, each in ipairs(ends) do
