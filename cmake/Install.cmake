@@ -49,7 +49,7 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION interpreters)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-# The modules behind `lrun -j`; LuaJIT itself is in the binary.
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libluajit-5.1-common")
+# What lrun opens when a program first needs it, and the modules behind `lrun -j`.
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "libssl3 | libssl3t64, ca-certificates, libbrotli1, libzstd1, libidn2-0, libluajit-5.1-common")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "lua-busted")
 include(CPack)

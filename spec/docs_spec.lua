@@ -1,7 +1,7 @@
 --- Runs the code of README.md and docs/: each Lua block is a program of its own, in a temporary directory, which must end
 --- with 0 and, where a block of `text` follows, print just that. 8000 in it becomes a free port. A comment before a block
 --- says otherwise: `<!-- fragment -->` is only parsed, `<!-- file NAME -->` is put beside the page's other blocks under that
---- name, `<!-- answers TEXT -->` is a server that is ended when it has answered a request for / so, `<!-- prints TEXT -->`
+--- name, and run by `lrun --test` where it is a spec and busted is there, `<!-- answers TEXT -->` is a server that is ended when it has answered a request for / so, `<!-- prints TEXT -->`
 --- a program that is ended when it has printed that. Where a block has `localhost:6379` a redis-server runs for the page, and that
 --- becomes its port; without the program such blocks are only parsed.
 local await = require("await")
@@ -15,6 +15,8 @@ local program = require("spec.support.program")
 
 local LIMIT = 10000                 -- ms for one block
 local PAUSE = 10                    -- ms between two tries to reach a server
+
+local TUTORIAL = "docs/tutorial.md"  -- its blocks need one another: spec/tutorial_spec.lua
 
 local root = process.cwd()
 
@@ -42,11 +44,11 @@ end
 local Run = {}
 Run.__index = Run
 
-local function start(path, directory)
+local function start(arguments, directory)
   local env = {}
   for name, value in pairs(process.env) do env[name] = value end
   env.HOME, env.TMPDIR = directory, directory
-  local child = child_process.spawn(process.execPath, { path },
+  local child = child_process.spawn(process.execPath, arguments,
     { cwd = directory, env = env, detached = true, stdio = { "ignore", "pipe", "pipe" } })
   local run = setmetatable({ child = child, stdout = "", stderr = "", over = false }, Run)
   for _, name in ipairs{ "stdout", "stderr" } do
@@ -135,12 +137,17 @@ local function writeBlock(page, path, block, port, redisPort)
   assert(loadstring(text, "@" .. page))
 end
 
+-- A spec of the page's is run as a reader would.
+local function checkSpec(name, directory) ends(start({ "--test", name }, directory)) end
+
 local function check(page, block, directory, port, redisPort)
+  local name = (block.note or ""):match("^file (.+_spec%.lua)$")
+  if name and page ~= TUTORIAL then return checkSpec(name, directory) end
   local path = ("%s/%s_%d.lua"):format(directory, page:match("([^/]+)%.md$"), block.line)
   writeBlock(page, path, block, port, redisPort)
   local kind, text = (block.note or ""):match("^(%w+) ?(.*)$")
   if kind == "fragment" or kind == "file" or block.text:find(REDIS, 1, true) and not redisPort then return end
-  local run = start(path, directory)
+  local run = start({ path }, directory)
   if kind == "prints" then prints(run, text)
   elseif kind == "answers" then answers(run, text, port)
   else ends(run, block.expected) end
@@ -177,7 +184,10 @@ for _, page in ipairs(pages()) do
       end
       for _, block in ipairs(blocks) do
         local name = (block.note or ""):match("^file (.+)$")
-        if name then writeBlock(page, directory .. "/" .. name, block, port, redisPort) end
+        if name then
+          fs.mkdirSync(directory .. "/" .. (name:match("^(.*)/") or ""), { recursive = true })
+          writeBlock(page, directory .. "/" .. name, block, port, redisPort)
+        end
       end
     end)
 
@@ -215,6 +225,18 @@ describe("docs/README.md", function()
     for _, name in ipairs(fs.readdirSync("docs")) do
       assert(name == "README.md" or name == "images" or listed[name], name .. " is not listed")
     end
+  end)
+end)
+
+describe("docs/licenses.md", function()
+  it("names all that is linked", function()
+    local text = fs.readFileSync("docs/licenses.md")
+    local count = 0
+    for name in child_process.execFileSync(process.execPath, { "--licenses" }):gmatch("\n======== (%S+) ========\n") do
+      assert(text:find(name, 1, true), name .. " is not there")
+      count = count + 1
+    end
+    assert(count > 5, count)
   end)
 end)
 
