@@ -39,41 +39,21 @@ setInterval(() => {}, 1000);
 -- Clients that keep their connections; a request on a connection that the server was closing is asked again, as all clients do.
 local function keptLoad(port)
   local agent = http.Agent:new{ keepAlive = true, maxSockets = 4 }
-  local stats = { good = 0, failed = 0, problems = {} }
-  local running, stopping = 4, false
-  local function ask()
+  local function once()
     return await(function(done)
       local request = http.get({ host = "127.0.0.1", port = port, agent = agent }, function(response)
-        response:on("data", function() end)
-        response:on("end", function() done(response.statusCode) end)
+        local text = ""
+        response:on("data", function(data) text = text .. data end)
+        response:on("end", function() done(text, response.statusCode) end)
       end)
       request:on("error", function(err) done(nil, err.code, request.reusedSocket) end)
     end)
   end
-  for _ = 1, 4 do
-    await.spawn(function()
-      while not stopping do
-        local status, code, reused = ask()
-        if not status and reused and code == "ECONNRESET" then status, code = ask() end
-        if status == 200 then stats.good = stats.good + 1 else
-          stats.failed = stats.failed + 1
-          stats.problems[#stats.problems + 1] = tostring(code or status)
-        end
-      end
-      running = running - 1
-    end)
-  end
-  function stats.more(n)
-    local want = stats.good + n
-    manager.wait(n .. " more answers", function() return stats.good >= want end)
-  end
-  function stats.stop()
-    stopping = true
-    manager.wait("the last answers", function() return running == 0 end)
-    agent:destroy()
-    return stats
-  end
-  return stats
+  return manager.load(port, 4, function()
+    local body, status, reused = once()
+    if not body and reused and status == "ECONNRESET" then return once() end
+    return body, status
+  end), agent
 end
 
 describe("a Node cluster", function()
@@ -85,7 +65,7 @@ describe("a Node cluster", function()
       home:write("web.json", ('{ "apps": [{ "script": "web.js", "instances": 2, "minReady": 100, "env": { "PORT": "%d" } }] }'):format(port))
       home:ok({ "start", "web.json" }, { env = { PATH = node.path } })
       local before = home:pids("web")
-      local fresh, kept = manager.load(port, 3), keptLoad(port)
+      local fresh, kept, agent = manager.load(port, 3), keptLoad(port)
       fresh.more(20)
       kept.more(20)
       for round = 2, 3 do
@@ -96,7 +76,8 @@ describe("a Node cluster", function()
       kept.more(10)
       local stats, others = fresh.stop(), kept.stop()
       assert.equal(0, stats.failed)
-      assert.equal("", table.concat(others.problems, " "))
+      agent:destroy()
+      assert.same({}, others.kinds)
       assert.is_true(stats.bodies.v1 > 0 and stats.bodies.v3 > 0)
       for i, each in ipairs(home:app("web").instances) do
         assert.equal(2, each.restarts)
@@ -105,6 +86,29 @@ describe("a Node cluster", function()
       home:close()
     end)
   end
+
+  it("tells connections, requests and lag of its instances", function()
+    local home = manager.home()
+    local port = manager.freePort()
+    home:write("web.js", SERVER:format("v1"))
+    home:ok({ "start", "web.js", "-i", "2" }, { env = { PORT = tostring(port) } })
+    local kept, agent = keptLoad(port)
+    kept.more(20)
+    local function sums()
+      local connections, requests = 0, 0
+      for _, each in ipairs(home:app("web").instances) do
+        assert.equal("number", type(each.lag))
+        connections, requests = connections + each.connections, requests + each.requests
+      end
+      return connections, requests
+    end
+    manager.wait("four connections", function() return sums() == 4 end)
+    local good = kept.stop().good
+    manager.wait("all requests", function() return select(2, sums()) >= good end)
+    agent:destroy()
+    manager.wait("no connections", function() return sums() == 0 end)
+    home:close()
+  end)
 
   it("shares its sockets where Node's policy says so", function()
     local home = manager.home()

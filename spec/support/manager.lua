@@ -207,8 +207,10 @@ function manager.get(port, path, headers)
   end)
 end
 
---- Clients that ask again and again; `stop()` returns { good, failed, kinds, bodies }.
-function manager.load(port, clients)
+--- Clients that ask again and again, by `ask()` → body, status (on a connection of its own each); `more(n)` waits for so many answers
+--- more, `stop()` returns { good, failed, kinds, bodies }.
+function manager.load(port, clients, ask)
+  ask = ask or function() return manager.get(port) end
   local stats = { good = 0, failed = 0, kinds = {}, bodies = {} }
   local running, stopping = 0, false
   for number = 1, clients or 4 do
@@ -216,7 +218,7 @@ function manager.load(port, clients)
     await.spawn(function()
       await.sleep(number * 7)
       while not stopping do
-        local body, status = manager.get(port)
+        local body, status = ask()
         if body and status == 200 then
           stats.good = stats.good + 1
           local word = body:match("^%S+") or ""

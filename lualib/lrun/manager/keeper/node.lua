@@ -8,6 +8,7 @@ local listen = require("lrun.cluster.listen")
 local fork = require("lrun.manager.keeper.fork")
 local app = require("lrun.manager.app")
 local environment = require("lrun.manager.environment")
+local preload = require("lrun.manager.keeper.preload")
 
 local BACKLOG = 511
 local WAITING_MAX = 1024        -- connections that may wait for a worker
@@ -223,9 +224,17 @@ function handlers.close(keeper, worker, message)
 end
 function handlers.exitedAfterDisconnect(_, worker, message) send(worker, { ack = message.seq }) end
 
+local function takeMetrics(worker, message)
+  for name in pairs(worker.metrics) do
+    if type(message[name]) == "number" then worker.metrics[name] = message[name] end
+  end
+end
+
 local function follow(keeper, worker)
   worker.child:on("internalMessage", function(message)
-    if type(message) ~= "table" or message.cmd ~= "NODE_CLUSTER" then return end
+    if type(message) ~= "table" then return end
+    if message.cmd == preload.METRICS then return takeMetrics(worker, message) end
+    if message.cmd ~= "NODE_CLUSTER" then return end
     local reply = message.ack and worker.replies[message.ack]
     if reply then
       worker.replies[message.ack] = nil
@@ -245,11 +254,11 @@ local function environmentOf(keeper, number, mark)
   local env = fork.environment(keeper, number, mark)
   lastId = lastId + 1
   env.NODE_UNIQUE_ID = tostring(lastId)
-  local preload = require("lrun.manager.keeper.preload").path(keeper.home, keeper.app.uid ~= nil)
-  if preload then
-    env.NODE_OPTIONS = (env.NODE_OPTIONS and env.NODE_OPTIONS .. " " or "") .. ('--require "%s"'):format((preload:gsub('[\\"]', "\\%0")))
+  local path = preload.path(keeper.home, keeper.app.uid ~= nil)
+  if path then
+    env.NODE_OPTIONS = (env.NODE_OPTIONS and env.NODE_OPTIONS .. " " or "") .. ('--require "%s"'):format((path:gsub('[\\"]', "\\%0")))
   end
-  return env, preload ~= nil
+  return env, path ~= nil
 end
 
 --- Starts one.
@@ -269,10 +278,14 @@ function node.start(keeper, number, mark)
   options.env, options.serialization, options.stdio = env, "json", { "pipe", "pipe", "pipe", "ipc" }
   local ok, child = pcall(child_process.spawn, interpreter, args, options)
   if not ok then return nil, tostring(child) end
-  local worker = { child = child, replies = {}, untaken = {}, owner = setmetatable({}, { __mode = "k" }), listens = {}, onListening = {} }
+  local worker = { child = child, replies = {}, untaken = {}, owner = setmetatable({}, { __mode = "k" }), listens = {}, onListening = {},
+    metrics = { connections = 0, requests = 0, lag = 0 } }
   if child.pid then follow(keeper, worker) end
   return {
     child = child, worker = worker, kind = "node", endsItself = endsItself,
+    metrics = endsItself and function()
+      return { connections = worker.metrics.connections, requests = worker.metrics.requests, lag = worker.metrics.lag }
+    end or nil,
     onListening = function(done)
       if worker.isListening then return done() end
       worker.onListening[#worker.onListening + 1] = done

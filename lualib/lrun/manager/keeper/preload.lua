@@ -1,5 +1,7 @@
 --- What Node's processes of a cluster load before their script: when they are asked to disconnect they end kept connections that are
---- idle, say `Connection: close` on the others, and end once all are gone. Written to LRUN_HOME, where node finds it.
+--- idle, say `Connection: close` on the others, and end once all are gone. Until then they tell, once a second at most and when it has
+--- changed, how many connections and requests they have, and how long their loop stood still (`preload.METRICS`). Written to
+--- LRUN_HOME, where node finds it.
 local uv = require("luv")
 local state = require("lrun.manager.state")
 
@@ -7,6 +9,7 @@ local SCRIPT = [[
 'use strict';
 // lrun's: a process that is about to be replaced lets go of its connections without losing a request.
 const net = require('net');
+const { performance } = require('perf_hooks');
 const servers = new Set();
 const sockets = new Set();
 const responses = new Set();
@@ -14,6 +17,7 @@ const GRACE = 400; // ms in which a client may still ask on a kept connection: i
 let draining = false;
 let left = false;
 let patient = true;
+let requests = 0;
 
 function check() {
   if (left && sockets.size === 0) process.kill(process.pid, 'SIGTERM');
@@ -32,6 +36,7 @@ function onConnection(socket) {
 }
 
 function onRequest(request, response) {
+  requests++;
   if (draining && !response.headersSent) response.shouldKeepAlive = false;
   responses.add(response);
   response.once('close', () => {
@@ -69,7 +74,30 @@ function drain() {
   }, GRACE).unref();
 }
 
+const EVERY = 1000; // ms between looks at the figures
+const NOISE = 20;   // ms by which any timer may be late
+let told = { connections: 0, requests: 0, lag: 0 };
+
+function tellFigures(lag) {
+  const figures = { cmd: 'NODE_LRUN', connections: sockets.size, requests, lag };
+  const same = told.connections === figures.connections && told.requests === requests && Math.abs(told.lag - lag) < NOISE;
+  if (same || !process.connected) return;
+  told = figures;
+  process.send(figures, undefined, undefined, () => {});
+}
+
+function watchFigures() {
+  let due = performance.now() + EVERY;
+  setInterval(() => {
+    const now = performance.now();
+    const late = Math.round(now - due);
+    due = now + EVERY;
+    tellFigures(late < NOISE ? 0 : late);
+  }, EVERY).unref();
+}
+
 if (require('cluster').isWorker) {
+  watchFigures();
   // Before the cluster module itself: that closes the servers.
   process.prependListener('internalMessage', (message) => {
     if (message && message.cmd === 'NODE_CLUSTER' && message.act === 'disconnect') drain();
@@ -84,6 +112,10 @@ if (require('cluster').isWorker) {
 ]]
 
 local preload = {}
+
+--- The `cmd` of the messages with figures: `connections`, `requests`, `lag` (ms).
+preload.METRICS = "NODE_LRUN"
+
 local written = {}
 
 local function write(path)
