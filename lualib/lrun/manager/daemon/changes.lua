@@ -34,7 +34,7 @@ local function update(acts, context, entry, app, differences, args, answer)
     acts.ask(context, entry, "scale", { count = count })
     entry.record.app.instances = count
   end
-  acts.save(context, entry)
+  acts.save(context, entry, "is changed")
 end
 
 local function apply(acts, context, args, answer)
@@ -98,12 +98,14 @@ local function scale(acts, context, args)
       local err, status = await(function(done) context.registry.overseer:call(entry, "scale", { count = count }, done) end)
       if status then entry.status = status end
       app.instances = count
-      acts.save(context, entry)
-      if err then acts.fail(FAILED, ("%s: %s"):format(app.name, err.message)) end
+      if err then
+        context.registry:save(entry)
+        acts.fail(FAILED, ("%s: %s"):format(app.name, err.message))
+      end
     else
       app.instances = count
-      acts.save(context, entry)
     end
+    acts.save(context, entry, "is scaled")
   end)
   return { rows = list }
 end

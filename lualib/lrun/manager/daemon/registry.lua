@@ -72,10 +72,13 @@ function Registry:saveLater(entry)
   self.timer:start(LATER, 0, function() self:saveAll() end)
 end
 
+--- Writes what has changed. Returns the first reason when something cannot be written.
+---@return string? problem
 function Registry:saveAll()
-  local dirty = self.dirty
+  local dirty, problem = self.dirty, nil
   self.dirty = {}
-  for entry in pairs(dirty) do self:save(entry) end
+  for entry in pairs(dirty) do problem = self:save(entry) or problem end
+  return problem
 end
 
 local function nextId(self)

@@ -161,28 +161,38 @@ end
 
 -- Starting ------------------------------------------------------------------------------------------------------------
 
-local function save(context, entry)
+-- A disk that takes no more does not keep anybody from doing what was asked for; what could not be kept is told behind it, and
+-- written as soon as it can be.
+local function save(context, entry, done)
   local problem = context.registry:save(entry)
-  if problem then fail(FAILED, problem) end
+  if problem then fail(FAILED, ("'%s' %s, but %s"):format(nameOf(entry), done, problem)) end
 end
 
 local function launch(context, entry)
   local record = entry.record
   record.wanted, record.down, record.state, record.reason = "running", nil, nil, nil
-  save(context, entry)
+  context.registry:save(entry)
   local err = await(function(done) context.registry.overseer:launch(entry, {}, done) end)
-  save(context, entry)
-  if err then fail(FAILED, ("%s did not start: %s"):format(nameOf(entry), err.message)) end
+  if err then
+    context.registry:save(entry)
+    fail(FAILED, ("%s did not start: %s"):format(nameOf(entry), err.message))
+  end
+  save(context, entry, "is started")
 end
 
+-- Returns what could not be kept.
 local function stop(context, entry, reason, down)
   local record = entry.record
   record.down = down or nil
   if not down then record.wanted = "stopped" end
   if context.registry.runs(entry) then record.state, record.reason = nil, nil end
-  save(context, entry)
+  context.registry:save(entry)
   await(function(done) context.registry.overseer:stop(entry, reason, nil, done) end)
-  save(context, entry)
+  return context.registry:save(entry)
+end
+
+local function failUnkept(entry, problem)
+  if problem then fail(FAILED, ("'%s' is stopped, but %s"):format(nameOf(entry), problem)) end
 end
 
 local function checkApp(app)
@@ -242,6 +252,15 @@ local function redefine(entry, app, keepBase)
   entry.record.app = app
 end
 
+-- An app whose file cannot be written is not begun: nobody would know of it later.
+local function refuseUnkept(context, added)
+  local problem
+  for _, entry in ipairs(added) do problem = problem or context.registry:save(entry) end
+  if not problem then return end
+  for _, entry in ipairs(added) do context.registry:remove(entry) end
+  fail(FAILED, problem)
+end
+
 function verbs.start(context, args)
   local apps, registry = args.apps or {}, context.registry
   local entries = args.targets and #args.targets > 0 and select(context, args.targets) or {}
@@ -261,12 +280,18 @@ function verbs.start(context, args)
     local known = registry:find(app.name)
     if known and isBusy(context, known) then running(app.name) end
   end
+  local added = {}
   for _, app in ipairs(apps) do
     local entry = registry:find(app.name)
-    if entry then redefine(entry, app) else entry = registry:add(app) end
+    if entry then
+      redefine(entry, app)
+    else
+      entry = registry:add(app)
+      added[#added + 1] = entry
+    end
     entries[#entries + 1] = entry
   end
-  for _, entry in ipairs(entries) do save(context, entry) end
+  refuseUnkept(context, added)
   return perform(context, args, entries, function()
     inWaves(order.waves(byName(entries)), function(entry)
       restartFailed(context, entry)
@@ -307,7 +332,7 @@ end
 function verbs.stop(context, args)
   local entries = known(context, args)
   return perform(context, args, entries, function()
-    inWaves(order.reversed(byName(entries)), function(entry) stop(context, entry, "stop") end)
+    inWaves(order.reversed(byName(entries)), function(entry) failUnkept(entry, stop(context, entry, "stop")) end)
   end)
 end
 
@@ -325,18 +350,19 @@ function verbs.delete(context, args)
   return list
 end
 
---- Ends all apps, which `resurrect` starts again.
+--- Ends all apps, which `resurrect` starts again. Throws, when all have ended, where that could not be kept.
 function verbs.stopAll(context)
   local entries = {}
   for _, entry in ipairs(context.registry:list()) do
     if entry.record.wanted == "running" then entries[#entries + 1] = entry end
   end
-  inWaves(order.reversed(byName(entries)), function(entry) stop(context, entry, "stop", true) end)
+  inWaves(order.reversed(byName(entries)), function(entry) failUnkept(entry, stop(context, entry, "stop", true)) end)
 end
 
 function verbs.kill(context)
-  verbs.stopAll(context)
+  local ok, err = pcall(verbs.stopAll, context)
   context.exitSoon()
+  if not ok then error(err, 0) end
   return { pid = process.pid }
 end
 
@@ -373,13 +399,16 @@ local function restart(context, entry, args, app, reason)
   end
   if not context.registry.runs(entry) then return launch(context, entry) end
   record.wanted, record.down, record.state, record.reason = "running", nil, nil, nil
-  save(context, entry)
+  context.registry:save(entry)
   local err, status = await(function(done)
     context.registry.overseer:call(entry, "restart", { app = app, reason = reason or "restart" }, done)
   end)
   if status then entry.status = status end
-  save(context, entry)
-  if err then fail(FAILED, ("%s did not start: %s"):format(nameOf(entry), err.message)) end
+  if err then
+    context.registry:save(entry)
+    fail(FAILED, ("%s did not start: %s"):format(nameOf(entry), err.message))
+  end
+  save(context, entry, "is restarted")
 end
 verbs.restartEntry = restart
 
@@ -434,7 +463,7 @@ local function reload(context, entry, args, app, answer)
   end
   if app then redefine(entry, app) end
   entry.status = status
-  save(context, entry)
+  save(context, entry, "is reloaded")
 end
 
 function verbs.reload(context, args, answer)
@@ -498,7 +527,7 @@ function verbs.reset(context, args)
   each(entries, function(entry)
     entry.record.restarts, entry.record.restartsTotal = {}, 0
     if entry.link then entry.status = ask(context, entry, "reset") end
-    save(context, entry)
+    save(context, entry, "is reset")
   end)
   return rows(context, entries)
 end
@@ -519,7 +548,8 @@ end
 function verbs.reopen(context, args) return tellKeepers(context, args, "reopen") end
 
 function verbs.save(context)
-  context.registry:saveAll()
+  local problem = context.registry:saveAll()
+  if problem then fail(FAILED, problem) end
   return { saved = #context.registry:list() }
 end
 
@@ -531,8 +561,11 @@ function verbs.renew(context)
   end
   each(entries, function(entry)
     local err = await(function(done) context.registry.overseer:renew(entry, done) end)
-    save(context, entry)
-    if err then fail(FAILED, ("the keeper of %s could not be replaced: %s"):format(nameOf(entry), err.message)) end
+    if err then
+      context.registry:save(entry)
+      fail(FAILED, ("the keeper of %s could not be replaced: %s"):format(nameOf(entry), err.message))
+    end
+    save(context, entry, "has another keeper")
   end)
   return rows(context, context.registry:list())
 end
