@@ -89,7 +89,8 @@ describe("files in the pages", function()
         assert(result.status == 0, where .. ": " .. result.stdout)
       end
       if not python or python.status ~= 0 then return print("Python has no yaml: the fields are not looked at") end
-      local object = json.decode(run("python3", { "-c", "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))", path }).stdout)
+      local translate = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1]))))"
+      local object = json.decode(run("python3", { "-c", translate, path }).stdout)
       compare(object, DEPLOYMENT, where)
       assert.same({ "apps/v1", "Deployment" }, { object.apiVersion, object.kind })
       local template = object.spec.template

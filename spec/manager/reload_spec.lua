@@ -1,3 +1,5 @@
+local await = require("await")
+local fs = require("fs")
 local manager = require("spec.support.manager")
 
 describe("a reload", function()
@@ -139,5 +141,30 @@ describe("a reload", function()
     assert.not_equal(daemon, home:daemon())
     assert.not_equal(keeper, home:keeper("web"))
     assert.is_false(manager.isAlive(keeper))
+  end)
+
+  it("by update leaves a unix socket's file to the next keeper, whose end removes it", function()
+    local path = home.dir .. "/web.sock"
+    home:write("web.lua", ('require("http").createServer(function(_, res) res:finish("v1") end):listen(%q)\n'):format(path))
+    home:ok{ "start", "web.lua", "-i", "2", "--min-ready", "100" }
+    local function status()
+      return await(function(done)
+        local request = require("http").get({ socketPath = path, path = "/", agent = false }, function(response)
+          response:resume()
+          response:on("end", function() done(response.statusCode) end)
+        end)
+        request:on("error", function(err) done(err.code) end)
+      end)
+    end
+    for _ = 1, 2 do
+      local keeper = home:keeper("web")
+      home:ok{ "update" }
+      assert.not_equal(keeper, home:keeper("web"))
+      assert.equal(200, status())
+    end
+    home:ok{ "reload", "web" }
+    assert.equal(200, status())
+    home:ok{ "stop", "web" }
+    assert.is_false(fs.existsSync(path))
   end)
 end)

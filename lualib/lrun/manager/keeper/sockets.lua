@@ -17,6 +17,7 @@ Sockets.__index = Sockets
 ---@field kind "tcp"|"pipe"|"udp"
 ---@field fd integer
 ---@field path string? of a unix socket
+---@field handle userdata? what was bound here, with which its file would go
 ---@field used boolean whether this keeper's instances have asked for it
 
 -- What tells one request for a socket from another.
@@ -80,7 +81,7 @@ function Sockets:bound(request, handle)
   if self.held[key] then drop(self, self.held[key]) end
   local path = request.addressType == -1 and request.address or nil
   if path and path:byte() == 0 then path = nil end
-  self.held[key] = { key = key, kind = kindOf(handle), fd = fd, path = path, used = true }
+  self.held[key] = { key = key, kind = kindOf(handle), fd = fd, path = path, used = true, handle = handle }
   self.onBound(self.held[key])
 end
 
@@ -170,7 +171,10 @@ end
 
 --- Another keeper has them now: closes ours, and leaves the files of unix sockets.
 function Sockets:letGo()
-  for _, held in pairs(self.held) do core.close(held.fd) end
+  for _, held in pairs(self.held) do
+    if held.handle then bound.leaveFile(held.handle) end
+    core.close(held.fd)
+  end
   self.held = {}
 end
 
