@@ -8,6 +8,7 @@
 --- Where Lua differs: data are strings, `encoding` options are accepted and change nothing. `read` returns the data.
 --- Modes are numbers or octal strings ("644"), as Lua has no octal literals. Times are milliseconds (`stats.mtimeMs`).
 local uv = require("luv")
+local core = require("lrun.core.files")
 local calls = require("lrun.check.calls")
 local errors = require("errors")
 local process = require("process")
@@ -18,6 +19,7 @@ local lock = require("lrun.fs.lock")
 local stats = require("lrun.fs.stats")
 local streams = require("lrun.fs.streams")
 local watcher = require("lrun.fs.watch")
+local ways = require("lrun.fs.ways")
 
 local O = uv.constants
 
@@ -41,6 +43,7 @@ local fs = {
 }
 
 local sync, async = forms.sync, forms.async
+local exists = core.exists
 
 -- Whole files ---------------------------------------------------------------------------------------------------------
 
@@ -273,7 +276,7 @@ function fs.lstatSync(path, options) return sync("lstat", path, options) end
 --- Whether the path leads to something.
 ---@param path string
 ---@return boolean
-function fs.existsSync(path) return arguments.isPath(path) and uv.fs_stat(path) ~= nil end
+function fs.existsSync(path) return exists(path) end
 
 --- Calls back with whether the path leads to something, and nothing else. A path that cannot be one leads to nothing.
 ---@param path string
@@ -331,6 +334,22 @@ function fs.readlink(path, options, callback) async("readlink", path, options, c
 ---@param options table?
 ---@return string target
 function fs.readlinkSync(path, options) return sync("readlink", path, options) end
+
+---@class FsCounters
+---@field cache integer system calls of functions with a callback that were answered at once, from what is in memory
+---@field pool integer those that the thread pool made
+---@field calls table<string, { cache: integer, pool: integer }> the same by system call; `readFile` counts whole files as one
+---@field refused string[] what the kernel or a container does not let the attempts use
+
+--- How the functions with a callback, and the streams, came to their answers since the process began. Ours, not Node's.
+---@return FsCounters
+function fs.counters()
+  local result = { cache = 0, pool = 0, calls = ways.counts(), refused = core.refused() }
+  for _, counts in pairs(result.calls) do
+    result.cache, result.pool = result.cache + counts.cache, result.pool + counts.pool
+  end
+  return result
+end
 
 -- Changes -------------------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,17 @@
 #define LRUN_FILES_FILES_H
 
 #include <lua.h>
+#include <sys/stat.h>
 
+void files_list_register(lua_State *L);  /* list.c: what is in directories */
 void files_lock_register(lua_State *L);  /* lock.c: flock */
+void files_names_register(lua_State *L); /* names.c: access, readlink, realpath */
 void files_owner_register(lua_State *L); /* owner.c: descriptors that are closed with what holds them */
+void files_read_register(lua_State *L);  /* read.c: open, read, close, whole files */
+void files_stat_register(lua_State *L);  /* stat.c: stat, lstat, fstat */
+void files_turns_register(lua_State *L); /* turns.c: the delivery of answers that were there at once */
+
+/* The numbers that fs makes its Stats from; returns how many. */
+int files_push_stat(lua_State *L, const struct statx *stat);
 
 #endif

@@ -3,9 +3,8 @@
  * noticed (`isSame`) and never locked. Without blocking the call runs on libuv's pool, since a file system over a wire
  * may take its time; it never waits there for the lock. */
 #include "files/files.h"
-#include "host/callback.h"
+#include "files/work.h"
 #include "host/errors.h"
-#include "host/vm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -17,16 +16,12 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <uv.h>
 
-/* One attempt on the pool; on_tried frees it. */
+/* One attempt on the pool. */
 typedef struct {
-  uv_work_t work;
-  lua_State *L;
-  int fd, operation;
-  int rc;
-  int callback; /* registry ref */
-} attempt_t;
+  work_t work;
+  int fd, operation, rc;
+} trial_t;
 
 static int result_of(int rc) { return rc < 0 ? -errno : rc; }
 
@@ -42,33 +37,24 @@ static int l_flock(lua_State *L) {
   return errors_code(L, lock((int)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2)));
 }
 
-static void try_lock(uv_work_t *work) {
-  attempt_t *attempt = (attempt_t *)work;
-  attempt->rc = lock(attempt->fd, attempt->operation | LOCK_NB);
+static void run_trial(work_t *work) {
+  trial_t *trial = (trial_t *)work;
+  trial->rc = lock(trial->fd, trial->operation | LOCK_NB);
 }
 
-static void on_tried(uv_work_t *work, int status) {
-  attempt_t *attempt = (attempt_t *)work;
-  lua_State *L = attempt->L;
-  int rc = status < 0 ? status : attempt->rc, callback = attempt->callback;
-  free(attempt);
-  lua_State *co = callback_begin(L);
-  lua_rawgeti(co, LUA_REGISTRYINDEX, callback);
-  luaL_unref(co, LUA_REGISTRYINDEX, callback);
-  callback_run(co, errors_code(co, rc));
-}
+static int push_trial(work_t *work, lua_State *co) { return errors_code(co, ((trial_t *)work)->rc); }
+
+static void free_trial(work_t *work) { free(work); }
 
 /* tryFlock(fd, operation, callback): callback(true) later, or (nil, the code's name); EAGAIN: another has it */
 static int l_try_flock(lua_State *L) {
   int fd = (int)luaL_checkinteger(L, 1), operation = (int)luaL_checkinteger(L, 2);
   luaL_checktype(L, 3, LUA_TFUNCTION);
-  attempt_t *attempt = malloc(sizeof *attempt);
-  if (!attempt) return luaL_error(L, "not enough memory");
-  vm_t *vm = vm_of(L);
-  *attempt = (attempt_t){.L = vm_state(vm), .fd = fd, .operation = operation};
-  lua_settop(L, 3);
-  attempt->callback = luaL_ref(L, LUA_REGISTRYINDEX);
-  uv_queue_work(vm_loop(vm), &attempt->work, try_lock, on_tried);
+  trial_t *trial = malloc(sizeof *trial);
+  if (!trial) return luaL_error(L, "not enough memory");
+  *trial = (trial_t){
+      .work = {.run = run_trial, .push = push_trial, .free = free_trial}, .fd = fd, .operation = operation};
+  work_start(L, &trial->work, 3);
   return 0;
 }
 

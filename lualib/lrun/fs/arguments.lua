@@ -62,9 +62,11 @@ function arguments.mode(value, name, default)
   return validate.integer(value, name, 0, 4294967295)
 end
 
---- An options table; a string is an encoding, which changes nothing.
+local NONE = {}
+
+--- An options table, to be read only; a string is an encoding, which changes nothing.
 function arguments.options(value, name)
-  if value == nil or type(value) == "string" then return {} end
+  if value == nil or type(value) == "string" then return NONE end
   if type(value) ~= "table" then error(errors.argType(name or "options", "string or table", value), 0) end
   if value.encoding ~= nil then validate.string(value.encoding, "options.encoding") end
   return value

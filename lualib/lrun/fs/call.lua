@@ -1,10 +1,11 @@
 --- How `fs` runs its operations. Each is one function `operation(call, …)` that is written once, as a sequence of system
 --- calls, and throws error objects. `sync` gives it a `call` that blocks. `async` runs it on a coroutine and gives it a
---- `call` that waits there for libuv's thread pool; what the operation returns or throws goes to the callback.
-local uv = require("luv")
+--- `call` that waits there; what the operation returns or throws goes to the callback. An operation of one system call
+--- needs no coroutine: `single`.
 local await = require("await")
 local errors = require("errors")
-local process = require("process")
+local turns = require("lrun.fs.turns")
+local ways = require("lrun.fs.ways")
 local describe = require("lrun.core.errno").describe
 
 local fsCall = {}
@@ -20,27 +21,17 @@ function fsCall.error(code, syscall, where)
   return errors.coded(name, ("%s: %s, %s"):format(name, reason, syscall), { errno = errno, syscall = syscall })
 end
 
---- The same from the text that luv gives a callback, which starts with the code.
-function fsCall.errorOf(text, syscall, where)
-  return fsCall.error(text:match("^[%u%d]+") or "UNKNOWN", syscall, where)
+--- Makes a system call and blocks. Returns its value, or throws.
+local function callNow(syscall, where, a, b, c)
+  local value, second = ways.now(syscall, a, b, c)
+  if value == nil then error(fsCall.error(second, syscall, where), 0) end
+  return value, second
 end
 
---- Calls `uv["fs_" .. syscall]` and blocks. Returns its first result, or throws.
-local function callNow(syscall, where, ...)
-  local result, text = uv["fs_" .. syscall](...)
-  if result == nil then error(fsCall.errorOf(text, syscall, where), 0) end
-  return result
-end
-
-local function callLater(syscall, where, ...)
-  local arguments, count = { ... }, select("#", ...)
-  local err, result = await(function(resume)
-    arguments[count + 1] = resume
-    local request, text = uv["fs_" .. syscall](unpack(arguments, 1, count + 1))
-    if request == nil then resume(text) end
-  end)
-  if err then error(fsCall.errorOf(err, syscall, where), 0) end
-  return result
+local function callLater(syscall, where, a, b, c)
+  local code, value, second = await(function(resume) ways.later(syscall, resume, a, b, c) end)
+  if code then error(fsCall.error(code, syscall, where), 0) end
+  return value, second
 end
 
 --- Runs the operation and returns what it returns, or throws.
@@ -73,10 +64,47 @@ function fsCall.async(operation, callback, ...)
   local returned = false
   local function settle(...)
     if returned then return report(callback, ...) end
-    process.nextTick(report, callback, ...)
+    turns.push(report, callback, ...)           -- whether it went well, and one value
   end
   await.spawn(function(...) settle(pcall(operation, callLater, ...)) end, ...)
   returned = true
+end
+
+local function whereOf(paths, first, second)
+  return paths > 0 and { path = first, dest = paths > 1 and second or nil } or nil
+end
+
+local function wait(call, callback, a, b, c)
+  ways.pool(call.syscall, function(code, value)
+    if code then return callback(fsCall.error(code, call.syscall, whereOf(call.paths, a, b))) end
+    if call.valued then return callback(nil, value) end
+    callback(nil)
+  end, a, b, c)
+end
+
+--- Runs an operation that is one system call; `call`: its name, how many of its first arguments are paths, and whether its
+--- value is the operation's.
+---@param call { syscall: string, paths: integer, valued: boolean }
+function fsCall.single(call, callback, a, b, c)
+  local value, second = ways.try(call.syscall, a, b, c)
+  if value == false then return wait(call, callback, a, b, c) end
+  if value == nil then return fsCall.failure(callback, second, call.syscall, whereOf(call.paths, a, b)) end
+  turns.push(callback, nil, call.valued and value or nil)
+end
+
+--- The operation function for the same.
+function fsCall.operation(call)
+  return function(make, a, b, c)
+    local value = make(call.syscall, whereOf(call.paths, a, b), a, b, c)
+    if call.valued then return value end
+  end
+end
+
+--- Calls back in the next turn, with a value or the error of a system call.
+function fsCall.answer(callback, value) turns.push(callback, nil, value) end
+
+function fsCall.failure(callback, code, syscall, where)
+  turns.push(function() callback(fsCall.error(code, syscall, where)) end)
 end
 
 --- Runs `body` and then `cleanup`, whether it throws or not. A failure of `cleanup` counts when `body` went well.

@@ -1,12 +1,15 @@
 --- `fs.cp`: copies a file, a link, or a directory with all that is in it. One entry after the other passes through `copy`:
 --- what may not be is refused before anything is touched, then `filter` is asked, then it is done by what the entry is.
+local bit = require("bit")
 local errors = require("errors")
 local path = require("path")
 local validate = require("lrun.check.validate")
 local arguments = require("lrun.fs.arguments")
+local stats = require("lrun.fs.stats")
 local trees = require("lrun.fs.trees")
 local describe = require("lrun.core.errno").describe
 
+local band = bit.band
 local PERMISSIONS, OWNER_WRITES, DIRECTORY_MODE = 4095, 128, 511      -- 07777, 0200, 0777
 
 local MEANING = {
@@ -68,8 +71,8 @@ end
 local function checkParents(call, source, here, destination)
   local at = path.dirname(path.resolve(destination))
   while at ~= "/" do
-    local raw = lookIfThere(call, at, { dereference = true })
-    if raw and isSame(raw, here) then
+    local found = lookIfThere(call, at, { dereference = true })
+    if found and isSame(found, here) then
       refuse("ERR_FS_CP_EINVAL", "EINVAL", ("cannot copy %s to a subdirectory of self %s"):format(source, destination), destination)
     end
     at = path.dirname(at)
@@ -77,13 +80,13 @@ local function checkParents(call, source, here, destination)
 end
 
 local function checkPair(source, here, destination, there)
-  local directory = here.type == "directory"
+  local directory = here:isDirectory()
   if there then
     if isSame(here, there) then refuse("ERR_FS_CP_EINVAL", "EINVAL", "src and dest cannot be the same", destination) end
-    if directory and there.type ~= "directory" then
+    if directory and not there:isDirectory() then
       refuse("ERR_FS_CP_DIR_TO_NON_DIR", "EISDIR",
         ("cannot overwrite non-directory %s with directory %s"):format(destination, source), destination)
-    elseif not directory and there.type == "directory" then
+    elseif not directory and there:isDirectory() then
       refuse("ERR_FS_CP_NON_DIR_TO_DIR", "ENOTDIR",
         ("cannot overwrite directory %s with non-directory %s"):format(destination, source), destination)
     end
@@ -95,17 +98,15 @@ end
 
 -- Copying -------------------------------------------------------------------------------------------------------------
 
-local function permissions(raw) return require("bit").band(raw.mode, PERMISSIONS) end
-
-local function seconds(time) return time.sec + time.nsec / 1e9 end
+local function permissions(found) return band(found.mode, PERMISSIONS) end
 
 local function copyTimes(call, source, here, destination)
   local mode = permissions(here)
-  if require("bit").band(mode, OWNER_WRITES) == 0 then
+  if band(mode, OWNER_WRITES) == 0 then
     call("chmod", { path = destination }, destination, mode + OWNER_WRITES)
   end
-  local raw = call("stat", { path = source }, source)       -- reading it has moved the time of access
-  call("utime", { path = destination }, destination, seconds(raw.atime), seconds(raw.mtime))
+  local now = call("stat", { path = source }, source)       -- reading it has moved the time of access
+  call("utime", { path = destination }, destination, now.atimeMs / 1000, now.mtimeMs / 1000)
 end
 
 local function copyFile(call, source, here, destination, there, options)
@@ -129,7 +130,7 @@ end
 
 local function copyLink(call, source, destination, there, options)
   local target = readLink(call, source, options)
-  if there and there.type == "link" then
+  if there and there:isSymbolicLink() then
     local old = readLink(call, destination, {})
     if trees.isDirectory(call, source) then
       local full = readLink(call, source, {})
@@ -166,7 +167,7 @@ function copy(call, source, destination, options, first)
     local parent = path.dirname(destination)
     if not trees.isDirectory(call, parent) then trees.make(call, parent, DIRECTORY_MODE) end
   end
-  local kind = here.type
+  local kind = stats.kind(here)
   if kind == "directory" then
     if options.recursive then return copyDirectory(call, source, here, destination, there, options) end
     refuse("ERR_FS_EISDIR", "EISDIR", source .. " is a directory (not copied)", source)

@@ -1,4 +1,5 @@
 --- What `stat` and `readdir` tell of a file: Stats and Dirent, objects that answer isFile() and its like.
+local bit = require("bit")
 local calls = require("lrun.check.calls")
 
 ---@class Stats
@@ -44,24 +45,43 @@ local TYPES = {
   isFile = "file", isDirectory = "directory", isSymbolicLink = "link", isFIFO = "fifo", isSocket = "socket",
   isCharacterDevice = "char", isBlockDevice = "block",
 }
+local BITS = { file = 0x8000, directory = 0x4000, link = 0xA000, fifo = 0x1000, socket = 0xC000, char = 0x2000, block = 0x6000 }
+local band, S_IFMT = bit.band, 0xF000
 for name, kind in pairs(TYPES) do
-  Stats[name] = function(self) return self._type == kind end
-  Dirent[name] = Stats[name]
+  local bits = BITS[kind]
+  Stats[name] = function(self) return band(self.mode, S_IFMT) == bits end
+  Dirent[name] = function(self) return self._type == kind end
 end
+
+local KINDS = {}
+for kind, bits in pairs(BITS) do KINDS[bits] = kind end
 
 local function milliseconds(time) return time.sec * 1000 + time.nsec / 1e6 end
 
 local stats = {}
 
---- Makes Stats from luv's table.
-function stats.new(raw)
-  return setmetatable({
-    dev = raw.dev, ino = raw.ino, mode = raw.mode, nlink = raw.nlink, uid = raw.uid, gid = raw.gid, rdev = raw.rdev,
-    size = raw.size, blksize = raw.blksize, blocks = raw.blocks, _type = raw.type,
-    atimeMs = milliseconds(raw.atime), mtimeMs = milliseconds(raw.mtime), ctimeMs = milliseconds(raw.ctime),
-    birthtimeMs = milliseconds(raw.birthtime),
-  }, Stats)
+--- Makes Stats from the numbers that lrun.core.files gives; passes on what it returns in place of them.
+function stats.make(mode, dev, ino, nlink, uid, gid, rdev, size, blksize, blocks, atimeMs, mtimeMs, ctimeMs, birthtimeMs)
+  if not mode then return mode, dev end
+  -- Constants only, which is one copy: from bytecode any other constructor makes a table that grows field by field.
+  local self = {
+    dev = 0, ino = 0, mode = 0, nlink = 0, uid = 0, gid = 0, rdev = 0, size = 0, blksize = 0, blocks = 0,
+    atimeMs = 0, mtimeMs = 0, ctimeMs = 0, birthtimeMs = 0,
+  }
+  self.mode, self.dev, self.ino, self.nlink, self.uid, self.gid, self.rdev = mode, dev, ino, nlink, uid, gid, rdev
+  self.size, self.blksize, self.blocks = size, blksize, blocks
+  self.atimeMs, self.mtimeMs, self.ctimeMs, self.birthtimeMs = atimeMs, mtimeMs, ctimeMs, birthtimeMs
+  return setmetatable(self, Stats)
 end
+
+--- Makes Stats from luv's table.
+function stats.fromLuv(raw)
+  return stats.make(raw.mode, raw.dev, raw.ino, raw.nlink, raw.uid, raw.gid, raw.rdev, raw.size, raw.blksize, raw.blocks,
+    milliseconds(raw.atime), milliseconds(raw.mtime), milliseconds(raw.ctime), milliseconds(raw.birthtime))
+end
+
+--- Luv's name of the type.
+function stats.kind(self) return KINDS[band(self.mode, S_IFMT)] or "unknown" end
 
 --- Makes a Dirent.
 ---@param kind string luv's name of the type

@@ -1,12 +1,12 @@
 --- File streams. Each owns one descriptor, which it opens itself or is lent by `options.fd`; `_destroy` closes it, after
 --- the system call that is under way, unless `autoClose` is false. One system call is under way at a time (`_busy`).
-local uv = require("luv")
 local errors = require("errors")
 local stream = require("stream")
 local validate = require("lrun.check.validate")
 local destroy = require("lrun.stream.destroy")
 local fsCall = require("lrun.fs.call")
 local arguments = require("lrun.fs.arguments")
+local ways = require("lrun.fs.ways")
 local calls = require("lrun.check.calls")
 
 local FILE_MODE = 438               -- 0666
@@ -73,12 +73,12 @@ local function settled(self)
   return false
 end
 
-local function onOpen(self, text, fd)
+local function onOpen(self, code, fd)
   self.pending = false
-  if text then
+  if code then
     if settled(self) then
       self._autoClose = false
-      self:destroy(fsCall.errorOf(text, "open", { path = self.path }))
+      self:destroy(fsCall.error(code, "open", { path = self.path }))
     end
     return
   end
@@ -97,7 +97,7 @@ local function open(self, path, options, flags, mode)
   self.pending = options.fd == nil
   self._busy = self.pending
   if self.pending then
-    uv.fs_open(path, flags, mode, function(...) onOpen(self, ...) end)
+    ways.later("open", function(...) onOpen(self, ...) end, path, flags, mode)
   end
   if options.signal then stream.addAbortSignal(options.signal, self) end
 end
@@ -112,9 +112,7 @@ local function destroyStream(self, err, callback)
   if held then held(err or destroy.refusal("write")) end
   if fd == nil or not self._autoClose then return callback(err) end
   self.fd = nil
-  uv.fs_close(fd, function(text)
-    callback(err or text and fsCall.errorOf(text, "close") or nil)
-  end)
+  ways.later("close", function(code) callback(err or code and fsCall.error(code, "close") or nil) end, fd)
 end
 
 ReadStream._destroy, WriteStream._destroy = destroyStream, destroyStream
@@ -141,9 +139,9 @@ function ReadStream:initialize(path, options)
   open(self, path, options, flags, mode)
 end
 
-local function onRead(self, text, data)
+local function onRead(self, code, data)
   if not settled(self) then return end
-  if text then return self:destroy(fsCall.errorOf(text, "read")) end
+  if code then return self:destroy(fsCall.error(code, "read")) end
   if data == "" then return self:push(nil) end
   self.bytesRead = self.bytesRead + #data
   if self._position then self._position = self._position + #data end
@@ -160,7 +158,7 @@ function ReadStream:_read(size)
   if self._left and self._left < size then size = self._left end
   if size <= 0 then return self:push(nil) end
   self._busy = true
-  uv.fs_read(self.fd, size, self._position or -1, function(...) onRead(self, ...) end)
+  ways.later("read", function(...) onRead(self, ...) end, self.fd, size, self._position or -1)
 end
 
 --- Closes the file early.
@@ -194,16 +192,16 @@ function WriteStream:_write(data, callback)
   end
   if data == "" then return callback() end
   self._busy = true
-  uv.fs_write(self.fd, data, self._position or -1, function(text, written)
-    if not text then
+  ways.later("write", function(code, written)
+    if not code then
       self.bytesWritten = self.bytesWritten + written
       if self._position then self._position = self._position + written end
     end
     if not settled(self) then return callback(destroy.refusal("write")) end
-    if text then return callback(fsCall.errorOf(text, "write")) end
+    if code then return callback(fsCall.error(code, "write")) end
     if written < #data then return self:_write(data:sub(written + 1), callback) end
     callback()
-  end)
+  end, self.fd, data, self._position or -1)
 end
 
 function WriteStream:_writev(list, callback) self:_write(table.concat(list), callback) end

@@ -1,6 +1,5 @@
 --- What `fs` does with directories and all that is in them, as sequences of system calls: `call` is what fs_call gives an
 --- operation. Symbolic links are never followed on the way down.
-local uv = require("luv")
 local errors = require("errors")
 local stats = require("lrun.fs.stats")
 
@@ -8,30 +7,42 @@ local trees = {}
 
 --- Whether the path leads to a directory.
 function trees.isDirectory(call, path)
-  local ok, raw = pcall(call, "stat", { path = path }, path)
-  return ok and raw.type == "directory"
+  local ok, found = pcall(call, "stat", { path = path }, path)
+  return ok and found:isDirectory()
 end
 
 --- Iterates over name and luv's name of the type, which some file systems do not tell.
 function trees.entries(call, directory)
-  local request = call("scandir", { path = directory }, directory)
-  return function() return uv.fs_scandir_next(request) end
+  local names, kinds = call("scandir", { path = directory }, directory)
+  local i = 0
+  return function()
+    i = i + 1
+    return names[i], kinds[i]
+  end
 end
 
 local function typeOf(call, path, kind)
   if kind and kind ~= "unknown" then return kind end
-  local ok, raw = pcall(call, "lstat", { path = path }, path)
-  return ok and raw.type or "unknown"
+  local ok, found = pcall(call, "lstat", { path = path }, path)
+  return ok and stats.kind(found) or "unknown"
 end
 
-function trees.join(directory, name) return (directory:gsub("/+$", "")) .. "/" .. name end
+function trees.join(directory, name) return directory:match("^(.-)/*$") .. "/" .. name end
 local join = trees.join
 
 --- The directory that a path is in, nil where the path does not say.
 function trees.parent(path) return path:gsub("/+$", ""):match("^(.*[^/])/+[^/]*$") end
 
+--- A list of the program's own of names that may be kept.
+function trees.names(names)
+  local list = {}
+  for i = 1, #names do list[i] = names[i] end
+  return list
+end
+
 --- The names in a directory, or Dirents; with `recursive` of those below, too.
 function trees.list(call, path, withFileTypes, recursive)
+  if not withFileTypes and not recursive then return trees.names((call("scandir", { path = path }, path))) end
   local list, directories = {}, { { path, "" } }
   for _, each in ipairs(directories) do       -- grows while it is walked
     local directory, prefix = each[1], each[2]
@@ -85,12 +96,12 @@ end
 
 --- `rm`: a file, or with `recursive` a directory, too. `force`: nothing there is no failure.
 function trees.removeAny(call, path, recursive, force)
-  local ok, raw = pcall(call, "lstat", { path = path }, path)
+  local ok, found = pcall(call, "lstat", { path = path }, path)
   if not ok then
-    if force and raw.code == "ENOENT" then return end
-    error(raw, 0)
+    if force and found.code == "ENOENT" then return end
+    error(found, 0)
   end
-  if raw.type ~= "directory" then return removeEntry(call, path, raw.type) end
+  if not found:isDirectory() then return removeEntry(call, path) end
   if not recursive then
     error(errors.coded("ERR_FS_EISDIR", ("Path is a directory: rm returned EISDIR (is a directory) %s"):format(path),
       { errno = -21, syscall = "rm", path = path }), 0)

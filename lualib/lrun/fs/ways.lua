@@ -1,0 +1,152 @@
+--- The system calls of `fs`, by name, and the ways in which each is made:
+---
+---     now(…)         blocks
+---     try(…)         asks what is in memory, without waiting for a disk or a peer (lrun.core.files)
+---     pool(done, …)  waits on libuv's thread pool
+---
+--- `now` and `try` return the value, or nil and the code of a failure; `try` false where only the pool can tell. `done` is called with
+--- the code or nil, and the value. Some have a second value. What luv offers stands in for what is not defined here. There are
+--- at most three arguments, and no `...` on these paths: what LuaJIT makes of it costs more than the system calls.
+local uv = require("luv")
+local core = require("lrun.core.files")
+local listings = require("lrun.fs.listings")
+local stats = require("lrun.fs.stats")
+local turns = require("lrun.fs.turns")
+
+local makeStats, fromLuv = stats.make, stats.fromLuv
+
+local function codeOf(text) return text:match("^[%u%d]+") or "UNKNOWN" end
+
+-- How many arguments luv's functions take before the callback; what it gives a name to here, it does not give another there.
+local ARITY = {
+  chmod = 2, chown = 3, close = 1, copyfile = 3, fchmod = 2, fchown = 3, fdatasync = 1, fstat = 1, fsync = 1, ftruncate = 2,
+  futime = 3, lchown = 3, link = 2, lstat = 1, lutime = 3, mkdir = 2, mkdtemp = 1, open = 3, read = 3, readlink = 1,
+  realpath = 1, rename = 2, rmdir = 1, stat = 1, symlink = 3, unlink = 1, utime = 3, write = 3,
+}
+
+local function luvNow(name)
+  local f, arity = uv["fs_" .. name], ARITY[name]
+  return function(a, b, c)
+    local value, text
+    if arity == 1 then value, text = f(a) elseif arity == 2 then value, text = f(a, b) else value, text = f(a, b, c) end
+    if value == nil then return nil, codeOf(text) end
+    return value
+  end
+end
+
+local function luvPool(name, convert)
+  local f, arity = uv["fs_" .. name], ARITY[name]
+  return function(done, a, b, c)
+    local function onDone(text, value)
+      if text then return done(codeOf(text)) end
+      done(nil, convert and convert(value) or value)
+    end
+    local request, text
+    if arity == 1 then
+      request, text = f(a, onDone)
+    elseif arity == 2 then
+      request, text = f(a, b, onDone)
+    else
+      request, text = f(a, b, c, onDone)
+    end
+    if request == nil then turns.push(done, codeOf(text)) end
+  end
+end
+
+local calls = {
+  stat = {
+    now = function(path) return makeStats(core.stat(path)) end,
+    try = function(path) return makeStats(core.tryStat(path)) end,
+    pool = luvPool("stat", fromLuv),
+  },
+  lstat = {
+    now = function(path) return makeStats(core.lstat(path)) end,
+    try = function(path) return makeStats(core.tryLstat(path)) end,
+    pool = luvPool("lstat", fromLuv),
+  },
+  fstat = {
+    now = function(fd) return makeStats(core.fstat(fd)) end,
+    try = function(fd) return makeStats(core.tryFstat(fd)) end,
+    pool = luvPool("fstat", fromLuv),
+  },
+  access = {
+    now = core.access, try = core.tryAccess,
+    pool = function(done, path, mode)
+      core.poolAccess(path, mode, function(ok, code) done(code, ok) end)
+    end,
+  },
+  open = { try = core.tryOpen },
+  close = { try = core.tryClose },
+  read = { try = core.tryRead },              -- its second value: there may be more before the end
+  -- The data, and from `try` where they are not all a descriptor to read on with, and the file's size; from `now` the
+  -- descriptor alone of what is no plain file.
+  readFile = { now = core.readFile, try = core.tryReadFile },
+  readlink = { try = core.tryReadlink },
+  realpath = { try = core.tryRealpath },
+  -- Names and luv's words for their types; both lists may be kept here, and are not to be changed.
+  scandir = {
+    now = core.list,
+    try = function(path)
+      local key, code = core.tryKey(path)
+      if not key then return key, code end
+      return listings.find(key)
+    end,
+    pool = function(done, path)
+      core.poolList(path, function(names, kinds, key)
+        if not names then return done(kinds) end
+        if key then listings.keep(key, names, kinds) end
+        done(nil, names, kinds)
+      end)
+    end,
+  },
+}
+
+local ways = {}
+
+local function find(_, name)
+  local call = calls[name] or {}
+  call.now, call.pool = call.now or luvNow(name), call.pool or luvPool(name)
+  call.counts = { cache = 0, pool = 0 }
+  ways[name] = call
+  return call
+end
+setmetatable(ways, { __index = find })
+
+local api = {}
+
+--- Blocks; returns the value, or nil and the code.
+function api.now(name, a, b, c) return ways[name].now(a, b, c) end
+
+--- Tries without waiting; notes the attempt that succeeded.
+function api.try(name, a, b, c)
+  local way = ways[name]
+  if not way.try then return false end
+  local value, second, third = way.try(a, b, c)
+  if value ~= false then way.counts.cache = way.counts.cache + 1 end
+  return value, second, third
+end
+
+--- Waits on the pool, and calls `done(code or nil, value, second value)`.
+function api.pool(name, done, a, b, c)
+  local way = ways[name]
+  way.counts.pool = way.counts.pool + 1
+  way.pool(done, a, b, c)
+end
+
+--- The same, whichever way it takes, and never before it has returned.
+function api.later(name, done, a, b, c)
+  local value, second = api.try(name, a, b, c)
+  if value == false then return api.pool(name, done, a, b, c) end
+  if value == nil then return turns.push(done, second) end
+  turns.push(done, nil, value, second)
+end
+
+--- How often which way was taken, by system call.
+---@return table<string, { cache: integer, pool: integer }>
+function api.counts()
+  local result = {}
+  for name, way in pairs(ways) do result[name] = { cache = way.counts.cache, pool = way.counts.pool } end
+  return result
+end
+
+return api
