@@ -60,6 +60,19 @@ void attempt_end(attempt_t *found) {
   found->fd = -1;
 }
 
+static int check_access(int fd, int mode, int flags) {
+  return syscall(SYS_faccessat2, fd, "", mode, AT_EMPTY_PATH | flags) < 0 ? -errno : 0;
+}
+
+/* EPERM may be of the file, which may not be changed: a call that is refused fails for F_OK, too. */
+int attempt_access(const attempt_t *found, int mode, int flags) {
+  if (attempt_refused.faccessat2) return ATTEMPT_POOL;
+  int rc = check_access(found->fd, mode, flags);
+  if (rc == 0 || rc == -EACCES || rc == -EROFS) return rc;
+  if (is_refusal(-rc) && check_access(found->fd, F_OK, flags) < 0) attempt_refused.faccessat2 = true;
+  return ATTEMPT_POOL;
+}
+
 bool attempt_has_proc(void) {
   static bool known;
   struct statfs fs;

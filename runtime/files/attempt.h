@@ -30,6 +30,9 @@ void attempt_end(attempt_t *found);
 /* `stat` and `mount` of an open file; only if its file system is local. */
 int attempt_look(int fd, struct statx *stat, mount_t **mount);
 
+/* Whether what was found may be used so (R_OK, …): 0 or the failure. `flags`: 0, or AT_EACCESS. */
+int attempt_access(const attempt_t *found, int mode, int flags);
+
 /* Opens for reading what was found, if it is a file or a directory: the very inode, whatever its name leads to by now.
  * The descriptor is close-on-exec and O_NONBLOCK. */
 int attempt_open(const attempt_t *found, int flags);

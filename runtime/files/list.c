@@ -179,20 +179,13 @@ static void free_list(work_t *work) {
 static int l_pool_list(lua_State *L) {
   const char *path = files_path(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  list_work_t *job = calloc(1, sizeof *job + strlen(path) + 1);
+  size_t size = strlen(path) + 1;
+  list_work_t *job = calloc(1, sizeof *job + size);
   if (!job) return luaL_error(L, "not enough memory");
   job->work = (work_t){.run = run_list, .push = push_work, .free = free_list};
-  strcpy(job->path, path);
+  memcpy(job->path, path, size);
   work_start(L, &job->work, 2);
   return 0;
-}
-
-/* Whether this process may read it still, by the ids that open(2) goes by. */
-static int may_read(int fd) {
-  if (attempt_refused.faccessat2) return ATTEMPT_POOL;
-  if (syscall(SYS_faccessat2, fd, "", R_OK, AT_EMPTY_PATH | AT_EACCESS) == 0) return 0;
-  if (errno == ENOSYS || errno == EPERM || errno == EINVAL) attempt_refused.faccessat2 = true;
-  return ATTEMPT_POOL;
 }
 
 /* tryKey(path) → the key of a directory that may be read, or as attempts return */
@@ -200,7 +193,8 @@ static int l_try_key(lua_State *L) {
   attempt_t found;
   int rc = attempt_find(files_path(L, 1), 0, &found);
   if (rc != 0) return files_unanswered(L, rc);
-  rc = S_ISDIR(found.stat.stx_mode) ? may_read(found.fd) : -ENOTDIR;
+  /* Whether this process may read it still, by the ids that open(2) goes by. */
+  rc = S_ISDIR(found.stat.stx_mode) ? attempt_access(&found, R_OK, AT_EACCESS) : -ENOTDIR;
   attempt_end(&found);
   if (rc != 0) return files_unanswered(L, rc);
   push_key(L, &found.stat);

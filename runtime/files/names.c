@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* exists(path) → boolean */
@@ -49,24 +48,14 @@ static int l_pool_access(lua_State *L) {
   const char *path = files_path(L, 1);
   int mode = (int)luaL_checkinteger(L, 2);
   luaL_checktype(L, 3, LUA_TFUNCTION);
-  access_work_t *job = malloc(sizeof *job + strlen(path) + 1);
+  size_t size = strlen(path) + 1;
+  access_work_t *job = malloc(sizeof *job + size);
   if (!job) return luaL_error(L, "not enough memory");
   job->work = (work_t){.run = run_access, .push = push_access, .free = free_access};
   job->mode = mode;
-  strcpy(job->path, path);
+  memcpy(job->path, path, size);
   work_start(L, &job->work, 3);
   return 0;
-}
-
-/* By the ids that access(2) goes by: the real ones. */
-static int access_of(int fd, int mode) {
-  if (attempt_refused.faccessat2) return ATTEMPT_POOL;
-  if (syscall(SYS_faccessat2, fd, "", mode, AT_EMPTY_PATH) == 0) return 0;
-  if (errno == ENOSYS || errno == EPERM || errno == EINVAL) {
-    attempt_refused.faccessat2 = true;
-    return ATTEMPT_POOL;
-  }
-  return -errno;
 }
 
 /* tryAccess(path, mode): that it is there its name tells */
@@ -76,7 +65,7 @@ static int l_try_access(lua_State *L) {
   attempt_t found;
   int rc = mode == F_OK ? attempt_name(path, 0, &found) : attempt_find(path, 0, &found);
   if (rc == 0) {
-    if (mode != F_OK) rc = access_of(found.fd, mode);
+    if (mode != F_OK) rc = attempt_access(&found, mode, 0); /* by the real ids, as access(2) */
     attempt_end(&found);
   }
   return rc == ATTEMPT_POOL ? files_unanswered(L, rc) : errors_code(L, rc);
