@@ -105,21 +105,27 @@ static mount_t *note_unknown(uint64_t id) {
   return mount;
 }
 
+/* Reads the table for the sake of a number that it does not have; what else it did not have it still may not. */
+static void read_again(void) {
+  size_t unknowns = mounts.unknowns;
+  mount_t kept[UNKNOWN_MAX];
+  memcpy(kept, mounts.unknown, sizeof kept);
+  read_table();
+  for (size_t i = 0; i < unknowns; i++)
+    if (!look_up(mounts.list, mounts.count, kept[i].id)) mounts.unknown[mounts.unknowns++] = kept[i];
+}
+
 mount_t *mounts_find(uint64_t id) {
-  if (mounts.read_at == 0 || uv_hrtime() - mounts.read_at > mounts.life) read_table();
+  bool fresh = mounts.read_at == 0 || uv_hrtime() - mounts.read_at > mounts.life;
+  if (fresh) read_table();
   mount_t *mount = look_up(mounts.list, mounts.count, id);
   if (mount) return mount;
   for (size_t i = 0; i < mounts.unknowns; i++)
     if (mounts.unknown[i].id == id) return &mounts.unknown[i];
-  if (mounts.unknowns < UNKNOWN_MAX) {
-    size_t unknowns = mounts.unknowns;
-    mount_t kept[UNKNOWN_MAX];
-    memcpy(kept, mounts.unknown, sizeof kept);
-    read_table();
+  if (!fresh && mounts.unknowns < UNKNOWN_MAX) {
+    read_again();
     mount = look_up(mounts.list, mounts.count, id);
     if (mount) return mount;
-    for (size_t i = 0; i < unknowns; i++)
-      if (!look_up(mounts.list, mounts.count, kept[i].id)) mounts.unknown[mounts.unknowns++] = kept[i];
   }
   return note_unknown(id);
 }

@@ -62,6 +62,17 @@ describe("fs without a thread", function()
     poolOnly("close", function() await(fs.close, fd) end)
   end)
 
+  it("lets no open that waits hold up the end of the process", function()
+    child_process.execFileSync("mkfifo", { at("pipe") })
+    for ending, want in pairs{ ["process.exit(3)"] = 3, ["os.exit(4)"] = 4, ["error('uncaught')"] = 1 } do
+      local code = files.run(([[
+        require("fs").readFile(process.argv[1], function() end)
+        require("timers").setTimeout(function() %s end, 20)
+      ]]):format(ending), at("pipe"))
+      assert.equal(want, code, ending)
+    end
+  end)
+
   it("does not open devices, terminals and sockets", function()
     for _, path in ipairs{ "/dev/null", "/dev/zero", "/dev/tty", "/proc/self/status" } do
       assert.is_false(core.tryOpen(path, 0), path)
