@@ -101,25 +101,25 @@ local calls = {
   },
 }
 
-local ways = {}
+local known = {}
 
 local function find(_, name)
   local call = calls[name] or {}
   call.now, call.pool = call.now or luvNow(name), call.pool or luvPool(name)
   call.counts = { cache = 0, pool = 0 }
-  ways[name] = call
+  known[name] = call
   return call
 end
-setmetatable(ways, { __index = find })
+setmetatable(known, { __index = find })
 
-local api = {}
+local ways = {}
 
 --- Blocks; returns the value, or nil and the code.
-function api.now(name, a, b, c) return ways[name].now(a, b, c) end
+function ways.now(name, a, b, c) return known[name].now(a, b, c) end
 
 --- Tries without waiting; notes the attempt that succeeded.
-function api.try(name, a, b, c)
-  local way = ways[name]
+function ways.try(name, a, b, c)
+  local way = known[name]
   if not way.try then return false end
   local value, second, third = way.try(a, b, c)
   if value ~= false then way.counts.cache = way.counts.cache + 1 end
@@ -127,26 +127,26 @@ function api.try(name, a, b, c)
 end
 
 --- Waits on the pool, and calls `done(code or nil, value, second value)`.
-function api.pool(name, done, a, b, c)
-  local way = ways[name]
+function ways.pool(name, done, a, b, c)
+  local way = known[name]
   way.counts.pool = way.counts.pool + 1
   way.pool(done, a, b, c)
 end
 
 --- The same, whichever way it takes, and never before it has returned.
-function api.later(name, done, a, b, c)
-  local value, second = api.try(name, a, b, c)
-  if value == false then return api.pool(name, done, a, b, c) end
+function ways.later(name, done, a, b, c)
+  local value, second = ways.try(name, a, b, c)
+  if value == false then return ways.pool(name, done, a, b, c) end
   if value == nil then return turns.push(done, second) end
   turns.push(done, nil, value, second)
 end
 
 --- How often which way was taken, by system call.
 ---@return table<string, { cache: integer, pool: integer }>
-function api.counts()
+function ways.counts()
   local result = {}
-  for name, way in pairs(ways) do result[name] = { cache = way.counts.cache, pool = way.counts.pool } end
+  for name, way in pairs(known) do result[name] = { cache = way.counts.cache, pool = way.counts.pool } end
   return result
 end
 
-return api
+return ways
