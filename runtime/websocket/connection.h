@@ -60,6 +60,7 @@ struct ws_conn {
   bool leaves;  /* muted: we end our side first */
   bool sending; /* a message whose last part is to come */
   bool sending_compressed;
+  bool deflated;  /* its own compressor was used since the last ping */
   bool starved;   /* send has said that the limit is passed */
   bool tell_sent; /* Lua wants to hear what was written */
 };

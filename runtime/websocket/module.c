@@ -46,12 +46,16 @@ static int integer_field(lua_State *L, const char *name, int otherwise) {
   return n;
 }
 
+/* No message is longer, whatever the program allows: Lua's strings end at twice that. */
+enum { MESSAGE_MAX = 1 << 30 };
+
 /* group(is server, settings): what the connections of one server have in common. */
 static int l_group(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   ws_group_t *group = lua_newuserdata(L, sizeof *group);
   *group = (ws_group_t){.shared = ws_shared(L), .server = lua_toboolean(L, 1), .topics = LUA_NOREF};
   group->max_payload = number_field(L, "maxPayload");
+  if (group->max_payload == 0 || group->max_payload > MESSAGE_MAX) group->max_payload = MESSAGE_MAX;
   group->limit = number_field(L, "backpressureLimit");
   group->idle_timeout = number_field(L, "idleTimeout");
   group->ping_interval = number_field(L, "pingInterval");

@@ -223,6 +223,7 @@ static int compress(ws_conn_t *conn, const ws_message_t *message) {
   if (deflater == NULL && how.takeover) deflater = conn->deflater = ws_deflater_new(how.window, effort);
   if (!how.takeover) deflater = ws_deflaters_find(&shared->deflaters, how.window, effort);
   if (deflater == NULL) return UV_ENOMEM;
+  conn->deflated = true;
   shared->compressed.len = 0;
   return ws_deflate(deflater, message->data, message->len, !how.takeover, message->fin, &shared->compressed);
 }

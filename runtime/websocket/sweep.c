@@ -24,6 +24,16 @@ static bool is_stalled(ws_conn_t *conn, uint32_t now) {
   return passed(now, conn->moved_at, conn->group->stall_timeout);
 }
 
+/* A compressor that was not used since the last ping goes: the next one refers to nothing that came before, which any
+ * peer can read. */
+static void rest_deflater(ws_conn_t *conn) {
+  if (!conn->deflated && !conn->sending) {
+    ws_deflater_free(conn->deflater);
+    conn->deflater = NULL;
+  }
+  conn->deflated = false;
+}
+
 static void look_at(lua_State *L, ws_conn_t *conn, uint32_t now) {
   const ws_group_t *group = conn->group;
   if (conn->way >= WS_CLOSING) {
@@ -36,6 +46,7 @@ static void look_at(lua_State *L, ws_conn_t *conn, uint32_t now) {
   }
   if (!passed(now, conn->turned_at, group->ping_interval)) return;
   conn->turned_at = now;
+  rest_deflater(conn);
   if (ws_conn_pending(conn) == 0)
     ws_conn_control(L, conn, WS_PING, "", 0); /* else more would only wait, too */
 }

@@ -11,7 +11,7 @@ local SERVICE_RESTART = 1012
 local DRAIN_TIMEOUT = 30000          -- ms, where nobody said
 local STEP = 10                      -- ms between two of many
 
-local servers = {}                   -- as keys
+local servers = setmetatable({}, { __mode = "k" })       -- as keys
 local gone = false
 local asked = false
 

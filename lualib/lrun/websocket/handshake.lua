@@ -212,8 +212,8 @@ end
 -- Whether the program has a word in the answer: then it may wait, and the connection is to be watched meanwhile.
 local function asksProgram(server)
   local options = server.options
-  return options.verifyClient or options.handleProtocols or rawget(server, "shouldHandle")
-    or server:listenerCount("headers") > 0 or server:listenerCount("wsClientError") > 0
+  return options.verifyClient or options.handleProtocols or server:listenerCount("headers") > 0
+    or server:listenerCount("wsClientError") > 0
 end
 
 --- The same for a connection of an http server's that has no socket, where nobody has to be asked; false: make one.

@@ -15,7 +15,7 @@ local publish = {}
 --- The `cmd` of the messages.
 publish.COMMAND = "NODE_LRUN_WEBSOCKET"
 
-local servers = {}                   -- key → server of this process
+local servers = setmetatable({}, { __mode = "v" })       -- key → server of this process
 local joined = setmetatable({}, { __mode = "k" })          -- in the primary: the workers' processes that have servers
 local told = false
 

@@ -71,6 +71,12 @@ local function choose(hub, httpServer, req)
   if httpServer:listenerCount("upgrade") == 1 then return hub[1] end
 end
 
+-- Whether the program decides who gets a handshake: it may wait, and the connection is to be watched meanwhile.
+local function isRuled(hub)
+  for _, server in ipairs(hub) do if server.shouldHandle ~= Server.shouldHandle then return true end end
+  return false
+end
+
 local function join(httpServer, server)
   local hub = hubs[httpServer]
   if not hub then
@@ -83,6 +89,7 @@ local function join(httpServer, server)
     end
     httpServer:on("upgrade", hub.listener)
     requests.takesConnection(hub.listener, function(req, res, connection)
+      if isRuled(hub) then return false end
       local chosen = choose(hub, httpServer, req)
       return chosen ~= nil and handshake.take(chosen, req, res, connection, function(ws, request) chosen:emit("connection", ws, request) end)
     end)
