@@ -181,21 +181,27 @@ static int write_later(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, u
   return 0;
 }
 
-/* What is said last, in one packet with the end itself. */
-static int write_parting(stream_t *s, const uv_buf_t *part) {
+/* Tries to write at once; how much was taken, or UV_E*. What is said last goes in one packet with the end itself. What is no
+ * socket, or has libuv at work, is left to libuv. */
+static ssize_t try_write(stream_t *s, const uv_buf_t *list, unsigned n) {
   uv_os_fd_t fd;
-  if (uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return UV_EBADF;
-  ssize_t n = send(fd, part->base, part->len, MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
-  return n < 0 ? uv_translate_sys_error(errno) : (int)n;
+  if (uv_stream_get_write_queue_size(s->handle) > 0 || uv_fileno((uv_handle_t *)s->handle, &fd) < 0)
+    return uv_try_write(s->handle, list, n);
+  struct msghdr message = {.msg_iov = (struct iovec *)list, .msg_iovlen = n};
+  int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (s->parting ? MSG_MORE : 0);
+  ssize_t taken = n == 1 ? send(fd, list->base, list->len, flags) : sendmsg(fd, &message, flags);
+  if (taken >= 0) return taken;
+  if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS) return UV_EAGAIN;
+  return errno == ENOTSOCK ? uv_try_write(s->handle, list, n) : uv_translate_sys_error(errno);
 }
 
 /* The batch, whose first part is `b`, to the kernel or to libuv. No write is under way. */
 static int write_batch(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, uint8_t which) {
   uv_buf_t list[PARTS];
   unsigned n = batch_list(batch, list);
-  int written = s->parting ? write_parting(s, &batch->parts[FIRST]) : uv_try_write(s->handle, list, n);
+  ssize_t written = try_write(s, list, n);
   if (written == UV_EAGAIN) written = 0;
-  if (written < 0) return written;
+  if (written < 0) return (int)written;
   if (written > 0) s->active = uv_now(s->shared->loop);
   if ((size_t)written == batch_size(batch)) {
     reset(s, b, which);

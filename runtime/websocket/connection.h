@@ -128,6 +128,9 @@ typedef enum {
 } ws_sent_t;
 
 ws_sent_t ws_conn_send(lua_State *L, ws_conn_t *conn, const ws_message_t *message);
+/* The same for a message that is only to be put behind what a read has made so far: false where there is more to do. Uses
+ * no Lua state. */
+bool ws_conn_append_small(ws_conn_t *conn, uint8_t opcode, const char *data, size_t len);
 /* A control frame; no limit holds for it. */
 void ws_conn_control(lua_State *L, ws_conn_t *conn, uint8_t opcode, const char *data, size_t len);
 /* Sends a close frame, if none was sent; WS_NO_STATUS for one without a code. */

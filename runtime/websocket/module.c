@@ -193,6 +193,13 @@ static int l_send(lua_State *L) {
   return 1;
 }
 
+/* sendSmall(conn, data, length, opcode and flags): sends as `send` does, or returns false where that is to be done, in
+ * compiled code. */
+static bool send_small(ws_conn_t *conn, const char *data, size_t len, int bits) {
+  if ((bits & FLAG_MORE) != 0 || ((bits & WS_OPCODE) == WS_TEXT && !is_text(data, len))) return false;
+  return ws_conn_append_small(conn, (uint8_t)bits & WS_OPCODE, data, len);
+}
+
 /* control(conn, data, opcode) */
 static int l_control(lua_State *L) {
   ws_conn_t *conn = conn_at(L, 1);
@@ -327,6 +334,7 @@ int luaopen_lrun_websocket(lua_State *L) {
   userdata_class(L, GROUP, group);
   lua_newtable(L);
   luaL_register(L, NULL, functions);
+  userdata_address(L, "sendSmall", (address_t)send_small);
   export_numbers(L, "opcodes", opcodes);
   export_numbers(L, "flags", flags);
   export_numbers(L, "states", states);

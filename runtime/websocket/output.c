@@ -271,6 +271,17 @@ ws_sent_t ws_conn_send(lua_State *L, ws_conn_t *conn, const ws_message_t *messag
   return sent(L, conn, conn->appended - before);
 }
 
+bool ws_conn_append_small(ws_conn_t *conn, uint8_t opcode, const char *data, size_t len) {
+  const ws_group_t *group = conn->group;
+  const stream_t *s = &conn->stream;
+  if (!conn->parsing || conn->way != WS_OPEN || !group->server || conn->deflate.window > 0 || conn->sending ||
+      conn->extra != NULL || s->writing != NULL || s->wire.len > 0)
+    return false;
+  size_t most = group->limit > 0 && group->limit < FLUSH_AT ? (size_t)group->limit : FLUSH_AT;
+  if (len > PIECE || s->out.len + WS_HEAD_MAX + len >= most) return false;
+  return append(conn, WS_FIN | opcode, data, len) == 0;
+}
+
 ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, int index, const char *frame, size_t len) {
   ws_sent_t may = admit(L, conn);
   if (may != WS_SENT) return may;

@@ -20,6 +20,8 @@ local SENT, FULL, DROPPED, NO_TEXT = results.sent, results.full, results.dropped
 local OPEN, CLOSED = states.OPEN, states.CLOSED
 local INTERNAL_ERROR = 1011
 local emit = events.EventEmitter.emit
+local send = core.send
+local sendSmall = require("ffi").cast("bool (*)(void *, const char *, size_t, int)", core.sendSmall)
 
 --- Event open(): a client's: the handshake is done
 --- Event message(data: string, isBinary: boolean)
@@ -179,7 +181,9 @@ function WebSocket:send(data, options, callback)
     if options.compress == false then bits = bits + PLAIN end
     if options.fin == false then bits = bits + MORE end
   end
-  local result = core.send(self._c, data, bits)
+  local c = self._c
+  if sendSmall(c, data, #data, bits) then return true end
+  local result = send(c, data, bits)
   if result == SENT then return true end
   if result == NO_TEXT then error(WebSocket._noText(), 0) end
   return false
