@@ -46,11 +46,16 @@ describe("a WebSocket handshake", function()
 
   it("may come in other cases, with other headers, and with a query", function()
     server = echo.server{ path = "/here" }
+    local addresses = {}
+    server.server:on("connection", function(_, req)
+      addresses[#addresses + 1] = req.socket.remoteAddress .. " " .. tostring(req.socket.remotePort == server.port)
+    end)
     works{ path = "/here", upgrade = "WebSocket", connection = "keep-alive, upgrade" }
     works{ path = "/here?a=/there", headers = { "Cookie: a=b", "Origin: http://somewhere" } }
     assert.equal("/here?a=/there", server.last().req.url)
     assert.equal("a=b", server.last().req.headers.cookie)
-    assert.equal("127.0.0.1", server.last().req.socket.remoteAddress)
+    assert.same({ "127.0.0.1 false", "127.0.0.1 false" }, addresses)
+    assert.equal("127.0.0.1", server.last().req.socket.remoteAddress)      -- who has asked can ask again
   end)
 
   local refused = {

@@ -124,7 +124,7 @@ function Connection:getSocket()
   socket = make and make(self.owner, self, self.handle) or net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
   stand(self, socket)
   self.role.onSocket(self, socket)
-  if self.detached then socket:_rememberAddresses() end    -- another protocol has the stream: it knows who is at its ends
+  if self.detached then socket:_rememberAddresses(self.handle) end  -- another protocol has the stream, and its socket knows whose
   if self.closed then socket:destroy() end
   return socket
 end

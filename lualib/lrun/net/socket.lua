@@ -452,8 +452,10 @@ local function own(self)
   return found
 end
 
--- Those who listen for `close` can still ask who it was.
-function Socket:_rememberAddresses()
+--- Internal: those who listen for `close` can still ask who it was. `below`: the handle that the connection is now.
+---@param below userdata?
+function Socket:_rememberAddresses(below)
+  if below then self._peer, self._own = handles.address(below, "getpeername"), handles.address(below, "getsockname") end
   peer(self)
   own(self)
 end
