@@ -25,7 +25,10 @@ end
 
 local function makeFolder(folder)
   uv.fs_mkdir(folder, 493)
-  for name, size in pairs { ["4k.bin"] = 4096, ["100k.bin"] = 102400, ["1m.bin"] = 1048576, ["100m.bin"] = 104857600, ["page.css"] = 20000, ["page.css.gz"] = 4096 } do
+  local sizes = {
+    ["4k.bin"] = 4096, ["100k.bin"] = 102400, ["1m.bin"] = 1048576, ["100m.bin"] = 104857600, ["page.css"] = 20000, ["page.css.gz"] = 4096,
+  }
+  for name, size in pairs(sizes) do
     make(folder .. "/" .. name, size)
   end
 end
@@ -66,7 +69,8 @@ return {
     for _, case in ipairs(CASES) do spent[case.work] = measure(bench, servers, case) end
     local hello = bench.startServers { { "hello", bench.servers.lrun } }
     local median = bench.load(hello, { connections = 64, seconds = 1, rounds = 3 })
-    bench.row { work = "a 304 : a hello, CPU a request", unit = "µs", lrun = spent["304"], peer = "hello", other = median.hello.cpu, target = "<= 1.3" }
+    bench.row { work = "a 304 : a hello, CPU a request", unit = "µs", lrun = spent["304"], peer = "hello", other = median.hello.cpu,
+      target = "<= 1.3" }
     for _, server in ipairs(servers) do bench.stop(server) end
     bench.stop(hello[1])
     for name in uv.fs_scandir_next, assert(uv.fs_scandir(folder)) do uv.fs_unlink(folder .. "/" .. name) end

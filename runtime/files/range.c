@@ -10,6 +10,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -76,8 +77,11 @@ static ssize_t cached(const file_range_t *range, size_t most) {
   for (;;) {
     ssize_t last = probe(range, range->offset + most - 1);
     if (last == 0) { /* shorter by now: what there is goes out, the end shows then */
-      last = probe(range, range->offset);
-      return last == 1 ? 1 : last == 0 ? UV_EOF : last;
+      struct stat st;
+      if (fstat(range->fd, &st) < 0) return -errno;
+      if ((uint64_t)st.st_size <= range->offset) return UV_EOF;
+      if ((uint64_t)st.st_size - range->offset < most) most = (size_t)((uint64_t)st.st_size - range->offset);
+      continue;
     }
     if (last < 0 && last != FILE_RANGE_COLD) return last;
     if (last == 1 && (most <= PAGE || all_pages_cached(range, most))) return (ssize_t)most;

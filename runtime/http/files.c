@@ -7,9 +7,11 @@
 #include "http/file_job.h"
 #include "http/format.h"
 #include "http/head.h"
+#include "http/held.h"
 #include "http/module.h"
 #include "http/types.h"
 
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -27,8 +29,8 @@ static int write_answer(http_conn_t *conn, http_exchange_t *e, http_lookup_t *lo
   e->left = 0; /* all of it is written here */
   if (rc < 0 || !http_answer_has_body(answer, asked)) return rc;
   if (http_answer_body_now(answer, lookup->reading, out)) return 0;
-  int fd = lookup->reading;
-  lookup->reading = -1;
+  int fd = lookup->lent ? fcntl(lookup->reading, F_DUPFD_CLOEXEC, 0) : lookup->reading;
+  if (!lookup->lent) lookup->reading = -1;
   return http_answer_body(answer, fd, &conn->stream);
 }
 
@@ -40,7 +42,7 @@ static int try_found(http_conn_t *conn, http_exchange_t *e, http_lookup_t *looku
   int done = 0;
   if (http_answer_begin(&answer, lookup, asked, &none) == 0 && answer.status < 400 && answer.count <= 1) {
     bool body = http_answer_has_body(&answer, asked);
-    if (!body || (e == conn->first && http_lookup_open(lookup, true) == 0)) {
+    if (!body || (e == conn->first && (lookup->reading >= 0 || http_lookup_open(lookup, true) == 0))) {
       if (write_answer(conn, e, lookup, &answer, asked) < 0) e->keep_alive = false;
       http_exchange_end(conn, e);
       done = answer.status;
@@ -51,7 +53,8 @@ static int try_found(http_conn_t *conn, http_exchange_t *e, http_lookup_t *looku
 }
 
 /* fileTry(conn, id, site, path or NULL, its length, head, its length): called through the FFI while the request is being
- * parsed, so that the write comes later. The status of the answer, or 0: it takes a job. */
+ * parsed, so that the write comes later. The status of the answer, or 0: it takes a job; and whether the root was opened for it
+ * (FILES_OPENED). */
 static int file_try(http_conn_t *conn, uint32_t id, http_site_t *site, const char *path, size_t len,
                     const char *head, size_t head_len) {
   if (!http_conn_is_open(conn) || !conn->parsing) return 0;
@@ -65,13 +68,16 @@ static int file_try(http_conn_t *conn, uint32_t id, http_site_t *site, const cha
     if (path != NULL) http_lookup_begin(&lookup, site, path, len, false);
     else http_lookup_begin(&lookup, site, asked.target.data, asked.target.len, true);
     if (lookup.found == 0 && (lookup.root = http_site_root(site, true, &error)) != NULL) {
-      http_lookup_find(&lookup, http_asked_codings(&asked), true);
+      if (!http_held_find(&lookup)) http_lookup_find(&lookup, http_asked_codings(&asked), true);
       if (lookup.found == HTTP_FOUND_FILE) done = try_found(conn, e, &lookup, &asked);
+      http_held_keep(&lookup);
       http_lookup_close(&lookup);
       http_root_release(lookup.root);
     }
   }
   http_asked_free(&asked);
+  if (site->opened) done |= HTTP_FILES_OPENED;
+  site->opened = false;
   return done;
 }
 

@@ -113,7 +113,7 @@ static http_found_t cut_names(http_lookup_t *l, const char *text, size_t len) {
   return deny ? HTTP_FOUND_DENIED : HTTP_FOUND_NOTHING;
 }
 
-void http_lookup_begin(http_lookup_t *l, const http_site_t *site, const char *path, size_t len, bool target) {
+void http_lookup_begin(http_lookup_t *l, http_site_t *site, const char *path, size_t len, bool target) {
   char decoded[PATH_MAX];
   memset(l, 0, offsetof(http_lookup_t, path));
   l->site = site;
@@ -305,6 +305,8 @@ int http_lookup_open(http_lookup_t *l, bool now) {
 }
 
 void http_lookup_close(http_lookup_t *l) {
+  if (l->lent) l->file.fd = l->reading = -1;
+  l->lent = false;
   forget(&l->file);
   forget(&l->coded);
   if (l->reading >= 0) close(l->reading);

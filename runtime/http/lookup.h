@@ -28,12 +28,13 @@ typedef struct {
 enum { HTTP_LOOKUP_SUFFIX = 64 + NAME_MAX }; /* room for an index, an ending and a coding */
 
 typedef struct {
-  const http_site_t *site;
+  http_site_t *site;
   http_root_t *root;
   http_found_t found;
   int error;          /* why not, a negative UV_E*, or 0 */
   const char *coding; /* of what is sent: "gzip", "br", or NULL */
   bool varies;        /* another client could have got another coding */
+  bool lent;          /* its descriptors are the site's (http/held.h) */
   bool slash, dots;   /* the path: ended in a slash; has a name with a dot */
   size_t len, asked;  /* of the path; of what was asked for of it, without an index or ending */
   char first;         /* its first byte, as it was asked for */
@@ -45,8 +46,7 @@ typedef struct {
 
 /* Begins with a path, or with a request's target. What is no path is found at once (`found`), else 0. The root is the
  * caller's to set, and to release. */
-void http_lookup_begin(http_lookup_t *lookup, const http_site_t *site, const char *path, size_t len,
-                       bool target);
+void http_lookup_begin(http_lookup_t *lookup, http_site_t *site, const char *path, size_t len, bool target);
 
 /* Finds what the path means, and the coding that the client likes most. Sets `found`. */
 void http_lookup_find(http_lookup_t *lookup, http_weights_t likes, bool now);

@@ -252,10 +252,10 @@ static const number_t head_flags[] = {{"noDate", HTTP_HEAD_NO_DATE},
                                       {"noCoding", HTTP_HEAD_NO_CODING},
                                       {NULL, 0}};
 static const number_t limits[] = {{"highWater", HTTP_HIGH_WATER}, {NULL, 0}};
-static const number_t found[] = {{"file", HTTP_FOUND_FILE},       {"folder", HTTP_FOUND_FOLDER},
-                                 {"listing", HTTP_FOUND_LISTING}, {"nothing", HTTP_FOUND_NOTHING},
-                                 {"denied", HTTP_FOUND_DENIED},   {"bad", HTTP_FOUND_BAD},
-                                 {"failed", HTTP_FOUND_FAILED},   {NULL, 0}};
+static const number_t found[] = {
+    {"file", HTTP_FOUND_FILE},       {"folder", HTTP_FOUND_FOLDER}, {"listing", HTTP_FOUND_LISTING},
+    {"nothing", HTTP_FOUND_NOTHING}, {"denied", HTTP_FOUND_DENIED}, {"bad", HTTP_FOUND_BAD},
+    {"failed", HTTP_FOUND_FAILED},   {"opened", HTTP_FILES_OPENED}, {NULL, 0}};
 static const number_t errors[] = {{"truncated", STREAM_TRUNCATED}, {NULL, 0}};
 
 int luaopen_lrun_http(lua_State *L) {

@@ -2,6 +2,7 @@
 #include "http/site.h"
 
 #include "files/beneath.h"
+#include "http/held.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
@@ -96,6 +97,7 @@ static void free_list(char **list) {
 
 int http_site_close(lua_State *L) {
   http_site_t *site = lua_touserdata(L, 1);
+  http_held_drop(site);
   http_root_release(site->open);
   site->open = NULL;
   return 0;

@@ -18,16 +18,19 @@ typedef struct {
 
 typedef enum { HTTP_DOTFILES_IGNORE, HTTP_DOTFILES_DENY, HTTP_DOTFILES_ALLOW } http_dotfiles_t;
 
-typedef struct {
+struct http_held;
+
+typedef struct http_site {
   char *root; /* NULL: paths are absolute */
   http_root_t *open;
   char *type, *cache_control; /* NULL: by the name; none */
   char **index, **extensions; /* each ends with NULL */
   http_dotfiles_t dotfiles;
   bool etag, modified, ranges, links, precompressed;
-  bool pages;   /* serveFiles: paths are those of URLs, folders have pages */
-  bool listing; /* a folder without an index is found as such */
-  bool opened;  /* since Lua asked last: it is to be closed in a while */
+  bool pages;             /* serveFiles: paths are those of URLs, folders have pages */
+  bool listing;           /* a folder without an index is found as such */
+  struct http_held *held; /* http/held.h; as long as the root is open */
+  bool opened;            /* since Lua asked last: it is to be closed in a while */
 } http_site_t;
 
 /* site(options) → userdata. The options were checked. */

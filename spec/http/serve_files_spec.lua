@@ -148,6 +148,39 @@ describe("http.serveFiles", function()
     assert.equal(404, ask("/index.html").status)
   end)
 
+  it("sees each change of a file that was just sent", function()
+    local place = fileserver.folder{ sub = { ["f.css"] = "one" } }
+    local ask = fileserver.serve(http.serveFiles(place))
+    local path, before = place .. "/sub/f.css", fileserver.descriptors()
+    local function get(...) return ask("/sub/f.css", { "Accept-Encoding: gzip", ... }) end
+    require("await").sleep(30)                                       -- the folder has been as it is for a while
+    for _ = 1, 3 do assert.equal("one", get().body) end
+    assert.equal(304, get("If-None-Match: " .. get().headers.etag).status)
+    fs.writeFileSync(path, "longer")
+    assert.equal("longer", get().body)
+    fs.writeFileSync(path .. ".new", "new")
+    fs.renameSync(path .. ".new", path)
+    assert.equal("new", get().body)
+    require("await").sleep(30)
+    for _ = 1, 3 do assert.equal("new", get().body) end
+    fs.writeFileSync(path .. ".gz", "coded")
+    assert.equal("coded", get().body)
+    assert.equal("new", ask("/sub/f.css").body)
+    fs.unlinkSync(path .. ".gz")
+    require("await").sleep(30)
+    for _ = 1, 3 do assert.equal("new", get().body) end
+    fs.unlinkSync(path)
+    assert.equal(404, get().status)
+    assert.equal(0, os.execute("mkfifo '" .. path .. "'"))
+    assert.equal(404, get().status)
+    fs.unlinkSync(path)
+    fs.mkdirSync(path)
+    assert.equal(301, get().status)
+    fs.rmSync(place, { recursive = true })
+    assert.equal(404, get().status)
+    while fileserver.descriptors() > before do require("await").sleep(5) end -- what was held is let go
+  end)
+
   it("throws for what is no folder's name or option", function()
     for _, arguments in ipairs{ {}, { 5 }, { "" }, { root, 5 }, { root, { index = 5 } }, { root, { index = { "a/b" } } }, { root,
       { extensions = { 1 } } },

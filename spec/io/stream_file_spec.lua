@@ -172,6 +172,18 @@ describe("a file written to a stream", function()
     assert.equal(MIB, sent)
   end)
 
+  it("sends what there is of a file that is shorter in few steps", function()
+    make(MIB - 5)
+    local port = servers.serve(function(_, res)
+      res:setHeader("Content-Length", 3 * MIB)
+      res:_writeFile(fd, 0, 3 * MIB, function() end)
+    end)
+    local before = process.cpuUsage()
+    assert.is_true(text == body((get(port))))
+    local used = process.cpuUsage(before)
+    assert.is_true(used.user + used.system < 1000000)      -- a step a byte takes many seconds
+  end)
+
   it("tells of a reader that left", function()
     make(20 * MIB)
     local ended = 0

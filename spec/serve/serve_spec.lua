@@ -21,7 +21,9 @@ describe("lrun serve --no-daemon", function()
   local dir, running
 
   before_each(function()
-    dir = fileserver.folder{ ["secret.txt"] = "SECRET", site = { ["index.html"] = "index", ["a.json"] = "{}", [".dot"] = "dots", folder = { ["x.txt"] = "x" } } }
+    dir = fileserver.folder{ ["secret.txt"] = "SECRET", site = {
+      ["index.html"] = "index", ["a.json"] = "{}", [".dot"] = "dots", folder = { ["x.txt"] = "x" },
+    } }
     running = nil
   end)
   after_each(function()
@@ -81,7 +83,8 @@ describe("lrun serve --no-daemon", function()
   end)
 
   it("does what its options say", function()
-    local port = serve("--spa", "--listing", "--max-age", "60", "--cors", "--dotfiles", "allow", "--basic-auth-username", "me", "--basic-auth-password", "a:b")
+    local port = serve("--spa", "--listing", "--max-age", "60", "--cors", "--dotfiles", "allow",
+      "--basic-auth-username", "me", "--basic-auth-password", "a:b")
     local basic = "Authorization: Basic bWU6YTpi"
     assert.equal("index", fileserver.ask(port, "/any/where", { basic }).body)
     assert.is_truthy(fileserver.ask(port, "/folder/", { basic }).body:find("x.txt", 1, true))
@@ -90,7 +93,8 @@ describe("lrun serve --no-daemon", function()
     assert.equal("public, max-age=60", response.headers["cache-control"])
     assert.equal("*", response.headers["access-control-allow-origin"])
     assert.equal(204, fileserver.ask(port, "/a.json", nil, "OPTIONS").status)
-    for _, line in ipairs{ "X: y", "Authorization: Basic bWU6YTpj", "Authorization: Basic", "Authorization: Basic !!", "Authorization: Bearer bWU6YTpi",
+    for _, line in ipairs{ "X: y", "Authorization: Basic bWU6YTpj", "Authorization: Basic", "Authorization: Basic !!",
+      "Authorization: Bearer bWU6YTpi",
       "Authorization: Basic bWU6YTpiYg==", "Authorization: Basic bWU6YQ==" } do
       response = fileserver.ask(port, "/", { line })
       assert.equal(401, response.status, line)

@@ -115,10 +115,7 @@ end
 
 --- The root was opened for a request: it is closed in a while.
 ---@param site userdata
-function sendFile.hold(site)
-  if core.siteOpened(site) then timers.setTimeout(core.siteClose, HELD, site):unref() end
-end
-local hold = sendFile.hold
+function sendFile.hold(site) timers.setTimeout(core.siteClose, HELD, site):unref() end
 
 -- Failures ----------------------------------------------------------------------------------------------------------------
 
@@ -241,7 +238,7 @@ end
 ---@param url string? in the place of the request's target
 function sendFile.look(send, c, name, each, url)
   local function go(job)
-    hold(c)
+    if core.siteOpened(c) then sendFile.hold(c) end
     send.job = job
     if canAnswer(send) then each(send) end
   end
@@ -285,7 +282,7 @@ function sendFile.send(res, name, options, callback)
   end
   checkPath(name, settings)
   if res.headersSent then error(alreadySent(), 0) end
-  if headers == nil and res:_tryFile(site, name, callback) then return hold(site) end
+  if headers == nil and res:_tryFile(site, name, callback) then return end
   sendFile.look({ res = res, site = settings, headers = headers, callback = callback }, site, name, onFound)
 end
 

@@ -120,9 +120,8 @@ local function decide(send, self)
   redirect(send, place)
 end
 
-local function serve(self, req, res, following)
-  local url = rawget(req, "url")                            -- the program's own, in the place of the request's
-  if not url and self.headers == nil and res:_tryFile(self.site, nil) then return sendFile.hold(self.site) end
+-- What one call of C's does not answer.
+local function look(self, req, res, following, url)
   local method = req.method
   if method ~= "GET" and method ~= "HEAD" then
     if following then return following() end
@@ -130,6 +129,13 @@ local function serve(self, req, res, following)
   end
   local send = { res = res, req = req, url = url, site = self.settings, headers = self.headers, next = following }
   sendFile.look(send, self.site, nil, function() decide(send, self) end, url)
+end
+
+-- Every request comes through here. No closure is made of its variables: the compiler would leave the function alone.
+local function serve(self, req, res, following)
+  local url = rawget(req, "url")                            -- the program's own, in the place of the request's
+  if not url and self.headers == nil and res:_tryFile(self.site, nil) then return end
+  return look(self, req, res, following, url)
 end
 
 --- Makes a handler that answers with the files below a folder.

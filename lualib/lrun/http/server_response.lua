@@ -36,6 +36,7 @@ local files                          -- lrun.http.send_file, once it is needed
 local states = outgoing.states
 local FRESH, HEAD, BEGUN, CODED = states.fresh, states.head, states.begun, states.coded
 local ENDED, AWAITED, FINISHED = states.ended, states.awaited, states.finished
+local OPENED = core.found.opened
 local UNTIMELY_END = core.errors.truncated
 local NO_DATE, CLOSE = outgoing.headFlags.noDate, outgoing.headFlags.close
 
@@ -299,8 +300,14 @@ function ServerResponse:_tryFile(site, path, callback)
   if self.statusCode ~= 200 or rawget(self, "statusMessage") then return false end
   local head = self.req:_rawHead()
   local status = fileTry(self._connection.c, self._id, site, path, path and #path or 0, head, #head)
-  if status == 0 then return false end
-  if status ~= 200 then self.statusCode = status end
+  if status ~= 200 then
+    if status >= OPENED then
+      status = status - OPENED
+      require("lrun.http.send_file").hold(site)
+    end
+    if status == 0 then return false end
+    self.statusCode = status
+  end
   ended(self, callback)
   return true
 end

@@ -52,11 +52,9 @@ local function arguments(options)
   for _, name in ipairs{ "spa", "listing", "cors", "quiet" } do
     if options[name] then list[#list + 1] = "--" .. name end
   end
-  for name, value in pairs{ ["max-age"] = options.maxAge or false, dotfiles = options.dotfiles or false, cert = options.cert or false, key = options.key or false } do
-    if value then
-      list[#list + 1] = "--" .. name
-      list[#list + 1] = tostring(value)
-    end
+  for name, value in pairs{ ["max-age"] = options.maxAge, dotfiles = options.dotfiles, cert = options.cert, key = options.key } do
+    list[#list + 1] = "--" .. name
+    list[#list + 1] = tostring(value)
   end
   return list
 end
