@@ -1,9 +1,9 @@
 --- Runs the code of README.md and docs/: each Lua block is a program of its own, in a temporary directory, which must end
 --- with 0 and, where a block of `text` follows, print just that. 8000 in it becomes a free port. A comment before a block
 --- says otherwise: `<!-- fragment -->` is only parsed, `<!-- file NAME -->` is put beside the page's other blocks under that
---- name, and run by `lrun --test` where it is a spec and busted is there, `<!-- answers TEXT -->` is a server that is ended when it has answered a request for / so, `<!-- prints TEXT -->`
---- a program that is ended when it has printed that. Where a block has `localhost:6379` a redis-server runs for the page, and that
---- becomes its port; without the program such blocks are only parsed.
+--- name, and run by `lrun --test` where it is a spec, `<!-- answers TEXT -->` is a server that is ended when it has answered a
+--- request for / so, `<!-- prints TEXT -->` a program that is ended when it has printed that. Where a block has `localhost:6379`
+--- a redis-server runs for the page, and that becomes its port; without the program such blocks are only parsed.
 local await = require("await")
 local child_process = require("child_process")
 local fs = require("fs")
