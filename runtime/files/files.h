@@ -10,6 +10,7 @@ void files_list_register(lua_State *L);  /* list.c: what is in directories */
 void files_lock_register(lua_State *L);  /* lock.c: flock */
 void files_names_register(lua_State *L); /* names.c: access, readlink, realpath */
 void files_owner_register(lua_State *L); /* owner.c: descriptors that are closed with what holds them */
+void files_piece_register(lua_State *L); /* piece.c: files that streams send */
 void files_read_register(lua_State *L);  /* read.c: open, read, close, whole files */
 void files_stat_register(lua_State *L);  /* stat.c: stat, lstat, fstat */
 void files_turns_register(lua_State *L); /* turns.c: the delivery of answers that were there at once */

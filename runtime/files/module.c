@@ -40,6 +40,7 @@ int luaopen_lrun_files(lua_State *L) {
   files_lock_register(L);
   files_names_register(L);
   files_owner_register(L);
+  files_piece_register(L);
   files_read_register(L);
   files_stat_register(L);
   files_turns_register(L);

@@ -159,7 +159,9 @@ static int l_write_file(lua_State *L) {
   }
   http_conn_flush(L, conn);
   e = exchange_at(L, &conn);
-  return e != NULL ? wait_or_go(L, conn, e) : broken(L, conn, 0);
+  if (e != NULL) return wait_or_go(L, conn, e);
+  lua_pushboolean(L, 0); /* the connection ended over it, of which the callback is told */
+  return 1;
 }
 
 /* finish(conn, id, bytes, trailers): the end of a body that came in pieces → as respond. */

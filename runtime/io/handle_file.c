@@ -12,6 +12,7 @@
 #include <lauxlib.h>
 #include <luv/lhandle.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
   TURN_SHARE = 1024 * 1024, /* in one turn of the loop */
@@ -27,6 +28,7 @@ typedef struct {
   file_range_t range;
   stream_file_t file;
   char *piece; /* with libuv, or NULL */
+  file_read_t *reading; /* by the pool, or NULL */
 } sending_t;
 
 static void end(sending_t *s, int status) {
@@ -65,6 +67,13 @@ static int write_piece(sending_t *s, char *bytes, size_t len) {
 
 static void on_read(file_read_t *read) {
   sending_t *s = read->data;
+  s->reading = NULL;
+  if (read->range == NULL) { /* settled meanwhile */
+    free(read->bytes);
+    free(read);
+    end(s, 0);
+    return;
+  }
   ssize_t got = read->got;
   char *bytes = read->bytes;
   free(read);
@@ -99,7 +108,7 @@ static int send_some(sending_t *s) {
   if (s->range.left == 0) return 1;
   if (n == UV_EAGAIN || n >= 0) n = write_small(s);
   if (n == FILE_RANGE_COLD)
-    n = file_read_start(s->handle->loop, &s->range, POOL_PIECE, s, on_read) ? 0 : UV_ENOMEM;
+    n = (s->reading = file_read_start(s->handle->loop, &s->range, POOL_PIECE, s, on_read)) ? 0 : UV_ENOMEM;
   return (int)n;
 }
 
@@ -108,8 +117,64 @@ static void go_on(sending_t *s) {
   if (rc != 0) end(s, rc > 0 ? 0 : rc);
 }
 
+/* Whether libuv's stream is the kernel's: a handle of luv's. */
+static bool is_kernel_stream(lua_State *L, int index) {
+  static const char *const classes[] = {"uv_tcp", "uv_pipe"};
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return false;
+  bool is = false;
+  for (size_t i = 0; !is && i < sizeof classes / sizeof *classes; i++) {
+    luaL_getmetatable(L, classes[i]);
+    is = lua_rawequal(L, -1, -2);
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return is;
+}
+
+/* takes(handle) → whether it is one that files can be sent to */
+static int l_takes(lua_State *L) {
+  lua_pushboolean(L, is_kernel_stream(L, 1) && !uv_is_closing((uv_handle_t *)*(uv_stream_t **)lua_touserdata(L, 1)));
+  return 1;
+}
+
+typedef struct {
+  uv_write_t req;
+  char *bytes;
+} rest_t;
+
+static void on_rest(uv_write_t *req, int status) {
+  rest_t *rest = (rest_t *)req;
+  (void)status; /* whoever has the handle now sees it */
+  free(rest->bytes);
+  free(rest);
+}
+
+/* settle(sending): somebody else is to have the handle: what is not sent is read now, and waits with libuv behind what was. A
+ * file that ends before ends there. */
+static int l_settle(lua_State *L) {
+  sending_t *s = lua_touserdata(L, 1);
+  rest_t *rest = s->range.left > 0 ? malloc(sizeof *rest) : NULL;
+  char *bytes = rest != NULL ? malloc(s->range.left) : NULL;
+  size_t got = 0;
+  while (bytes != NULL && got < s->range.left) {
+    ssize_t n = pread(s->range.fd, bytes + got, s->range.left - got, (off_t)(s->range.offset + got));
+    if (n <= 0) break;
+    got += (size_t)n;
+  }
+  if (s->reading != NULL) s->reading->range = NULL;
+  s->range.left = 0;
+  if (bytes == NULL) {
+    free(rest);
+    return 0;
+  }
+  rest->bytes = bytes;
+  uv_buf_t buf = uv_buf_init(bytes, (unsigned)got);
+  if (uv_write(&rest->req, s->handle, &buf, 1, on_rest) < 0) on_rest(&rest->req, 0);
+  return 0;
+}
+
 /* send(handle, fd, offset, length, callback) → the number of bytes when all of them were sent at once, and nothing is called;
- * true when it is under way: the callback gets a negative code or nil, and how many bytes were sent; nil, a negative
+ * what is under way, for `settle` until the callback: that gets a negative code or nil, and how many bytes were sent; nil, a negative
  * code and that number. UV_EOF: the file is shorter. */
 static int l_send(lua_State *L) {
   uv_stream_t **handle = lua_touserdata(L, 1);
@@ -137,7 +202,7 @@ static int l_send(lua_State *L) {
   uint64_t left = s != NULL ? s->range.left : 0;
   if (rc != 0) free(s);
   if (rc > 0) lua_pushnumber(L, (lua_Number)file.length);
-  else if (rc == 0) lua_pushboolean(L, 1);
+  else if (rc == 0) lua_pushlightuserdata(L, s);
   else lua_pushnil(L);
   if (rc >= 0) return 1;
   lua_pushinteger(L, rc);
@@ -146,8 +211,8 @@ static int l_send(lua_State *L) {
 }
 
 int luaopen_lrun_sendfile(lua_State *L) {
+  static const luaL_Reg functions[] = {{"takes", l_takes}, {"send", l_send}, {"settle", l_settle}, {NULL, NULL}};
   lua_newtable(L);
-  lua_pushcfunction(L, l_send);
-  lua_setfield(L, -2, "send");
+  luaL_register(L, NULL, functions);
   return 1;
 }

@@ -8,9 +8,9 @@ local servers = require("spec.support.servers")
 -- A client's connection on which the server says what nobody asked for, or says it early.
 describe("an http client's connection", function()
   local eventually = children.eventually
-  local agent, connections
+  local agent, connections, closed
 
-  before_each(function() agent, connections = http.Agent:new { keepAlive = true }, 0 end)
+  before_each(function() agent, connections, closed = http.Agent:new { keepAlive = true }, 0, 0 end)
   after_each(function()
     agent:destroy()
     servers.close()
@@ -22,6 +22,7 @@ describe("an http client's connection", function()
       connections = connections + 1
       local number = connections
       socket:on("error", function() end)
+      socket:on("close", function() closed = closed + 1 end)
       socket:on("data", function(text) script(socket, text, number) end)
     end))
   end
@@ -45,7 +46,7 @@ describe("an http client's connection", function()
 
   it("gives a second response to nobody, whether it comes at once or while the connection is idle", function()
     for _, late in ipairs { false, true } do
-      connections = 0
+      connections, closed = 0, 0
       local port = raw(function(socket, text, number)
         if not text:find("^GET /1 ") then return socket:write(reply("true " .. number)) end
         socket:write(reply("first") .. (late and "" or reply("EVIL")))
@@ -53,7 +54,7 @@ describe("an http client's connection", function()
       end)
       local _, body = get(port, "/1")
       assert.equal("first", body)
-      if late then await.sleep(40) end
+      if late then eventually(function() return closed == 1 end) end
       _, body = get(port, "/2")
       assert.equal("true 2", body)
       assert.equal(2, connections)

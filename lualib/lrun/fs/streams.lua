@@ -93,7 +93,7 @@ end
 
 local function open(self, path, options, flags, mode)
   self.path, self.fd, self._position = path, options.fd, options.start
-  self._autoClose = options.autoClose ~= false
+  self._autoClose, self._lent = options.autoClose ~= false, options.fd ~= nil
   self.pending = options.fd == nil
   self._busy = self.pending
   if self.pending then
@@ -109,6 +109,7 @@ local function destroyStream(self, err, callback)
   end
   local held, fd = self._held, self.fd
   self._held = nil
+  if self._pieces then require("lrun.fs.pieces").close(self) end
   if held then held(err or destroy.refusal("write")) end
   if fd == nil or not self._autoClose then return callback(err) end
   self.fd = nil
@@ -155,6 +156,7 @@ function ReadStream:_read(size)
     return
   end
   if self.destroyed or self._busy then return end
+  if self._rs.pipes and require("lrun.fs.pieces").send(self, size) then return end
   if self._left and self._left < size then size = self._left end
   if size <= 0 then return self:push(nil) end
   self._busy = true

@@ -326,6 +326,17 @@ function outgoing.written(self, more, callback)
   return more == true
 end
 
+--- Gives C a range of a file as the next piece of the body.
+---@param callback fun(err: Error?, bytes: integer) the descriptor is not used any more
+---@return boolean|"later"|nil more as C's `write` says; "later": nothing was taken, those before it are not complete
+function outgoing.putFile(self, fd, offset, length, callback)
+  local more = core.writeFile(self._connection.c, self._id, fd, offset, length, function(code, bytes)
+    return callback(code and errors.sending(code) or nil, bytes)
+  end)
+  if more == nil then nextTick(callback, destroy.refusal("write"), 0) end
+  return more
+end
+
 --- The callbacks of writes that had to wait get their turn, with the error when the connection is gone.
 function outgoing.callBack(self, err)
   local waiting = rawget(self, "_waiting")

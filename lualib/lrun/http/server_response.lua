@@ -37,7 +37,6 @@ local states = outgoing.states
 local FRESH, HEAD, BEGUN, CODED = states.fresh, states.head, states.begun, states.coded
 local ENDED, AWAITED, FINISHED = states.ended, states.awaited, states.finished
 local OPENED = core.found.opened
-local UNTIMELY_END = core.errors.truncated
 local NO_DATE, CLOSE = outgoing.headFlags.noDate, outgoing.headFlags.close
 
 -- A client that was refused and did not send its body can send nothing else: the connection ends.
@@ -240,16 +239,6 @@ function ServerResponse:write(chunk, encoding, callback)
   return outgoing.written(self, core.write(self._connection.c, self._id, chunk), callback)
 end
 
-local function fileError(code)
-  return code == UNTIMELY_END and errors.coded("ERR_FILE_TRUNCATED", "The file became shorter while it was sent")
-    or errors.system(code, "sendfile")
-end
-
--- What C says of a range of a file.
-local function onFile(callback)
-  return function(code, bytes) return callback(code and fileError(code) or nil, bytes) end
-end
-
 --- Internal: a range of a file as the next piece of the body, which never becomes a string; nil where the body is coded: then
 --- it is to be read and written. The callback hears when the descriptor is not used any more, and how many bytes were sent.
 ---@param fd integer
@@ -264,15 +253,13 @@ function ServerResponse:_writeFile(fd, offset, length, callback)
   end
   if self._state < BEGUN then sendHead(self, false) end
   if self._state == CODED then return nil end
-  local more = core.writeFile(self._connection.c, self._id, fd, offset, length, onFile(callback))
+  local more = outgoing.putFile(self, fd, offset, length, callback)
   if more == "later" then
     self:_whenFirst(function(_, err)
       if err ~= nil then return callback(err, 0) end
       self:_writeFile(fd, offset, length, callback)
     end)
     more = false
-  elseif more == nil then
-    nextTick(callback, destroy.refusal("write"), 0)
   end
   return outgoing.written(self, more)
 end

@@ -7,6 +7,7 @@ local errors = require("errors")
 local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
 local stream = require("stream")
+local sendfile = require("lrun.core.sendfile")
 local handles = require("lrun.net.handles")
 local Idle = require("lrun.net.idle")
 local listen = require("lrun.net.listen")
@@ -132,6 +133,31 @@ function Socket:_write(data, callback)
   writeRest(self, handle, data, size, callback)
 end
 
+--- Internal: a range of a file as a write that never becomes a string; nil where the socket is not the kernel's own, as over TLS,
+--- or others wait before it: then it is to be read and written.
+---@param fd integer
+---@param offset integer
+---@param length integer
+---@param done fun(err: Error?, bytes: integer?) the descriptor is not used any more
+---@return boolean? more as `write`
+function Socket:_writeFile(fd, offset, length, done)
+  local handle = self._handle
+  if self.connecting or not handle or not sendfile.takes(handle) then return nil end
+  return self:_writeOther(length, function(callback)
+    local function sent(code, bytes)
+      self._sending = nil
+      self._written = self._written + bytes
+      if self._idle then self._idle:touch() end
+      local err = code and errors.sending(code) or nil
+      done(err, bytes)
+      callback(err)
+    end
+    if self._idle then self._idle:touch() end
+    local sending, code, bytes = sendfile.send(handle, fd, offset, length, sent)
+    if type(sending) == "userdata" then self._sending = sending else sent(code, sending or bytes) end
+  end)
+end
+
 -- The peer has ended, and for that the socket has, too.
 local function refuseWrite(self, callback)
   local err = errors.coded("EPIPE", "This socket has been ended by the other party")
@@ -255,6 +281,7 @@ function Socket:_release()
   local handle = self._handle
   if not handle then return nil, "" end
   self:_stopReading()
+  if self._sending then sendfile.settle(self._sending) end
   local rs, data = self._rs, self:_unread()
   rs.chunks, rs.first, rs.last, rs.length = {}, 1, 0, 0
   self._received, self._written = traffic(self)

@@ -74,6 +74,25 @@ local function listeners(source, destination, entry, finish)
   function entry.onFinish() part(source, entry) end
 end
 
+--- For sources that can give their bytes to a destination in another way than by `data`: the pipe, where that is all that
+--- takes them just now. A source that flows no more because its destination is full still has one.
+---@param source Readable
+---@return table? entry its `destination` is what it is piped to
+function pipe.sole(source)
+  local rs = source._rs
+  local list = rs.pipes
+  local entry = list and #list == 1 and list[1]
+  if not entry or rs.length > 0 or rs.ended or rs.readableListening then return nil end
+  if not rs.flowing and not entry.waiting then return nil end
+  local listeners = source:listeners("data")
+  return #listeners == 1 and listeners[1] == entry.onData and entry or nil
+end
+
+--- The destination took what it was given, and is full.
+---@param source Readable
+---@param entry table
+function pipe.full(source, entry) wait(source, entry) end
+
 function pipe.pipe(source, destination, options)
   if type(destination) ~= "table" or type(destination.write) ~= "function" then
     error(errors.argType("destination", "an instance of Writable", destination), 0)

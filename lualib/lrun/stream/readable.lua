@@ -247,6 +247,9 @@ local function onEnd(self, rs)
   end
 end
 
+--- Internal: for sources: what was asked for is not pushed; `_read` is called again when the flow goes on.
+function Readable:_postpone() self._rs.reading = false end
+
 --- For sources: hands over data, or nil at the end. False says: stop, `_read` is called when more is wanted.
 ---@param chunk string?
 ---@return boolean more

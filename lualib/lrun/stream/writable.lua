@@ -252,6 +252,23 @@ local function write(self, ws, chunk, callback)
   return more and not self._failed and not self.destroyed
 end
 
+--- Internal: a write of `size` bytes that the sink does not get as a string: `start(callback)` begins it. Where others wait
+--- before it, nothing is done.
+---@param size integer
+---@param start fun(callback: fun(err: any?))
+---@return boolean? more as `write`; nil: not taken
+function Writable:_writeOther(size, start)
+  local ws = self._ws
+  if ws.writing or ws.corked > 0 or ws.flushing or ws.ending or self.destroyed or self._failed then return nil end
+  ws.length = ws.length + size
+  ws.size, ws.callback, ws.writing, ws.sync = size, false, true, true
+  start(ws.onWrite)
+  ws.sync = false
+  local more = ws.length < ws.mark
+  if not more then ws.needDrain = true end
+  return more and not self._failed and not self.destroyed
+end
+
 -- The callback, which may stand in the place of an encoding, or false.
 local function callbackOf(encoding, callback)
   if type(encoding) == "function" then return encoding end
