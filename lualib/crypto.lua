@@ -49,9 +49,10 @@ function crypto.createHash(algorithm, options) return require("lrun.crypto.hash"
 ---@return string
 function crypto.hash(algorithm, data, outputEncoding)
   local library = require("lrun.crypto.library")
-  library.digest(algorithm, "algorithm")
+  local _, _, free = library.digest(algorithm, "algorithm")
   validate.string(data, "data")
   if outputEncoding == nil then outputEncoding = "hex" else encoding.check(outputEncoding, "outputEncoding") end
+  if free then return encoding.encode(crypto.createHash(algorithm):update(data):digest(), outputEncoding) end
   return encoding.encode(library.checked(library.core.digest(algorithm, data)), outputEncoding)
 end
 

@@ -116,11 +116,19 @@ static int l_curves(lua_State *L) {
   return 1;
 }
 
+/* What a digest gives where nothing else is asked for. Of those whose length is free libcrypto has not said it since 3.4: it is
+ * their strength, half of what a block leaves of Keccak's state. */
+static int usual_size(const EVP_MD *digest) {
+  enum { STATE = 200 };
+  int size = crypto_lib.EVP_MD_get_size(digest);
+  return size > 0 ? size : (STATE - crypto_lib.EVP_MD_get_block_size(digest)) / 2;
+}
+
 /* digestInfo(name) → bytes of a digest, whether its length is free; nil for no digest */
 static int l_digest_info(lua_State *L) {
   const EVP_MD *digest = crypto_digest(luaL_checkstring(L, 1));
   if (digest == NULL) return 0;
-  lua_pushinteger(L, crypto_lib.EVP_MD_get_size(digest));
+  lua_pushinteger(L, usual_size(digest));
   lua_pushboolean(L, (crypto_lib.EVP_MD_get_flags(digest) & EVP_MD_FLAG_XOF) != 0);
   return 2;
 }

@@ -120,6 +120,7 @@
   X(EVP_MD_fetch)                                                                                            \
   X(EVP_MD_free)                                                                                             \
   X(EVP_MD_get0_name)                                                                                        \
+  X(EVP_MD_get_block_size)                                                                                   \
   X(EVP_MD_get_flags)                                                                                        \
   X(EVP_MD_get_size)                                                                                         \
   X(EVP_PBE_scrypt)                                                                                          \

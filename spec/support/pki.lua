@@ -66,6 +66,15 @@ function pki.write(path, text)
   return path
 end
 
+--- Whether a command of openssl's has an option.
+function pki.knows(command, option)
+  local pipe = assert(io.popen("openssl " .. command .. " -help 2>&1"))
+  local text = pipe:read("*a")
+  pipe:close()
+  return text:find(option, 1, true) ~= nil
+end
+
+-- Newer ones make no certificate that ends before it begins.
 local function make(name, what)
   local dir = pki.folder()
   local keyPath, certPath = dir .. "/" .. name .. ".key", dir .. "/" .. name .. ".pem"
@@ -76,7 +85,9 @@ local function make(name, what)
   run("req", "-new", "-key", keyPath, "-subj", "/CN=" .. what.cn, "-out", request)
   pki.write(extensions, what.extra .. "\n")
   local issuer = what.issuer and pki[what.issuer]
-  local sign = { "x509", "-req", "-in", request, "-days", days, "-extfile", extensions, "-out", certPath }
+  local sign = { "x509", "-req", "-in", request, "-extfile", extensions, "-out", certPath }
+  local span = what.days and what.days < 0 and pki.knows("x509", "-not_after") and { "-not_before", "20200101000000Z", "-not_after", "20200201000000Z" }
+  for _, each in ipairs(span or { "-days", days }) do sign[#sign + 1] = each end
   for _, each in ipairs(issuer and { "-CA", issuer.certPath, "-CAkey", issuer.keyPath, "-CAcreateserial" } or { "-signkey", keyPath }) do
     sign[#sign + 1] = each
   end

@@ -42,7 +42,7 @@ describe("a TLS server", function()
     local hello = greeting()
     local junk = {
       ("*"):rep(100), "GET / HTTP/1.1\r\n\r\n", "DELETE / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n", ("\0"):rep(70000), "\22\3\1\0\5\1\0\0\1\0",
-      "\22\3\1\255\255\1", "\21\3\1\0\2\2\40", hello:sub(1, 60) .. ("\255"):rep(400), hello .. ("junk"):rep(100), hello .. hello,
+      "\22\3\1\255\255\1", "\21\3\1\0\2\2\40", hello:sub(1, 60) .. ("\255"):rep(#hello), hello .. ("junk"):rep(100), hello .. hello,
       record(22, "\1\255\255\255" .. ("x"):rep(200)), record(20, "\1"), record(23, "data"),
     }
     for i, bytes in ipairs(junk) do

@@ -25,10 +25,10 @@ local function readOptions(options)
   return validate.optional(validate.table, options, "options") or {}
 end
 
--- The bytes that `digest` asks for: nil for the digest's own.
+-- The bytes that `digest` asks for, where its length is free.
 local function readLength(options, name, size, free)
   local length = options.outputLength
-  if length == nil then return nil end
+  if length == nil then return free and size or nil end
   validate.integer(length, "options.outputLength", 0, 2 ^ 31 - 1)
   if free then return length end
   if length == size then return nil end
