@@ -109,15 +109,6 @@ function errors.system(code, syscall, fields)
   return object
 end
 
---- What became of a range of a file that was to be sent. `ERR_FILE_TRUNCATED`: it has become shorter.
----@package
----@param code integer negative errno
----@return Error
-function errors.sending(code)
-  if uvErrors.describe(code) ~= "EOF" then return errors.system(code, "sendfile") end
-  return errors.coded("ERR_FILE_TRUNCATED", "The file became shorter while it was sent")
-end
-
 local function received(value)
   local kind = type(value)
   if value == nil then return "nil" end

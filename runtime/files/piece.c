@@ -12,7 +12,8 @@ static int l_ahead(lua_State *L) {
   struct stat st;
   lua_Number offset = luaL_checknumber(L, 2);
   lua_Number left = 0;
-  if (fstat((int)luaL_checkinteger(L, 1), &st) == 0 && S_ISREG(st.st_mode)) left = (lua_Number)st.st_size - offset;
+  if (fstat((int)luaL_checkinteger(L, 1), &st) == 0 && S_ISREG(st.st_mode))
+    left = (lua_Number)st.st_size - offset;
   lua_pushnumber(L, left > 0 ? left : 0);
   return 1;
 }

@@ -12,7 +12,7 @@ typedef enum {
   HOOK_BEFORE_EXIT, /* (): the loop has drained */
   HOOK_EXIT,        /* (): the process is about to end; sets the exit code through lrun.vm.exit */
   HOOK_OUTPUT,      /* (code): standard output takes no more, a negative number of libuv's */
-  HOOK_FLUSH,       /* (): what Lua still holds for the kernel: before the process ends, blocks or starts another */
+  HOOK_FLUSH, /* (): what Lua still holds for the kernel: before the process ends, blocks or starts another */
   HOOK_COUNT
 } hook_t;
 

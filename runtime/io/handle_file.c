@@ -27,7 +27,7 @@ typedef struct {
   int ref; /* registry ref of luv's userdata */
   file_range_t range;
   stream_file_t file;
-  char *piece; /* with libuv, or NULL */
+  char *piece;          /* with libuv, or NULL */
   file_read_t *reading; /* by the pool, or NULL */
 } sending_t;
 
@@ -133,7 +133,8 @@ static bool is_kernel_stream(lua_State *L, int index) {
 
 /* takes(handle) → whether it is one that files can be sent to */
 static int l_takes(lua_State *L) {
-  lua_pushboolean(L, is_kernel_stream(L, 1) && !uv_is_closing((uv_handle_t *)*(uv_stream_t **)lua_touserdata(L, 1)));
+  lua_pushboolean(L, is_kernel_stream(L, 1) &&
+                         !uv_is_closing((uv_handle_t *)*(uv_stream_t **)lua_touserdata(L, 1)));
   return 1;
 }
 
@@ -211,7 +212,8 @@ static int l_send(lua_State *L) {
 }
 
 int luaopen_lrun_sendfile(lua_State *L) {
-  static const luaL_Reg functions[] = {{"takes", l_takes}, {"send", l_send}, {"settle", l_settle}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"takes", l_takes}, {"send", l_send}, {"settle", l_settle}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

@@ -95,7 +95,8 @@ describe("a file on its way", function()
     -- curl is another process: what it reads is on no heap of ours
     local port = servers.serve(function(_, res) stream.pipeline(fs.createReadStream(big), res, function() end) end)
     measure(function()
-      local child = child_process.spawn("sh", { "-c", "curl -s http://127.0.0.1:" .. port .. " | wc -c" }, { stdio = { "ignore", "pipe", "inherit" } })
+      local command = "curl -s http://127.0.0.1:" .. port .. " | wc -c"
+      local child = child_process.spawn("sh", { "-c", command }, { stdio = { "ignore", "pipe", "inherit" } })
       counted = await(function(callback) child.stdout:once("data", callback) end)
     end)
     assert.equal(size, tonumber(counted))

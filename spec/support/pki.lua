@@ -86,7 +86,8 @@ local function make(name, what)
   pki.write(extensions, what.extra .. "\n")
   local issuer = what.issuer and pki[what.issuer]
   local sign = { "x509", "-req", "-in", request, "-extfile", extensions, "-out", certPath }
-  local span = what.days and what.days < 0 and pki.knows("x509", "-not_after") and { "-not_before", "20200101000000Z", "-not_after", "20200201000000Z" }
+  local past = { "-not_before", "20200101000000Z", "-not_after", "20200201000000Z" }
+  local span = what.days and what.days < 0 and pki.knows("x509", "-not_after") and past
   for _, each in ipairs(span or { "-days", days }) do sign[#sign + 1] = each end
   for _, each in ipairs(issuer and { "-CA", issuer.certPath, "-CAkey", issuer.keyPath, "-CAcreateserial" } or { "-signkey", keyPath }) do
     sign[#sign + 1] = each

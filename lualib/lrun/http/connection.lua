@@ -98,7 +98,7 @@ end
 --- The class of the connections that play a role.
 ---@param role table
 ---@param isClient boolean
----@return { make: (fun(class: table, owner: table, handle: userdata): HttpConnection?), adopt: (fun(class: table, owner: table, socket: Socket): HttpConnection?, string) }
+---@return table class has `make(class, owner, handle)` and `adopt(class, owner, socket)` besides
 function Connection.class(role, isClient)
   local class = { role = role, isClient = isClient, make = make, adopt = adopt }
   for name, value in pairs(Connection) do class[name] = value end
@@ -120,8 +120,8 @@ function Connection:start(received) core.start(self.c, received) end
 function Connection:getSocket()
   local socket = self.socket
   if socket then return socket end
-  local make = self.owner._makeSocket
-  socket = make and make(self.owner, self, self.handle) or net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
+  local ofOwner = self.owner._makeSocket
+  socket = ofOwner and ofOwner(self.owner, self, self.handle) or net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
   stand(self, socket)
   self.role.onSocket(self, socket)
   if self.detached then socket:_rememberAddresses(self.handle) end  -- another protocol has the stream, and its socket knows whose

@@ -331,7 +331,7 @@ end
 ---@return boolean|"later"|nil more as C's `write` says; "later": nothing was taken, those before it are not complete
 function outgoing.putFile(self, fd, offset, length, callback)
   local more = core.writeFile(self._connection.c, self._id, fd, offset, length, function(code, bytes)
-    return callback(code and errors.sending(code) or nil, bytes)
+    return callback(code and require("lrun.fs.sending").errorOf(code) or nil, bytes)
   end)
   if more == nil then nextTick(callback, destroy.refusal("write"), 0) end
   return more

@@ -148,7 +148,7 @@ function Socket:_writeFile(fd, offset, length, done)
       self._sending = nil
       self._written = self._written + bytes
       if self._idle then self._idle:touch() end
-      local err = code and errors.sending(code) or nil
+      local err = code and require("lrun.fs.sending").errorOf(code) or nil
       done(err, bytes)
       callback(err)
     end

@@ -84,8 +84,8 @@ function pipe.sole(source)
   local entry = list and #list == 1 and list[1]
   if not entry or rs.length > 0 or rs.ended or rs.readableListening then return nil end
   if not rs.flowing and not entry.waiting then return nil end
-  local listeners = source:listeners("data")
-  return #listeners == 1 and listeners[1] == entry.onData and entry or nil
+  local heard = source:listeners("data")
+  return #heard == 1 and heard[1] == entry.onData and entry or nil
 end
 
 --- The destination took what it was given, and is full.
