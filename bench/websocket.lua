@@ -49,10 +49,10 @@ local function starters(bench, modules, deflate)
 end
 
 local function load(bench, program, server, row, deflate, milliseconds)
-  local before = bench.cpu(server.pid)
   local text = bench.output(program, { row.mode or "echo", tostring(server.port), tostring(row.connections or 64), tostring(row.inFlight or 1),
-    tostring(row.size), tostring(milliseconds), deflate and "deflate" or "plain" })
-  return (bench.cpu(server.pid) - before) * 1e6 / math.max(tonumber(text:match("^%d+")), 1)
+    tostring(row.size), tostring(milliseconds), deflate and "deflate" or "plain", tostring(server.pid) })
+  local messages, _, cpu = text:match("^(%d+) (%S+) (%d+)")
+  return tonumber(cpu) / math.max(tonumber(messages), 1)
 end
 
 local function compare(bench, work, unit, figures, targets)

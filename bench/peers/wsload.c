@@ -1,8 +1,11 @@
 /* wsload.c: the load for WebSocket servers, the same for all: one epoll loop that holds connections and counts what comes.
- * Usage: wsload echo PORT CONNECTIONS IN_FLIGHT BYTES MILLISECONDS [deflate]   messages that come back, each is sent again
- *        wsload room PORT CONNECTIONS 1 BYTES MILLISECONDS [deflate]           one speaks, all hear it, then it speaks again
- *        wsload hold PORT CONNECTIONS IN_FLIGHT BYTES MILLISECONDS [deflate]   each echoes once, then all are held until stdin ends
- * Prints `messages SECONDS`; `hold` a line when all stand. Paths: /echo, /room for listeners, /say for the one who speaks.
+ * Usage: wsload MODE PORT CONNECTIONS IN_FLIGHT BYTES MILLISECONDS [deflate|plain [PID]]
+ *   echo   messages that come back, each is sent again
+ *   room   one speaks, all hear it, then it speaks again
+ *   hold   each echoes once, then all are held until stdin ends
+ * It prints `messages SECONDS CPU`: the processor time of the process PID, a last argument, in µs between the first message and
+ * the last, so that connecting is no part of it. `hold` prints a line when all stand. Paths: /echo; /room for listeners, /say for
+ * the one who speaks.
  * Frames are made once and never looked into: a frame that came is a length to skip. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -45,6 +48,21 @@ static double now(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* User and system time of a process with all its threads, in µs; 0 for none. */
+static double cpu_of(const char *pid) {
+  char path[64], text[1024];
+  unsigned long user = 0, system = 0;
+  snprintf(path, sizeof path, "/proc/%s/stat", pid);
+  FILE *file = fopen(path, "r");
+  if (!file) return 0;
+  text[fread(text, 1, sizeof text - 1, file)] = 0;
+  fclose(file);
+  const char *rest = strrchr(text, ')');
+  if (!rest || sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
+    return 0;
+  return (double)(user + system) * 1e6 / (double)sysconf(_SC_CLK_TCK);
 }
 
 /* Words in an order of their own, so that there is something to compress, but not everything. */
@@ -213,7 +231,8 @@ int main(int argc, char **argv) {
     all[i].owed = frame_size * (size_t)in_flight;
     pay(&all[i], (size_t)in_flight);
   }
-  double start = now();
+  const char *pid = argc > 8 ? argv[8] : "0";
+  double start = now(), cpu = cpu_of(pid);
   uint64_t next = (uint64_t)connections;
   while (hold ? messages < (uint64_t)connections * (uint64_t)in_flight : now() - start < seconds) {
     int n = epoll_wait(poll, events, EVENTS, 100);
@@ -235,6 +254,6 @@ int main(int argc, char **argv) {
     while (read(0, buffer, sizeof buffer) > 0) {}
     return 0;
   }
-  printf("%llu %.6f\n", (unsigned long long)messages, now() - start);
+  printf("%llu %.6f %.0f\n", (unsigned long long)messages, now() - start, cpu_of(pid) - cpu);
   return 0;
 }
