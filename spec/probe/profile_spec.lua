@@ -71,6 +71,15 @@ print(x)
     assert.matches("'/tmp' is a directory", probe.bad(1, { "profile", pid, "--folded", "/tmp" }))
   end)
 
+  it("is printed by -jp when the process ends, in whatever way", function()
+    local hot = "local function hotFunction() local x, stop = 0, os.clock() + 0.2 while os.clock() < stop do x = x + 1 end end hotFunction() "
+    for _, ending in ipairs{ { "", 0 }, { "process.exit(3)", 3 }, { "os.exit(4)", 4 }, { "error('on purpose')", 1 } } do
+      local out, _, code = probe.lrun{ "-jp", probe.write("hot.lua", hot .. ending[1]) }
+      assert.equal(ending[2], code)
+      assert.matches("%d+%%%s+hotFunction", out)
+    end
+  end)
+
   it("zooms and searches in a browser", function()
     local missing = webdriver.missing()
     if missing then return pending(missing) end
