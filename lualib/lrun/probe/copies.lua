@@ -1,5 +1,5 @@
---- What the process prints, for those who are attached: gathered for a moment, then sent to each. Who does not read loses some,
---- and is told how many pieces.
+--- What the process prints, for those who are attached: sent at once, so that what stands before a loop is seen; what comes too
+--- fast for that is gathered for a moment. Who does not read loses some, and is told how many pieces.
 local uv = require("luv")
 local probe = require("lrun.core.probe")
 
@@ -7,21 +7,25 @@ local copies = {}
 
 local PIECE = 16 * 1024             -- bytes that are gathered
 local MOMENT = 50                   -- ms for which they are
+local AT_ONCE = 20                  -- pieces in a moment
 
 local clients = {}
-local pending, size, sentAt = {}, 0, 0
+local pending, size = {}, 0
+local moment, sent = 0, 0           -- when it began, and the pieces since
 
 local function flush()
   if size == 0 then return end
   local text = require("lrun.manager.wire").pack(table.concat(pending))
-  pending, size, sentAt = {}, 0, uv.hrtime()
+  pending, size, sent = {}, 0, sent + 1
   for _, send in pairs(clients) do send{ output = text } end
 end
 
 local function add(text)
   if size == 0 then require("process").nextTick(flush) end
   pending[#pending + 1], size = text, size + #text
-  if size >= PIECE or uv.hrtime() - sentAt > MOMENT * 1e6 then flush() end
+  local now = uv.hrtime()
+  if now - moment > MOMENT * 1e6 then moment, sent = now, 0 end
+  if sent < AT_ONCE or size >= PIECE then flush() end
 end
 
 local function onOutput(text) pcall(add, text) end
