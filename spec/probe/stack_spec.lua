@@ -122,6 +122,19 @@ os.execute("exec sleep 1000")
     assert.matches("\t[^\n]*app.lua:10: in main chunk", out)
   end)
 
+  it("tells of one that hears no signal what the kernel says", function()
+    local _, pid = probe.start([[
+local ffi = require("ffi")
+ffi.cdef"int sigprocmask(int how, const unsigned long *set, void *old);"
+ffi.C.sigprocmask(0, ffi.new("unsigned long[16]", 512), nil)
+require("timers").setInterval(function() end, 1e6)
+print("ready")
+]])
+    local out = stackOf(pid, "epoll")
+    assert.matches("^process " .. pid .. " hears no signal: it sleeps in the system call epoll_p?wait[^\n]*\ntold by: the kernel\n$", out)
+    assert.matches("hears no signal: it sleeps", probe.bad(1, { "heap", pid }))
+  end)
+
   it("harms no process that is asked again and again", function()
     local app, pid = probe.start([[
 local function work(n) local t = {} for i = 1, n do t[i] = ("x"):rep(i % 50) .. i end return #table.concat(t) end

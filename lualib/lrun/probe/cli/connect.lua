@@ -107,7 +107,8 @@ end
 function connect.must(process)
   local connection, found = connect.open(process, 5000)
   if connection then return connection, found end
-  local lines = found and report.lines(process, found.frames) or {}
+  if not found then fail("deaf", ("process %d hears no signal: %s"):format(process.pid, processes.kernel(process.pid))) end
+  local lines = report.lines(process, found.frames)
   fail("busy", ("process %d does not return to its loop%s"):format(process.pid, lines[1] and ": it is at " .. lines[1]:gsub("    | .*$", "") or ""),
     ("lrun stack %d tells more"):format(process.pid))
 end
