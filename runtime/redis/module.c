@@ -76,30 +76,54 @@ static bool put_string(buffer_t *out, const char *text, size_t len) {
   return true;
 }
 
+static bool put_head(buffer_t *out, size_t n) {
+  char *at = buffer_room(out, HEAD_MAX);
+  if (at == NULL) return false;
+  out->len += (size_t)(put_length(at, '*', n) - at);
+  return true;
+}
+
+static bool put_word(lua_State *L, int index, buffer_t *out) {
+  char digits[40];
+  const char *text = digits;
+  size_t len;
+  if (lua_type(L, index) == LUA_TNUMBER)
+    len = (size_t)number_text(digits, sizeof digits, lua_tonumber(L, index));
+  else text = luaL_checklstring(L, index, &len);
+  return put_string(out, text, len);
+}
+
+/* The bytes that wait; where there is no memory those before, for half a command would spoil those behind it. */
+static int put_end(lua_State *L, resp_t *r, size_t before, bool good) {
+  if (!good) {
+    r->output.len = before;
+    return luaL_error(L, "not enough memory");
+  }
+  lua_pushnumber(L, (lua_Number)r->output.len);
+  return 1;
+}
+
 /* put(n, words) → bytes that wait: a command of strings and numbers, which others have checked */
 static int l_put(lua_State *L) {
   resp_t *r = luaL_checkudata(L, 1, class_name);
   int n = (int)luaL_checkinteger(L, 2);
   luaL_checktype(L, 3, LUA_TTABLE);
   size_t before = r->output.len;
-  char *at = buffer_room(&r->output, HEAD_MAX);
-  if (at == NULL) return luaL_error(L, "not enough memory");
-  r->output.len += (size_t)(put_length(at, '*', (size_t)n) - at);
-  for (int i = 1; i <= n; i++) {
+  bool good = put_head(&r->output, (size_t)n);
+  for (int i = 1; good && i <= n; i++) {
     lua_rawgeti(L, 3, i);
-    char digits[40];
-    const char *text = digits;
-    size_t len;
-    if (lua_type(L, -1) == LUA_TNUMBER) len = (size_t)number_text(digits, sizeof digits, lua_tonumber(L, -1));
-    else text = luaL_checklstring(L, -1, &len);
-    if (!put_string(&r->output, text, len)) {
-      r->output.len = before; /* half a command would spoil those behind it */
-      return luaL_error(L, "not enough memory");
-    }
+    good = put_word(L, -1, &r->output);
     lua_pop(L, 1);
   }
-  lua_pushnumber(L, (lua_Number)r->output.len);
-  return 1;
+  return put_end(L, r, before, good);
+}
+
+/* putTwo(word, argument) → the same for a command of two words */
+static int l_put_two(lua_State *L) {
+  resp_t *r = luaL_checkudata(L, 1, class_name);
+  size_t before = r->output.len;
+  bool good = put_head(&r->output, 2) && put_word(L, 2, &r->output) && put_word(L, 3, &r->output);
+  return put_end(L, r, before, good);
 }
 
 /* take() → the bytes that wait, "" for none */
@@ -117,8 +141,8 @@ static int l_gc(lua_State *L) {
 }
 
 int luaopen_lrun_redis(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"feed", l_feed}, {"put", l_put}, {"take", l_take}, {"__gc", l_gc}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"feed", l_feed}, {"put", l_put}, {"putTwo", l_put_two},
+                                     {"take", l_take}, {"__gc", l_gc}, {NULL, NULL}};
   userdata_class(L, class_name, methods);
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, l_parser);

@@ -33,6 +33,7 @@ function Client:initialize(read)
   self.status = "wait"
   self._options = read
   self._waiting = waiting.new(read)
+  self._isPlain = not read.commandTimeout and not read.retryReads   -- nothing is done with a command but to send it
   self._tries = 0
   self._subscriptions = subscriptions.new()
   if not read.lazy then self:_open() end
@@ -91,8 +92,8 @@ local function answerWaiting(self, connection, err)
     { cause = err })
   local again = {}
   for _, entry in ipairs(connection:takeWaiting()) do
-    local name = tostring(entry.words[1]):upper()
-    if self._options.retryReads and commands.reads[name] and not entry.inUnit and self.status ~= "end" then
+    local mayAgain = self._options.retryReads and not entry.inUnit and self.status ~= "end"
+    if mayAgain and commands.reads[tostring(entry.words[1]):upper()] then
       again[#again + 1] = { entry }
     else
       fail({ entry }, lost)
@@ -297,9 +298,17 @@ local function methodOf(name)
   local method = methods[name]
   if not method then
     local word = name:upper()
+    local isPlain = not TOUCHY[word] and not commands.isPushed(word)
     method = function(self, ...)
       if type(self) ~= "table" or not self.dispatch then calls.needsColon("client", name) end
       local n = select("#", ...)
+      if n == 2 and isPlain and self._isPlain and self.status == "ready" then
+        local argument, callback = ...
+        local kind, connection = type(argument), self._connection
+        if type(callback) == "function" and (kind == "string" or kind == "number") and not connection:full(1) then
+          return connection:sendTwo(word, argument, callback)
+        end
+      end
       return issue(self, n + 1, gather(word, n, ...), word)
     end
     methods[name] = method

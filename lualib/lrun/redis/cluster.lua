@@ -19,6 +19,7 @@ local Cluster = Client:extend("RedisCluster")
 function Cluster:initialize(read)
   self._nodes, self._slots = {}, {}  -- clients by "host:port"; "host:port" by slot
   Client.initialize(self, read)
+  self._isPlain = false              -- each command has a node to be found
 end
 
 -- Nodes ---------------------------------------------------------------------------------------------------------------

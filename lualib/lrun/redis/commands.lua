@@ -33,6 +33,11 @@ end
 
 local PUSHED = { SUBSCRIBE = true, PSUBSCRIBE = true, SSUBSCRIBE = true, UNSUBSCRIBE = true, PUNSUBSCRIBE = true, SUNSUBSCRIBE = true }
 
+--- Whether a command is answered by what the server sends unasked.
+---@param name string in upper case
+---@return boolean
+function commands.isPushed(name) return PUSHED[name] == true end
+
 --- Checks that a command has a reply in its turn: those that subscribe are answered by what the server sends unasked.
 ---@param name string in upper case
 function commands.checkReply(name)

@@ -135,15 +135,25 @@ function Connection:full(n)
     :format(self.unsent, options.outputLimit))
 end
 
---- Sends a command at the end of the turn. `entry`: `n`, `words`, `callback(err, reply)`; `map` where RESP2's reply is one; `confirms`
---- and `left` where so many pushes of that kind stand for the reply.
-function Connection:send(entry)
-  local size = self.parser:put(entry.n, entry.words)
+-- `size`: bytes that wait, those of the entry among them.
+local function sent(self, entry, size)
   self.waiting:push(entry)
   if size >= FLUSH_AT then return flush(self) end
   if self.scheduled then return end
   self.scheduled = true
   timers.setImmediate(flush, self)
+end
+
+--- Sends a command at the end of the turn. `entry`: `n`, `words`, `callback(err, reply)`; `map` where RESP2's reply is one; `confirms`
+--- and `left` where so many pushes of that kind stand for the reply.
+function Connection:send(entry) sent(self, entry, self.parser:put(entry.n, entry.words)) end
+
+--- The same for a command of a word and an argument, a string or number, whose entry has no more than the callback.
+---@param word string
+---@param argument string|number
+---@param callback fun(err: Error?, reply: any)
+function Connection:sendTwo(word, argument, callback)
+  sent(self, { callback = callback }, self.parser:putTwo(word, argument))
 end
 
 --- The commands that were sent and not answered; nobody will be told by this connection any more.
