@@ -86,6 +86,7 @@ describe("the command line", function()
   end)
 
   it("says in one line what is wrong with a script, as a shell", function()
+    fails(127, "cannot run 'strat': no such file; did you mean 'lrun start'?", { "strat", "app.lua" })
     local err = fails(127, ("lrun: cannot run '%s/none.lua': no such file"):format(folder), { folder .. "/none.lua" })
     assert.equal(1, select(2, err:gsub("\n", "")))
     fails(126, ("lrun: cannot run '%s': it is a directory"):format(folder), { folder })

@@ -145,6 +145,7 @@ describe("the process manager", function()
   it("gives an app its limits, its mask and its niceness", function()
     home:write("app.sh", 'echo "$(ulimit -n) $(umask) $(nice)"\nexec sleep 60\n')
     home:ok{ "start", "app.sh", "--limits", "nofile=123", "--umask", "027", "--nice", "5", "--min-uptime", "50" }
+    assert.truthy(home:ok{ "show", "app" }:find("\numask +027\n"))
     manager.wait("its line", function() return home:log("app"):find("\n") end)
     assert.equal("123 0027 5\n", home:log("app"))
   end)

@@ -220,3 +220,19 @@ describe("tables", function()
     assert.equal("a?[31mb", layout.plain("a\27[31mb"))
   end)
 end)
+
+describe("what of a watched folder counts", function()
+  it("leaves out hidden files, editors' copies, what is ignored, the app's logs, and what changes in LRUN_HOME", function()
+    local home = require("lrun.manager.home")
+    local logs = home.changing("/w/state")
+    logs[#logs + 1] = "/w/app-out.log"
+    local counts = require("lrun.manager.daemon.watch").filter{ root = "/w", ignore = { "data", "*.tmp" }, logs = logs }
+    for _, path in ipairs{ "/w/app.lua", "/w/lib/a.lua", "/w/state/app.lua", "/w/app-out.lua", "/w/logsomething" } do
+      assert.is_true(counts(path), path)
+    end
+    for _, path in ipairs{ "/elsewhere/app.lua", "/w/.git/index", "/w/.hidden", "/w/app.lua~", "/w/data/x", "/w/a.tmp", "/w/app-out.log",
+      "/w/app-out.log.1", "/w/state/apps/app.json", "/w/state/apps", "/w/state/logs/app-out.log", "/w/state/lrun.log", "/w/state/daemon.sock" } do
+      assert.is_false(counts(path), path)
+    end
+  end)
+end)

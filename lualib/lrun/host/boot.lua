@@ -27,6 +27,14 @@ local function whyNot(path)
   if stat.type == "directory" then return "it is a directory", 126 end
 end
 
+-- A word that may be meant for one of our commands.
+local function verbHint(word)
+  local names = {}
+  for i, verb in ipairs(require("lrun.host.verbs").list) do names[i] = verb.name end
+  local found = require("lrun.manager.nearest").name(word, names)
+  return found and ("; did you mean 'lrun %s'?"):format(found) or ""
+end
+
 --- The text of a script; without one the process ends as a shell would.
 ---@param path string
 ---@return string
@@ -36,6 +44,7 @@ function boot.readScript(path)
   if file then file:close() end
   if text then return text end
   local why, code = whyNot(path)
+  if code == 127 and path:find("^%l+$") then why = why .. verbHint(path) end
   return boot.die(code or 126, ("cannot run '%s': %s"):format(path, why or (reason or "cannot be read"):gsub("^.-: ", "")))
 end
 

@@ -80,6 +80,17 @@ function home.make(path)
   for _, name in ipairs{ "apps", "keepers", "logs" } do makeDirectory(path .. "/" .. name) end
 end
 
+--- What changes in LRUN_HOME while apps run: nobody who watches an app's files means these.
+---@param path string
+---@return string[] paths
+function home.changing(path)
+  local list = {}
+  for i, name in ipairs{ "apps", "keepers", "logs", "daemon.sock", "daemon.lock", "lrun.log", "preload.cjs" } do
+    list[i] = path .. "/" .. name
+  end
+  return list
+end
+
 local MAX_PATH = 100      -- of the 107 that a socket's address holds
 
 --- A path by which a socket in a folder can be reached: the same, or by way of the folder's descriptor where it is too long.

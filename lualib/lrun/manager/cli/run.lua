@@ -4,6 +4,7 @@ local uv = require("luv")
 local await = require("await")
 local apps = require("lrun.manager.cli.apps")
 local config = require("lrun.manager.config")
+local home = require("lrun.manager.home")
 local identity = require("lrun.manager.identity")
 local order = require("lrun.manager.order")
 local overseers = require("lrun.manager.daemon.overseer")
@@ -126,7 +127,7 @@ local function start(self)
         self.overseer:launch(view.entry, {}, function(err)
           if err and not self.signalled then note(self, ("%s did not start: %s"):format(view.name, err.message)) end
           local app = view.entry.record.app
-          watch.update(view.entry, app.watch ~= false, {}, function()
+          watch.update(view.entry, app.watch ~= false, home.changing(self.overseer.home), function()
             note(self, ("%s: files have changed, it is restarted"):format(app.name))
             if view.entry.link then view.entry.link:call("restart", { reason = "watch" }, function() end) end
           end)

@@ -70,6 +70,7 @@ local function text(name, value)
   if name == "uptime" or name == "killTimeout" or name == "listenTimeout" or name == "minUptime" or name == "minReady" or name == "restartDelay"
     or name == "backoff" or name == "watchDelay" then return units.showDuration(value) .. (" (%d ms)"):format(value) end
   if name == "maxMemory" or name == "logSize" then return units.showSize(value) end
+  if name == "umask" and type(value) == "number" then return ("%03o"):format(value) end
   if name == "lost" then return ("%d lines of the log"):format(value) end
   return layout.plain(tostring(value))
 end

@@ -1,6 +1,7 @@
 --- The apps that the daemon knows: entries (see overseer.lua) by name, their ids, and their state files, which are written when
 --- something has changed: definitions at once, counters a moment later, together.
 local uv = require("luv")
+local home = require("lrun.manager.home")
 local identity = require("lrun.manager.identity")
 local overseers = require("lrun.manager.daemon.overseer")
 local schedule = require("lrun.manager.daemon.schedule")
@@ -36,7 +37,7 @@ end
 function Registry.runs(entry) return entry.link ~= nil or entry.timer ~= nil end
 
 local function logPaths(self, entry)
-  local list = { self.home .. "/logs", self.home .. "/apps" }
+  local list = home.changing(self.home)
   local paths = require("lrun.manager.keeper.logs").paths
   for number = 0, entry.record.app.instances - 1 do
     for _, path in pairs(paths(entry.record.app, self.home, number)) do list[#list + 1] = path end

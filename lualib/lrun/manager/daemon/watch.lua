@@ -23,7 +23,8 @@ local function matcher(pattern)
 end
 
 --- Whether a changed file counts. Pure.
----@param options { root: string, ignore: string[], logs: string[] } `logs`: absolute paths of the app's own files
+---@param options { root: string, ignore: string[], logs: string[] } `logs`: absolute paths of files and folders
+---that do not count: the app's logs, what changes in LRUN_HOME
 ---@return fun(path: string): boolean absolute path → counts
 function watch.filter(options)
   local tests = {}
@@ -34,7 +35,8 @@ function watch.filter(options)
   return function(path)
     if path:sub(1, #options.root + 1) ~= options.root .. "/" then return false end
     for _, log in ipairs(options.logs) do
-      if path == log or path:sub(1, #log + 1) == log .. "." then return false end
+      local behind = path:sub(1, #log) == log and path:sub(#log + 1, #log + 1)
+      if behind == "" or behind == "." or behind == "/" then return false end
     end
     local relative = path:sub(#options.root + 2)
     local name = relative:match("[^/]*$")
