@@ -6,7 +6,7 @@ local CASES = {
   { path = "/4k.bin", work = "4 KiB", limits = { nginx = "<= 1.0", bun = "<= 0.55" } },
   { path = "/100k.bin", work = "100 KiB", limits = { nginx = "<= 1.15" } },
   { path = "/1m.bin", work = "1 MiB", connections = 16, limits = { nginx = "<= 1.15" } },
-  { path = "/100m.bin", work = "100 MiB", connections = 2, limits = {}, scale = 1000, unit = "ms" },
+  { path = "/100m.bin", work = "100 MiB", connections = 2, seconds = 3, limits = {}, scale = 1000, unit = "ms" },
   { path = "/4k.bin", work = "304", headers = { "If-None-Match: *" }, limits = {} },
   { path = "/1m.bin", work = "a range of 4 KiB", headers = { "Range: bytes=500000-504095" }, limits = {} },
   { path = "/page.css", work = "4 KiB with gzip beside it", headers = { "Accept-Encoding: gzip" }, limits = {} },
@@ -49,7 +49,7 @@ local function starters(bench, folder)
 end
 
 local function measure(bench, servers, case)
-  local median = bench.load(servers, { connections = case.connections or 64, seconds = 1, rounds = 3, path = case.path, headers = case.headers })
+  local median = bench.load(servers, { connections = case.connections or 64, seconds = case.seconds or 1, rounds = 3, path = case.path, headers = case.headers })
   local peers, scale = {}, case.scale or 1
   for _, name in ipairs { "nginx", "bun", "node" } do
     peers[#peers + 1] = { name, median[name] and median[name].cpu / scale, case.limits[name] }

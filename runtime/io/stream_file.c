@@ -12,10 +12,7 @@
 #include "files/range.h"
 #include "io/stream_shared.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -153,33 +150,13 @@ static int send_piece(stream_t *s, stream_segment_t *f, size_t *share) {
   return 0;
 }
 
-/* The bytes before a file: more is to come, the kernel may wait for it. */
-static int send_before(stream_t *s, buffer_t *before) {
-  uv_os_fd_t fd;
-  if (s->kind->seal == NULL && uv_fileno((uv_handle_t *)s->handle, &fd) == 0) {
-    ssize_t n = send(fd, before->data, before->len, MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n == (ssize_t)before->len) {
-      s->active = uv_now(s->shared->loop);
-      s->sent += before->len;
-      buffer_free(before);
-      return 0;
-    }
-    if (n > 0) {
-      s->sent += (uint64_t)n;
-      before->len -= (size_t)n;
-      memmove(before->data, before->data + n, before->len);
-    }
-  }
-  return stream_put(s, before, false);
-}
-
 int stream_push_files(stream_t *s) {
   size_t share = TURN_SHARE;
   stream_segment_t *f;
   while (s->handle != NULL && s->writing == NULL && !s->opening && (f = s->files) != NULL) {
     if (f->reading != NULL) return 0;
     int rc = 0;
-    if (f->before.len > 0) rc = send_before(s, &f->before);
+    if (f->before.len > 0) rc = stream_put(s, &f->before, false);
     else if (f->range.left > 0) rc = send_piece(s, f, &share);
     else finish(s, f);
     if (rc == FILE_RANGE_COLD) rc = read_by_pool(s, f, POOL_PIECE);

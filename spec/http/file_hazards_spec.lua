@@ -11,7 +11,7 @@ local MIB = 1024 * 1024
 
 -- What may happen to files while they are asked for.
 describe("files over http", function()
-  local dir, child
+  local dir, child, failure
 
   before_each(function()
     dir = fileserver.folder{
@@ -119,11 +119,34 @@ describe("files over http", function()
     for _, target in ipairs{ "/null", "/zero", "/tty" } do assert.equal(404, fileserver.ask(devices, target).status) end
   end)
 
+  it("may have names that are no UTF-8, and paths of any length", function()
+    local name = "\255\254"
+    fs.writeFileSync(dir .. "/root/" .. name, "bytes")
+    local port = servers.serve(http.serveFiles(dir .. "/root", { listing = true }))
+    assert.equal("bytes", fileserver.ask(port, "/%FF%FE").body)
+    assert.is_truthy(fileserver.ask(port, "/").body:find('"./%FF%FE"', 1, true))
+    for _, length in ipairs{ 255, 256, 4000, 4095, 4096, 5000, 15000 } do
+      assert.equal(404, fileserver.ask(port, "/" .. ("x"):rep(length)).status)
+      assert.equal(404, fileserver.ask(port, "/" .. ("x/"):rep(length / 2)).status)
+    end
+    assert.equal(431, fileserver.ask(port, "/" .. ("x"):rep(65536)).status)
+    local own = servers.serve(function(_, res) res:sendFile(("x/"):rep(32768), { root = dir .. "/root" }) end)
+    assert.equal(404, fileserver.ask(own, "/").status)
+  end)
+
+  it("are read by the pool where the file system is not known to be local", function()
+    local port = servers.serve(http.serveFiles("/proc/self"))
+    local response = fileserver.ask(port, "/status")
+    assert.equal(200, response.status)
+    assert.equal("0", response.headers["content-length"])            -- so large is it, says the kernel
+  end)
+
   -- Sends a large file to a client that has read its first bytes, does something, and lets it read on.
   local function whileSent(change)
     local path = dir .. "/root/big"
     fs.writeFileSync(path, ("0123456789abcdef"):rep(MIB))           -- 16 MiB
-    local port = servers.serve(function(_, res) res:sendFile("big", { root = dir .. "/root" }) end)
+    failure = nil
+    local port = servers.serve(function(_, res) res:sendFile("big", { root = dir .. "/root" }, function(err) failure = err or false end) end)
     local parts = {}
     await(function(done)
       local client = net.connect(port, "127.0.0.1")
@@ -148,6 +171,8 @@ describe("files over http", function()
     local response = whileSent(function(path) assert.equal(0, os.execute("truncate -s 9000000 '" .. path .. "'")) end)
     assert.is_false(response.complete)
     assert.is_true(#response.body <= 9000000)
+    while failure == nil do await.sleep(1) end
+    assert.equal("ERR_FILE_TRUNCATED", failure.code)
   end)
 
   for name, change in pairs{

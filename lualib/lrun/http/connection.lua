@@ -12,6 +12,7 @@ local process = require("process")
 
 local nextTick = process.nextTick
 local HIGH_WATER = core.limits.highWater
+local TRUNCATED = core.errors.truncated
 
 ---@class HttpConnection
 ---@field c userdata|false C's side
@@ -141,13 +142,13 @@ function Connection:drop()
 end
 
 -- Who waited for something to be written gets an answer: `sent` is the last exchange that was.
-local function answer(self, sent)
+local function answer(self, sent, why)
   local waiting = self.waiting
   if not waiting then return end
   self.waiting = false
   for i = 1, #waiting, 3 do
     local id, f, about = waiting[i], waiting[i + 1], waiting[i + 2]
-    f(about, (id == 0 or id > sent) and lost() or nil)
+    f(about, (id == 0 or id > sent) and (why or lost()) or nil)
   end
 end
 
@@ -176,8 +177,9 @@ end
 -- The handle is closed; C has set `closed` already.
 local function onClosed(self, code, told)
   self.closed = "over"
-  local err = failureOf(code, told)
-  answer(self, core.sent(self.c))
+  local truncated = code == TRUNCATED and errors.coded("ERR_FILE_TRUNCATED", "The file became shorter while it was sent") or nil
+  local err = failureOf(truncated and 0 or code, told)     -- of a file, not of the connection
+  answer(self, core.sent(self.c), truncated)
   local socket, whenClosed = self.socket, self.whenClosed
   if whenClosed then
     whenClosed()
