@@ -214,7 +214,7 @@ static int stat_plainly(int found, struct statx *st) {
 int beneath_stat(int found, struct statx *st) {
   static atomic_bool no_statx;
   if (no_statx) return stat_plainly(found, st);
-  unsigned want = STATX_BASIC_STATS | STATX_BTIME;
+  unsigned want = STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID;
   if (statx(found, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, want, st) == 0) return 0;
   if (!is_refused(-errno)) return -errno; /* EINVAL: libc does without it, and knows not all of it */
   no_statx = true;

@@ -1,8 +1,6 @@
 /* http/held.c: see http/held.h. */
 #include "http/held.h"
 
-#include "files/devices.h"
-
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +25,7 @@ static void identify(const struct statx *st, uint64_t dev_ino[2]) {
 
 static bool ask(int root, const char *path, struct statx *st) {
   return statx(root, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-               STATX_BASIC_STATS | STATX_BTIME, st) == 0;
+               STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, st) == 0;
 }
 
 static bool ask_folder(const http_lookup_t *l, http_folder_state_t *state) {
@@ -115,7 +113,7 @@ void http_held_keep(http_lookup_t *l) {
   if (l->found != HTTP_FOUND_FILE || l->varies || l->len != l->asked || l->file.fd < 0) return;
   http_held_t made = {.found = l->file.fd, .reading = l->reading};
   identify(&l->file.st, made.dev_ino);
-  if (device_is_local(made.dev_ino[0]) != 1) return;
+  if (!http_inode_is_local(&l->file)) return;
   if (l->site->precompressed && !(ask_folder(l, &made.folder) && is_quiet(&made.folder))) return;
   if (l->site->held == NULL) l->site->held = calloc(HTTP_HELD, sizeof *l->site->held);
   made.path = l->site->held != NULL ? strdup(l->path) : NULL;

@@ -6,13 +6,12 @@
 #include "http/lookup.h"
 
 #include "files/beneath.h"
-#include "files/devices.h"
+#include "files/mounts.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -292,11 +291,13 @@ void http_lookup_find(http_lookup_t *l, http_weights_t likes, bool now) {
     l->found = failed(l, UV_EAGAIN);
 }
 
+bool http_inode_is_local(const http_inode_t *inode) {
+  return (inode->st.stx_mask & STATX_MNT_ID) && mounts_find(inode->st.stx_mnt_id)->kind != MOUNT_FOREIGN;
+}
+
 int http_lookup_open(http_lookup_t *l, bool now) {
   const http_inode_t *inode = http_lookup_sent(l);
-  uint64_t dev = makedev(inode->st.stx_dev_major, inode->st.stx_dev_minor);
-  if (!now) device_learn(dev, inode->fd);
-  else if (device_is_local(dev) != 1) return UV_EAGAIN;
+  if (now && !http_inode_is_local(inode)) return UV_EAGAIN;
   /* Without O_NONBLOCK it may wait for another process to give a lease up. */
   int fd = beneath_open(inode->fd, O_RDONLY | O_NOCTTY | (now ? O_NONBLOCK : 0));
   if (fd < 0) return fd;

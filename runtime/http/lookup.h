@@ -51,6 +51,9 @@ void http_lookup_begin(http_lookup_t *lookup, http_site_t *site, const char *pat
 /* Finds what the path means, and the coding that the client likes most. Sets `found`. */
 void http_lookup_find(http_lookup_t *lookup, http_weights_t likes, bool now);
 
+/* Whether it is on a file system that answers without a wire: the loop may open it. On the loop alone. */
+bool http_inode_is_local(const http_inode_t *inode);
+
 /* Opens what is sent for reading. 0, UV_EAGAIN where that may take a while, or UV_E*. */
 int http_lookup_open(http_lookup_t *lookup, bool now);
 

@@ -139,6 +139,13 @@ describe("files over http", function()
     local response = fileserver.ask(port, "/status")
     assert.equal(200, response.status)
     assert.equal("0", response.headers["content-length"])            -- so large is it, says the kernel
+    local core = require("lrun.core.files")
+    local mounts = fs.readFileSync("/proc/self/mountinfo")
+    fs.writeFileSync(dir .. "/mounts", (mounts:gsub(" %- %S+ ", " - nfs4 ")))
+    core.mountsFrom(dir .. "/mounts")
+    local ok, problem = pcall(checkReach, (servers.serve(http.serveFiles(dir .. "/root"))))
+    core.mountsFrom(nil)
+    assert(ok, problem)
   end)
 
   -- Sends a large file to a client that has read its first bytes, does something, and lets it read on.
