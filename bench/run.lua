@@ -1,4 +1,5 @@
---- Runs the programs of this directory and prints one table: `./dev bench [NAME]`.
+--- Runs the programs of this directory and prints one table: `./dev bench [NAME [WORK]]`; WORK is a part of a row's name, for
+--- programs that take long and ask bench.wants.
 ---
 --- Each bench/<name>.lua returns a table:
 ---
@@ -100,6 +101,7 @@ local function main()
   bench.scratch = bench.root .. "/build/bench"
   fs.fs_mkdir(bench.scratch, 493)
 
+  bench.wanted = process.argv[3]
   local list = programs(process.argv[2] or "")
   if #list == 0 then
     bench.say("no such program: %s", process.argv[2])

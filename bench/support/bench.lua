@@ -9,12 +9,18 @@ local bench = {
   lrun = nil,    -- the lrun that is measured; set by run.lua
   scratch = nil, -- a directory for compiled peers and configurations; set by run.lua
   rows = {},     -- of the table, in the order of their measuring
+  wanted = nil,  -- a part of the names of the rows that are measured, nil: all; set by run.lua
   skipped = {},  -- names of peers that are not installed → true
 }
 
 local CLOCK_TICKS = 100 -- a second, in /proc/<pid>/stat: the same on every Linux that we run on
 
 local running = {} -- children started by bench.start and not yet ended → true
+
+--- Whether the row of this name is to be measured.
+---@param work string
+---@return boolean
+function bench.wants(work) return bench.wanted == nil or work:lower():find(bench.wanted:lower(), 1, true) ~= nil end
 
 --- Tells on stderr what is going on; the table alone goes to stdout.
 function bench.say(...)
