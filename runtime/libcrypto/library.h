@@ -163,6 +163,7 @@
   X(OBJ_obj2nid)                                                                                             \
   X(OBJ_obj2txt)                                                                                             \
   X(OBJ_sn2nid)                                                                                              \
+  X(OCSP_RESPONSE_free)                                                                                      \
   X(OPENSSL_cleanse)                                                                                         \
   X(OPENSSL_init_crypto)                                                                                     \
   X(OPENSSL_sk_free)                                                                                         \
@@ -237,6 +238,7 @@
   X(X509_verify_cert)                                                                                        \
   X(X509_verify_cert_error_string)                                                                           \
   X(d2i_ECDSA_SIG)                                                                                           \
+  X(d2i_OCSP_RESPONSE)                                                                                       \
   X(d2i_PKCS12)                                                                                              \
   X(i2d_ECDSA_SIG)                                                                                           \
   X(i2d_PUBKEY)                                                                                              \

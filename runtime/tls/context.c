@@ -119,10 +119,15 @@ static int l_session_timeout(lua_State *L) {
   return 0;
 }
 
-/* ocsp(bytes or nil): a response that goes out with the certificate to every client that asks. */
+/* ocsp(bytes): a response that goes out with the certificate to every client that asks. */
 static int l_ocsp(lua_State *L) {
   size_t len = 0;
-  const char *bytes = lua_tolstring(L, 2, &len);
+  const char *bytes = luaL_checklstring(L, 2, &len);
+  const unsigned char *at = (const unsigned char *)bytes;
+  libcrypto_clear();
+  OCSP_RESPONSE *response = crypto_lib.d2i_OCSP_RESPONSE(NULL, &at, (long)len);
+  if (response == NULL) return result(L, false);
+  crypto_lib.OCSP_RESPONSE_free(response);
   bool good = tls_engine_staple(tls_context_at(L, 1)->ssl, bytes, len);
   return result(L, good);
 }

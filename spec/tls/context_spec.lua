@@ -52,6 +52,19 @@ describe("tls.createSecureContext", function()
       assert.truthy(refused{ [option] = text }.message:find("options." .. option, 1, true), option)
     end
     assert.equal("ERR_OSSL_PEM_NO_START_LINE", refused{ cert = "junk", key = pki.server.key }.code)
+    local junk = pki.write(pki.folder() .. "/staple-junk", "junk")
+    local err = refused{ ocspStaple = junk }
+    assert.truthy(err.message:find("options.ocspStaple " .. junk .. " is no OCSP response", 1, true), err.message)
+  end)
+
+  it("says what takes a path where one was given for a text", function()
+    local function message(options) return refused(options).message end
+    local text = message{ cert = "server.pem", key = pki.server.key }
+    assert.truthy(text:find("options.cert takes the text of a PEM file, and options.certFile takes the path", 1, true), text)
+    text = message{ cert = pki.server.cert, key = pki.server.keyPath }
+    assert.truthy(text:find("options.key takes the text of a PEM file, and options.keyFile takes the path", 1, true), text)
+    text = message{ ca = pki.ca.certPath }
+    assert.truthy(text:find("options.ca takes the text of a PEM file", 1, true), text)
   end)
 
   it("names the file that is not there or is no PEM", function()

@@ -47,6 +47,15 @@ local function checked(ok, told, where)
   if not ok then error(fault.error(told, where), 0) end
 end
 
+-- What somebody should have typed who gave a path where the text of a PEM file is wanted.
+local function orFile(where, text)
+  if #text > 1024 or text:find("[%c]") or not text:find("[./]") then return where end
+  local name = where:match("^options%.(%a+)")
+  local instead = (name == "cert" or name == "key") and ("options.%sFile takes the path of one"):format(name)
+    or 'require("fs").readFileSync reads one'
+  return ("%s takes the text of a PEM file, and %s"):format(where, instead)
+end
+
 -- Checks -----------------------------------------------------------------------------------------------------------
 
 local STRINGS = { "certFile", "keyFile", "passphrase", "ciphers", "ecdhCurve", "sigalgs", "dhparam", "sessionIdContext", "ocspStaple" }
@@ -117,7 +126,10 @@ local function keys(given)
 end
 
 local function badKey(what, key, told)
-  if what ~= "passphrase" then return fault.error(told, key.where .. " is no private key") end
+  if what ~= "passphrase" then
+    local where = orFile(key.where, key.text)
+    return fault.error(told, where == key.where and where .. " is no private key" or where)
+  end
   local say = key.passphrase and "options.passphrase is wrong for the encrypted " or "options.passphrase is missing for the encrypted "
   return fault.error(told, say .. key.where)
 end
@@ -144,7 +156,7 @@ local function pair(c, certs, privateKeys)
         key.used, found = true, true
         break
       elseif what == "cert" then
-        error(fault.error(told, certificate.where), 0)
+        error(fault.error(told, orFile(certificate.where, certificate.text)), 0)
       elseif what ~= "mismatch" then
         error(badKey(what, key, told), 0)
       end
@@ -180,7 +192,7 @@ local function loadTrust(c, given, forServer)
     if given[name] == nil then return end
     for _, text in ipairs(options.list(given[name], "options." .. name, isText, "string or table")) do
       local ok, told = c[method](c, text)
-      checked(ok, told, "options." .. name)
+      checked(ok, told, ok and name or orFile("options." .. name, text))
       trust[#trust + 1] = name .. #text .. ":" .. text
     end
   end
@@ -258,7 +270,10 @@ function context.create(given, forServer)
   c:sessionIdContext(("lrun:%s:%s:%s:%s"):format(given.sessionIdContext or "", tostring(given.requestCert == true),
     tostring(given.rejectUnauthorized), trust))
   if given.sessionTimeout then c:sessionTimeout(given.sessionTimeout) end
-  if given.ocspStaple then c:ocsp(readFile(given.ocspStaple)) end
+  if given.ocspStaple then
+    local ok, told = c:ocsp(readFile(given.ocspStaple))
+    checked(ok, told, ("options.ocspStaple %s is no OCSP response in DER"):format(given.ocspStaple))
+  end
   return setmetatable({ context = c }, SecureContext)
 end
 
