@@ -7,9 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int write_bytes(lua_State *L, const void *bytes, size_t length, void *out) {
+typedef struct {
+  FILE *file;
+  size_t written;
+} output_t;
+
+static int write_bytes(lua_State *L, const void *bytes, size_t length, void *data) {
+  output_t *out = data;
   (void)L;
-  for (size_t i = 0; i < length; i++) fprintf(out, "%u,", ((const unsigned char *)bytes)[i]);
+  for (size_t i = 0; i < length; i++) fprintf(out->file, "%u,", ((const unsigned char *)bytes)[i]);
+  out->written += length;
   return 0;
 }
 
@@ -38,7 +45,8 @@ static void push_chunk_name(lua_State *L, const char *name) {
   lua_remove(L, -2);
 }
 
-static int compile(lua_State *L, FILE *out, int index, const char *name, const char *path) {
+/* Appends the bytecode of a file. */
+static int compile(lua_State *L, output_t *out, const char *name, const char *path) {
   size_t length = 0;
   char *text = read_file(path, &length);
   if (!text) {
@@ -52,9 +60,7 @@ static int compile(lua_State *L, FILE *out, int index, const char *name, const c
     fprintf(stderr, "bundle_gen: %s: %s\n", path, lua_tostring(L, -1));
     return -1;
   }
-  fprintf(out, "static const unsigned char module_%d[] = {", index);
   lua_dump(L, write_bytes, out);
-  fprintf(out, "};\n");
   lua_pop(L, 2);
   return 0;
 }
@@ -62,26 +68,36 @@ static int compile(lua_State *L, FILE *out, int index, const char *name, const c
 static int compare(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 int main(int argc, char **argv) {
-  FILE *out = argc > 1 ? fopen(argv[1], "wb") : NULL;
+  output_t out = {argc > 1 ? fopen(argv[1], "wb") : NULL, 0};
+  size_t *ends = calloc((size_t)argc, sizeof *ends);
   lua_State *L = luaL_newstate();
-  if (!out || !L) return 1;
-  fprintf(out, "#include \"host/bundle.h\"\n");
+  if (!out.file || !L || !ends) return 1;
+  fprintf(out.file, "#include \"host/bundle.h\"\n");
   for (int i = 2; i < argc; i++) {
     char *path = strchr(argv[i], '=');
     if (!path) return 1;
     *path = '\0';
   }
   qsort(argv + 2, (size_t)argc - 2, sizeof *argv, compare);
+  fprintf(out.file, "const unsigned char bundle_lua_bytes[] = {");
   for (int i = 2; i < argc; i++) {
-    if (compile(L, out, i, argv[i], argv[i] + strlen(argv[i]) + 1) < 0) {
-      fclose(out);
+    if (compile(L, &out, argv[i], argv[i] + strlen(argv[i]) + 1) < 0) {
+      fclose(out.file);
       remove(argv[1]);
       return 1;
     }
+    ends[i] = out.written;
   }
-  fprintf(out, "const bundle_module_t bundle_lua_modules[] = {\n");
-  for (int i = 2; i < argc; i++) fprintf(out, "  {\"%s\", module_%d, sizeof module_%d},\n", argv[i], i, i);
-  fprintf(out, "};\nconst size_t bundle_lua_count = %d;\n", argc - 2);
+  fprintf(out.file, "};\nconst char bundle_lua_names[] =\n");
+  for (int i = 2; i < argc; i++) fprintf(out.file, "  \"%s\\0\"\n", argv[i]);
+  fprintf(out.file, ";\nconst bundle_module_t bundle_lua_modules[] = {\n");
+  size_t name = 0;
+  for (int i = 2; i < argc; i++) {
+    fprintf(out.file, "  {%zu, %zu, %zu},\n", name, ends[i - 1], ends[i] - ends[i - 1]);
+    name += strlen(argv[i]) + 1;
+  }
+  fprintf(out.file, "};\nconst size_t bundle_lua_count = %d;\n", argc - 2);
   lua_close(L);
-  return fclose(out) == 0 ? 0 : 1;
+  free(ends);
+  return fclose(out.file) == 0 ? 0 : 1;
 }

@@ -51,9 +51,9 @@ static const luaL_Reg bundle_c_modules[] = {
 };
 enum { C_COUNT = sizeof bundle_c_modules / sizeof *bundle_c_modules };
 
-static int compare_names(const void *name, const void *module) {
-  return strcmp(name, ((const bundle_module_t *)module)->name);
-}
+static const char *name_of(const bundle_module_t *module) { return bundle_lua_names + module->name; }
+
+static int compare_names(const void *name, const void *module) { return strcmp(name, name_of(module)); }
 
 static const bundle_module_t *find_lua(const char *name) {
   return bsearch(name, bundle_lua_modules, bundle_lua_count, sizeof *bundle_lua_modules, compare_names);
@@ -67,6 +67,10 @@ static lua_CFunction find_c(const char *name) {
 
 static bool is_bundled(const char *name) { return find_lua(name) != NULL || find_c(name) != NULL; }
 
+static int load_chunk(lua_State *L, const bundle_module_t *module) {
+  return luaL_loadbuffer(L, (const char *)bundle_lua_bytes + module->bytes, module->length, name_of(module));
+}
+
 /* Upvalues of load_module, which they outlive: both are made by bundle_init. */
 enum { LOADED = 1, NATIVE = 2 };
 
@@ -75,7 +79,7 @@ enum { LOADED = 1, NATIVE = 2 };
 static void push_maker(lua_State *L, const char *name) {
   const bundle_module_t *module = find_lua(name);
   if (module) {
-    if (luaL_loadbuffer(L, (const char *)module->bytes, module->length, name) != 0) lua_error(L);
+    if (load_chunk(L, module) != 0) lua_error(L);
     luaJIT_setmode(L, -1, LUAJIT_MODE_FUNC | LUAJIT_MODE_OFF);
     return;
   }
@@ -130,7 +134,7 @@ static void take_loaded(lua_State *L) {
   int loaded = lua_gettop(L);
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
   for (lua_pushnil(L); lua_next(L, loaded + 1) != 0; lua_pop(L, 1)) {
-    if (is_bundled(lua_tostring(L, -2))) continue;
+    if (find_lua(lua_tostring(L, -2))) continue;
     lua_pushvalue(L, -2);
     lua_pushvalue(L, -2);
     lua_rawset(L, loaded);
@@ -141,7 +145,7 @@ static void take_loaded(lua_State *L) {
 /* `require` itself is Lua, so that compiled code may call it. */
 void bundle_init(lua_State *L) {
   const bundle_module_t *module = find_lua("lrun.host.require");
-  if (!module || luaL_loadbuffer(L, (const char *)module->bytes, module->length, module->name) != 0) abort();
+  if (!module || load_chunk(L, module) != 0) abort();
   take_loaded(L);
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "lrun.core.loaded"); /* the table itself, for whoever asks whether a module is there */
@@ -172,8 +176,9 @@ static int l_has(lua_State *L) {
 static int l_names(lua_State *L) {
   lua_newtable(L);
   for (size_t i = 0, count = 0; i < bundle_lua_count; i++) {
-    if (strchr(bundle_lua_modules[i].name, '.')) continue;
-    lua_pushstring(L, bundle_lua_modules[i].name);
+    const char *name = name_of(&bundle_lua_modules[i]);
+    if (strchr(name, '.')) continue;
+    lua_pushstring(L, name);
     lua_rawseti(L, -2, (int)++count);
   }
   return 1;
