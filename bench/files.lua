@@ -49,7 +49,9 @@ local function starters(bench, folder)
 end
 
 local function measure(bench, servers, case)
-  local median = bench.load(servers, { connections = case.connections or 64, seconds = case.seconds or 1, rounds = 3, path = case.path, headers = case.headers })
+  local median = bench.load(servers, {
+    connections = case.connections or 64, seconds = case.seconds or 1, rounds = 3, path = case.path, headers = case.headers,
+  })
   local peers, scale = {}, case.scale or 1
   for _, name in ipairs { "nginx", "bun", "node" } do
     peers[#peers + 1] = { name, median[name] and median[name].cpu / scale, case.limits[name] }
