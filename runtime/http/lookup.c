@@ -65,7 +65,7 @@ static int decode(const char *at, size_t len, bool escaped, char to[PATH_MAX]) {
 /* A name goes behind the path: `.` and `..` do what they say. False for a step above the root, and for any step up of an
  * absolute path. `first` is how much of the path is no name. */
 static bool add_name(http_lookup_t *l, const char *name, size_t n, size_t first) {
-  l->slash = n == 0 || (n == 1 && name[0] == '.') || (n == 2 && name[0] == '.' && name[1] == '.');
+  l->slash = n == 0 || (n == 1 && memcmp(name, ".", 1) == 0) || (n == 2 && memcmp(name, "..", 2) == 0);
   if (l->slash && n < 2) return true;
   if (l->slash) {
     if (first > 0 || l->len == 0) return false;
