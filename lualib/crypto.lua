@@ -18,7 +18,7 @@ local crypto = {
 -- Random numbers ------------------------------------------------------------------------------------------------------
 
 --- Bytes that nobody can guess.
----@param size integer 0 to 2^31 - 1
+---@param size integer 0 to 2^31 - 257, the longest string
 ---@param callback fun(err: Error?, bytes: string?)? then a thread of the pool gets them
 ---@return string? bytes
 function crypto.randomBytes(size, callback) return random.bytes(size, callback) end

@@ -65,10 +65,12 @@ static int l_cipher(lua_State *L) {
   return begin(cipher->context, &plan) ? 1 : crypto_failed(L);
 }
 
+enum { LONGEST_DATA = INT_MAX - 512 /* what comes out, and room for a block or two, must fit a userdata */ };
+
 static const unsigned char *check_data(lua_State *L, int *len) {
   size_t size;
   const char *data = luaL_checklstring(L, 2, &size);
-  if (size > INT_MAX - 2 * EVP_MAX_BLOCK_LENGTH)
+  if (size > LONGEST_DATA)
     errors_throw(L, "ERR_OUT_OF_RANGE", "The data is longer than a cipher takes at once: give it in pieces");
   *len = (int)size;
   return (const unsigned char *)data;

@@ -55,11 +55,32 @@ static void run(job_t *job) {
   else libcrypto_clear();
 }
 
-static int push(lua_State *L, job_t *job) {
+static int push(lua_State *L) {
+  job_t *job = lua_touserdata(L, 1);
   if (job->good) return job->kind->push(L, job);
   lua_pushnil(L);
   libcrypto_fault_push(L, job->error);
   return 2;
+}
+
+/* Pushes the results, whose count it returns, and frees the job. A result for which Lua has no room is a fault like
+ * any other: the loop that calls has nobody to catch what is thrown. */
+static int finish(lua_State *L, job_t *job) {
+  int top = lua_gettop(L);
+  lua_pushcfunction(L, push);
+  lua_pushlightuserdata(L, job);
+  int rc = lua_pcall(L, 1, LUA_MULTRET, 0);
+  job_free(job);
+  if (rc != 0) {
+    lua_pushnil(L);
+    lua_insert(L, -2);
+    lua_createtable(L, 0, 2);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "message");
+    lua_pushliteral(L, "ENOMEM");
+    lua_setfield(L, -2, "code");
+  }
+  return lua_gettop(L) - top;
 }
 
 static void on_thread(uv_work_t *work) {
@@ -80,17 +101,13 @@ static void on_done(uv_work_t *work, int status) {
   luaL_checkstack(L, 8, "a job's result");
   lua_rawgeti(L, LUA_REGISTRYINDEX, job->callback);
   luaL_unref(L, LUA_REGISTRYINDEX, job->callback);
-  int count = push(L, job);
-  job_free(job);
-  callback_enter(L, count);
+  callback_enter(L, finish(L, job));
 }
 
 int job_do(lua_State *L, job_t *job, int callback) {
   if (!lua_isfunction(L, callback)) {
     run(job);
-    int count = push(L, job);
-    job_free(job);
-    return count;
+    return finish(L, job);
   }
   job->work.data = job;
   int rc = uv_queue_work(vm_loop(job->vm), &job->work, on_thread, on_done);

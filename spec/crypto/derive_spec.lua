@@ -1,5 +1,6 @@
 local await = require("await")
 local crypto = require("crypto")
+local process = require("process")
 local timers = require("timers")
 local lrun = require("spec.support.lrun")
 
@@ -78,6 +79,41 @@ describe("crypto.pbkdf2", function()
       for _ = 1, 200 do require("crypto").pbkdf2("p", "s", 10000000, 64, "sha512", function() os.exit(9) end) end
       require("timers").setTimeout(process.exit, 10, 3)]])
     assert.equal(3, status)
+  end)
+
+  it("tells when Lua has no room for the key, in the one way and the other", function()
+    if os.execute("command -v prlimit >/dev/null") ~= 0 then return pending("no prlimit") end
+    if io.open("/proc/self/maps"):read("*a"):find("asan", 1, true) then return pending("a sanitizer takes more address space than can be limited") end
+    process.env.MALLOC_ARENA_MAX = "1"          -- a thread's own arena would not fit
+    finally(function() process.env.MALLOC_ARENA_MAX = nil end)
+    local output, errors, status = lrun.eval([[
+      local crypto = require("crypto")
+      local function size() return tonumber(io.open("/proc/self/statm"):read("*a"):match("%d+")) * 4096 end
+      crypto.pbkdf2("p", "s", 1, 4, "sha1", function()
+        os.execute(("prlimit --pid %d --as=%.0f"):format(process.pid, size() + 40 * 2 ^ 20))
+        crypto.pbkdf2("p", "s", 1, 24 * 2 ^ 20, "sha1", function(err, key)
+          print(err.code, err.message, key)
+          print(select(2, pcall(crypto.pbkdf2Sync, "p", "s", 1, 24 * 2 ^ 20, "sha1")).code)
+        end)
+      end)]])
+    assert.equal("", errors)
+    assert.equal("ENOMEM\tnot enough memory\tnil\nENOMEM\n", output)
+    assert.equal(0, status)
+  end)
+
+  it("takes no key that is longer than a string can be", function()
+    for _, name in ipairs{ "pbkdf2Sync", "scryptSync" } do
+      local arguments = name == "pbkdf2Sync" and { "p", "s", 1, 2 ^ 31 - 256, "sha1" } or { "p", "s", 2 ^ 31 - 256 }
+      local which, message = code(crypto[name], unpack(arguments))
+      assert.equal("ERR_OUT_OF_RANGE", which)
+      assert.truthy(message:find('"keylen"', 1, true), message)
+    end
+    local which, message = code(crypto.randomBytes, 2 ^ 31 - 256)
+    assert.equal("ERR_OUT_OF_RANGE", which)
+    assert.truthy(message:find('"size"', 1, true), message)
+    which, message = code(crypto.createHash, "shake128", { outputLength = 2 ^ 31 - 256 })
+    assert.equal("ERR_OUT_OF_RANGE", which)
+    assert.truthy(message:find('"options.outputLength"', 1, true), message)
   end)
 
   it("reports what its callback throws as any callback's", function()

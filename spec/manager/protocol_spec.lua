@@ -71,6 +71,46 @@ describe("the daemon's socket", function()
     other.socket:destroy()
   end)
 
+  it("does nothing that such a client wants behind its garbage", function()
+    local client = connect()
+    client.socket:write('garbage\n{"id":1,"call":"stop","args":{"targets":["app"]}}\n')
+    manager.wait("its end", function() return client.closed end)
+    assert.equal("protocol", client.lines[2].error.code)
+    assert.is_nil(client.lines[3])
+    assert.equal("online", home:app("app").state)
+  end)
+
+  -- Calls until the daemon takes no more; how many it took.
+  local function flood(client, most)
+    client.socket:pause()
+    local sent, calls = 0, ('{"id":1,"call":"nosuch"}\n'):rep(1000)
+    while sent < most and client.socket.writableLength < 4 * 1024 * 1024 do
+      client.socket:write(calls)
+      sent = sent + 1000
+      await.sleep(0)
+    end
+    return sent
+  end
+
+  it("takes no more calls from a client that does not read the answers, until it does", function()
+    local daemon, client = home:daemon(), connect()
+    local sent = flood(client, 1000000)
+    assert.is_true(sent < 1000000, "all were taken")
+    assert.equal("online", home:app("app").state)
+    local rss = tonumber(manager.slurp("/proc/" .. daemon .. "/status"):match("VmRSS:%s+(%d+)"))
+    local sanitized = manager.slurp("/proc/self/maps"):find("asan", 1, true) ~= nil     -- it keeps freed memory for a while
+    assert.is_true(rss < (sanitized and 400 or 100) * 1024, rss .. " KiB")
+    client.socket:resume()
+    manager.wait("all answers", function() return #client.lines == 1 + sent or client.closed end)
+    assert.equal(1 + sent, #client.lines)
+    client.socket:destroy()
+    local other = connect()
+    flood(other, 1000000)
+    other.socket:destroy()
+    assert.equal(daemon, home:daemon())
+    assert.equal("online", home:app("app").state)
+  end)
+
   it("takes no line without end: neither its memory nor its time grows", function()
     local daemon = home:daemon()
     local client = connect()

@@ -3,6 +3,8 @@ local errors = require("errors")
 
 local validate = {}
 
+validate.LONGEST_STRING = 2 ^ 31 - 257       -- bytes that LuaJIT lets a string have
+
 local function ofType(kind)
   return function(value, name)
     if type(value) ~= kind then error(errors.argType(name, kind, value), 0) end

@@ -7,7 +7,7 @@ local core, checked = library.core, library.checked
 
 local derive = {}
 
-local MOST = 2 ^ 31 - 1
+local MOST = 2 ^ 31 - 1             -- rounds
 
 -- The result, or that the callback comes with it.
 local function start(callback, f, ...)
@@ -26,7 +26,7 @@ function derive.pbkdf2(isSync, password, salt, iterations, keylen, digest, callb
   validate.string(password, "password")
   validate.string(salt, "salt")
   validate.integer(iterations, "iterations", 1, MOST)
-  validate.integer(keylen, "keylen", 0, MOST)
+  validate.integer(keylen, "keylen", 0, validate.LONGEST_STRING)
   library.digest(digest, "digest")
   if keylen == 0 then
     if callback then require("process").nextTick(callback, nil, "") end
@@ -60,7 +60,7 @@ function derive.scrypt(isSync, password, salt, keylen, options, callback)
   callback = checkCallback(isSync, callback)
   validate.string(password, "password")
   validate.string(salt, "salt")
-  validate.integer(keylen, "keylen", 0, MOST)
+  validate.integer(keylen, "keylen", 0, validate.LONGEST_STRING)
   local n = scryptNumbers(validate.optional(validate.table, options, "options") or {})
   local fits, fault = core.scryptFits(n[1], n[2], n[3], n[4])
   if not fits then
@@ -79,7 +79,7 @@ function derive.hkdf(isSync, digest, ikm, salt, info, keylen, callback)
   validate.string(ikm, "ikm")
   validate.string(salt, "salt")
   validate.string(info, "info")
-  validate.integer(keylen, "keylen", 0, MOST)
+  validate.integer(keylen, "keylen", 0, validate.LONGEST_STRING)
   if #info > 1024 then error(errors.outOfRange("info", "at most 1024 bytes", #info), 0) end
   if keylen > 255 * size then
     error(errors.coded("ERR_CRYPTO_INVALID_KEYLEN", ("Invalid key length: %s gives at most %d bytes"):format(digest, 255 * size)), 0)

@@ -29,7 +29,7 @@ end
 local function readLength(options, name, size, free)
   local length = options.outputLength
   if length == nil then return free and size or nil end
-  validate.integer(length, "options.outputLength", 0, 2 ^ 31 - 1)
+  validate.integer(length, "options.outputLength", 0, validate.LONGEST_STRING)
   if free then return length end
   if length == size then return nil end
   error(errors.argValue("options.outputLength", length, ("must be %d, the length of %s"):format(size, name)), 0)

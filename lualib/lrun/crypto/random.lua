@@ -6,8 +6,6 @@ local validate = require("lrun.check.validate")
 
 local random = {}
 
-local MOST = 2 ^ 31 - 1
-
 -- Bytes; throws what the system says.
 local function bytes(n)
   local result, _, code = uv.random(n, 0)
@@ -21,7 +19,7 @@ end
 ---@return string?
 function random.bytes(size, callback)
   if type(size) ~= "number" then error(errors.argType("size", "number", size), 0) end
-  validate.integer(size, "size", 0, MOST)
+  validate.integer(size, "size", 0, validate.LONGEST_STRING)
   validate.optional(validate.func, callback, "callback")
   if not callback then return bytes(size) end
   local ok, _, code = uv.random(size, 0, function(err, result)

@@ -131,11 +131,12 @@ end
 
 --- Makes a writer over a luv stream.
 ---@param stream uv_stream_t
+---@param onWritten fun(err: string?)? a piece has been taken, or will not be
 ---@return fun(value: table, must: boolean?) send `must`: an answer, which is not dropped
-function wire.writer(stream)
+function wire.writer(stream, onWritten)
   local lost = 0
   local function write(text)
-    if not stream:is_closing() then stream:write(text) end
+    if not stream:is_closing() then stream:write(text, onWritten) end
   end
   return function(value, must)
     if stream:is_closing() then return end
