@@ -18,7 +18,7 @@ bool keys_have(const keys_t *keys, const char *text, size_t length) {
 }
 
 static bool grow(keys_t *keys, size_t length) {
-  if ((size_t)keys->capacity - keys->used >= length) return true;
+  if (keys->bytes && (size_t)keys->capacity - keys->used >= length) return true;
   size_t capacity = (size_t)keys->capacity * 2 + 4 * (size_t)KEYS_LENGTH_MAX;
   char *bytes = realloc(keys->bytes, capacity);
   if (!bytes) return false;

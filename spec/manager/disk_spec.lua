@@ -104,8 +104,9 @@ describe("on a full disk", function()
     home:ok({ "start", "talk.lua", "--min-uptime", "50", "--log-size", "100M" }, { env = { BEAT = beat } })
     local function lost() return home:json{ "show", "talk" }.lost end
     manager.wait("lost lines", function() return lost() > 0 end)
-    local before = tonumber(manager.slurp(beat))
-    manager.wait("the app to go on", function() return (tonumber(manager.slurp(beat)) or 0) > before + 1000 end)
+    local function beats() return tonumber(manager.slurp(beat)) end      -- nil while it is written
+    local before = manager.wait("a beat", beats)
+    manager.wait("the app to go on", function() return (beats() or 0) > before + 1000 end)
     fs.truncateSync(home.state .. "/logs/talk-out.log", 0)
     manager.wait("the number of lost lines in the log", function() return home:log("talk"):find("%d+ lines? [^\n]*lost") end)
     local count = 0

@@ -51,7 +51,7 @@ describe("a process that cannot be looked into", function()
     local out = probe.good({ "--no-inspect", "-e", [[
       local child = require("child_process").fork(arg[1], { stdio = { "ignore", "pipe", "inherit", "ipc" } })
       child.stdout:on("data", function() process.stdout:write(child.pid .. " ") io.stdout:flush()
-        os.execute(process.execPath .. " stack " .. child.pid .. " 2>&1")
+        os.execute("'" .. process.execPath .. "' stack " .. child.pid .. " 2>&1")
         child:kill("SIGKILL")
       end)]], probe.write("child.lua", IDLE) })
     assert.matches("^%d+ lrun: process %d+ may not be looked into", out)
