@@ -169,7 +169,7 @@ static int l_settle(lua_State *L) {
     return 0;
   }
   rest->bytes = bytes;
-  uv_buf_t buf = uv_buf_init(bytes, (unsigned)got);
+  uv_buf_t buf = {.base = bytes, .len = got}; /* uv_buf_init takes no more than 4 GiB */
   if (uv_write(&rest->req, s->handle, &buf, 1, on_rest) < 0) on_rest(&rest->req, 0);
   return 0;
 }

@@ -236,4 +236,30 @@ describe("files over http", function()
     while fileserver.descriptors() > before do await.sleep(2) end
     assert.equal("inside", fileserver.ask(port, "/in.txt").body)
   end)
+
+  it("are given up where the function that gives the headers has answered or destroyed the response", function()
+    local answers = {
+      ["/destroyed"] = { function(res) res:destroy() end, "ECONNRESET" },
+      ["/answered"] = { function(res) res:finish("mine") end, "ERR_HTTP_HEADERS_SENT" },
+    }
+    local codes = {}
+    local port = servers.serve(function(req, res)
+      res:on("error", function() end)
+      local answer = answers[req.url]
+      res:sendFile(dir .. "/root" .. (answer and "/in.txt" or req.url), { headers = function()
+        if answer then answer[1](res) end
+        return { ["X-Late"] = "1" }
+      end }, function(err) codes[req.url] = err and err.code or "sent" end)
+    end)
+    assert.equal("inside", fileserver.ask(port, "/in.txt").body)
+    local before = fileserver.descriptors()
+    assert.equal("mine", fileserver.ask(port, "/answered").body)
+    local client = net.connect(port, "127.0.0.1")
+    client:on("error", function() end)
+    client:write("GET /destroyed HTTP/1.1\r\nHost: x\r\n\r\n")
+    await(function(done) client:once("close", function() done() end) end)
+    while not (codes["/destroyed"] and codes["/answered"]) do await.sleep(1) end
+    assert.same({ ["/in.txt"] = "sent", ["/destroyed"] = "ECONNRESET", ["/answered"] = "ERR_HTTP_HEADERS_SENT" }, codes)
+    while fileserver.descriptors() > before do await.sleep(2) end
+  end)
 end)

@@ -200,13 +200,15 @@ local function respond(send)
   send.res:_sendJob(send.job, send.callback, presets(send.res))
 end
 
--- Headers of a successful answer.
+-- Headers of a successful answer. False: the function that gives them has answered by itself, or destroyed the response.
 local function setHeaders(send, place)
   local headers = send.headers
   if type(headers) == "function" then
     headers = headers(send.site.root and path.join(send.site.root, place) or place, require("lrun.fs.stats").fromLuv(core.fileStats(send.job)))
+    if not canAnswer(send) then return false end
   end
   if headers ~= nil then send.res:setHeaders(headers) end
+  return true
 end
 
 local function rangeOf(send) return { ["Content-Range"] = ("bytes */%.0f"):format(select(5, core.fileFacts(send.job))) } end
@@ -222,10 +224,7 @@ function sendFile.answer(send)
   if varies and res:hasHeader("vary") then
     res:setHeader("Vary", require("lrun.http.compression").mergeVary(headerOf(res, "vary")))
   end
-  if send.headers ~= nil then
-    setHeaders(send, place)
-    if not canAnswer(send) then return end
-  end
+  if send.headers ~= nil and not setHeaders(send, place) then return end
   local _, hasBody = core.fileJudge(job, presets(res))
   if not hasBody or core.fileOpen(job, function() respond(send) end) then respond(send) end
 end
