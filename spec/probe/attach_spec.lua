@@ -1,5 +1,6 @@
 local child_process = require("child_process")
 local await = require("await")
+local net = require("net")
 local probe = require("spec.support.probe")
 local terminal = require("spec.support.terminal")
 
@@ -112,7 +113,6 @@ error({ code = "X" })
 
   it("stops an input also when that was said before it began", function()
     local app, pid = probe.start(APP)
-    local net = require("net")
     local folder = process.env.XDG_RUNTIME_DIR and process.env.XDG_RUNTIME_DIR .. "/lrun" or "/tmp/lrun-" .. require("os").userInfo().uid
     local one = client(pid)
     one.type("1\n")
@@ -163,6 +163,42 @@ error({ code = "X" })
     app:line("the count goes on")
     one.child:kill("SIGKILL")
     one.ended()
+    app.child:kill("SIGUSR2")
+    app:line("alive")
+  end)
+
+  it("is not harmed by calls that no client of ours would make", function()
+    local app, pid = probe.start(APP)
+    local one = client(pid)
+    one.type("1\n")
+    one.see("1\n")
+    local folder = require("lrun.core.probe").folder()
+    local function answerTo(line)
+      local socket, text = net.connect(folder .. "/" .. pid .. ".sock"), ""
+      socket:on("error", function() end)
+      socket:write(line .. "\n")
+      local answer = await(function(callback)
+        socket:on("close", function() callback(text) end)
+        socket:on("data", function(data)
+          text = text .. tostring(data)
+          if text:find('\n{.*\n') then callback(text:match("\n(.*)")) end
+        end)
+      end)
+      socket:destroy()
+      return answer
+    end
+    for _, id in ipairs{ "1e999", "-1e999", "[1e999]", "true" } do
+      assert.matches("an id is a text or a number", answerTo(('{"id":%s,"call":"nosuch"}'):format(id)))
+    end
+    for _, arguments in ipairs{ '"interval":"inf"', '"interval":"nan"', '"interval":1e300', '"interval":0', '"seconds":"nan"',
+      '"seconds":1e300', '"seconds":-1', '"seconds":{}' } do
+      assert.matches("a profile takes 0 to 3600 seconds", answerTo(('{"id":1,"call":"profile","args":{%s}}'):format(arguments)))
+    end
+    for _, text in ipairs{ "a", "a.", "(", " ", "x[1]." } do
+      assert.matches('"partial"', answerTo(('{"id":1,"call":"complete","args":{"before":"%s"}}'):format(text:rep(100000))))
+    end
+    one.child.stdin:finish()
+    assert.equal(0, one.ended())
     app.child:kill("SIGUSR2")
     app:line("alive")
   end)

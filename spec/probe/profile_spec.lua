@@ -66,7 +66,10 @@ print(x)
 
   it("refuses what cannot be before it measures", function()
     local _, pid = probe.start(APP)
-    assert.matches("%-%-seconds is a number from 0.1 to 3600, not 'x'", probe.bad(2, { "profile", pid, "--seconds", "x" }))
+    for _, seconds in ipairs{ "x", "nan", "inf", "-1" } do
+      assert.matches("%-%-seconds is a number from 0.1 to 3600, not '" .. seconds:gsub("%-", "%%-"),
+        probe.bad(2, { "profile", pid, "--seconds=" .. seconds }))
+    end
     assert.matches("cannot write '/nowhere/graph.svg': there is no such folder", probe.bad(1, { "profile", pid, "--svg", "/nowhere/graph.svg" }))
     assert.matches("'/tmp' is a directory", probe.bad(1, { "profile", pid, "--folded", "/tmp" }))
   end)

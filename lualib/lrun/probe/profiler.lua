@@ -5,6 +5,7 @@ local wire = require("lrun.manager.wire")
 
 local profiler = {}
 
+local LONGEST = 3600                -- s
 local MAX_STACKS = 20000            -- different ones; others are counted together
 local DEPTH = 100
 local OTHER = "(other stacks)"
@@ -26,6 +27,9 @@ local function sampler(counts, run)
   end
 end
 
+-- A number within bounds, both included; not a number is within none.
+local function within(value, least, most) return value and value >= least and value <= most end
+
 local function processorTime()
   local usage = uv.getrusage()
   return usage.utime.sec + usage.utime.usec / 1e6 + usage.stime.sec + usage.stime.usec / 1e6
@@ -34,7 +38,11 @@ end
 --- The call: `args.seconds`, `args.interval` (ms). Answers { samples, seconds, processor, stacks = { { stack, count } … } }.
 function profiler.profile(client, args, answer)
   if running then return answer.fail{ code = "busy", message = "another profile of this process is running" } end
-  local seconds, interval = tonumber(args.seconds) or 10, math.max(1, math.floor(tonumber(args.interval) or 1))
+  local seconds, interval = tonumber(args.seconds or 10), tonumber(args.interval or 1)
+  if not within(seconds, 0, LONGEST) or not within(interval, 1, 1000) then
+    return answer.fail{ code = "usage", message = ("a profile takes 0 to %d seconds, and an interval of 1 to 1000 ms"):format(LONGEST) }
+  end
+  interval = math.floor(interval)
   local counts, run, timer = {}, { samples = 0 }, uv.new_timer()
   local startedAt, processor = uv.hrtime(), processorTime()
   running = run

@@ -8,6 +8,7 @@ local complete = {}
 local KEYWORDS = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local", "nil",
   "not", "or", "repeat", "return", "then", "true", "until", "while" }
 local COMMANDS = { ".editor", ".exit", ".help", ".load ", ".save " }
+local LONGEST = 1000                -- bytes that are looked at: the patterns' time grows with the square of them
 local CHAIN_LIMIT = 20              -- classes above a class; a chain may be a ring
 
 --- The names of the built-in modules, sorted; `process` is a global.
@@ -144,6 +145,7 @@ end
 ---@return string partial the part that the candidates start with
 ---@return string[] candidates
 function complete.complete(before, environment, locals)
+  before = before:sub(-LONGEST)
   local file = before:match("^%s*%.load%s+(.*)$") or before:match("^%s*%.save%s+(.*)$")
   if file then return file, files(file, false) end
   local command = before:match("^%s*(%.%a*)$")

@@ -32,6 +32,11 @@ local function refuse(client, code, message)
   client.pipe:shutdown(function() close(client) end)
 end
 
+-- What an answer can repeat: JSON has no number without end, though one of its numbers may be read as that.
+local function isId(id)
+  return id == nil or id == json.null or type(id) == "string" or type(id) == "number" and math.abs(id) < math.huge
+end
+
 local function onLine(client, line, handle)
   local ok, request = pcall(json.decode, line)
   if not ok or type(request) ~= "table" or type(request.call) ~= "string" then
@@ -40,6 +45,7 @@ local function onLine(client, line, handle)
   request = wire.unpack(request)
   local args = type(request.args) == "table" and request.args or {}
   local id = request.id
+  if not isId(id) then return refuse(client, "protocol", "an id is a text or a number") end
   local answered = false
   handle(client, request.call, args, {
     event = function(event) client.send{ id = id, event = event } end,

@@ -15,7 +15,7 @@ local function usage(text, ...) error({ usage = text:format(...) }, 0) end
 local function readOptions(run)
   local options = run.options
   local seconds = options.seconds == nil and 10 or tonumber(options.seconds)
-  if not seconds or seconds < 0.1 or seconds > LONGEST then
+  if not (seconds and seconds >= 0.1 and seconds <= LONGEST) then
     usage("profile: --seconds is a number from 0.1 to %d, not '%s'", LONGEST, options.seconds)
   end
   for _, name in ipairs{ "svg", "folded" } do if options[name] == "" then usage("profile: --%s needs the name of a file", name) end end
