@@ -19,14 +19,6 @@ local function prepare(directory)
   for i = 1, 100 do fs.writeFileSync(directory .. "/hundred/name" .. i, "") end
 end
 
--- Adds what one run of a program measured to `least`; notes the order of the works in `names`.
-local function take(text, least, names)
-  for name, figure in text:gmatch("([^\n\t]+)\t([%d.]+)\n") do
-    if not least[name] then names[#names + 1] = name end
-    least[name] = math.min(least[name] or math.huge, tonumber(figure))
-  end
-end
-
 local function measure(bench, place, directory)
   prepare(directory)
   local programs = {
@@ -37,7 +29,7 @@ local function measure(bench, place, directory)
   local names = {}
   for _ = 1, ROUNDS do
     for i, program in ipairs(programs) do
-      if program[1] then take(bench.output(program[1], { program[2], directory }), program[3], i == 1 and names or {}) end
+      if program[1] then bench.takeLeast(bench.output(program[1], { program[2], directory }), program[3], i == 1 and names or {}) end
     end
   end
   for _, name in ipairs(names) do

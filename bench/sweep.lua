@@ -21,14 +21,6 @@ local function unitOf(nanoseconds)
   return 1, "ns"
 end
 
--- Adds what one run of a program measured to `least`; notes the order of the works in `names`.
-local function take(text, least, names)
-  for name, figure in text:gmatch("([^\n\t]+)\t([%d.e+-]+)\n") do
-    if not least[name] then names[#names + 1] = name end
-    least[name] = math.min(least[name] or math.huge, tonumber(figure))
-  end
-end
-
 -- What the works print goes to a pipe that is read and dropped; the figures come by standard error.
 local function run(bench, program, file)
   return bench.output("/bin/sh", { "-c", '{ "$0" "$1" "$2" 2>&3 | cat >/dev/null; } 3>&1', program, file, bench.scratch })
@@ -52,7 +44,7 @@ return {
     local names = {}
     for _ = 1, ROUNDS do
       for i, program in ipairs(programs) do
-        if program[1] then take(run(bench, program[1], program[2]), program[3], i == 1 and names or {}) end
+        if program[1] then bench.takeLeast(run(bench, program[1], program[2]), program[3], i == 1 and names or {}) end
       end
     end
     local ours, node, bun = programs[1][3], programs[2][3], programs[3][3]

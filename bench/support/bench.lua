@@ -39,6 +39,17 @@ function bench.median(list)
   return (list[n / 2] + list[n / 2 + 1]) / 2
 end
 
+--- Adds what one run of a program printed, a line of name, tab and figure for each work, to the least of all runs.
+---@param text string
+---@param least table<string, number> changed
+---@param names string[] changed: the works in their order
+function bench.takeLeast(text, least, names)
+  for name, figure in text:gmatch("([^\n\t]+)\t([%d.e+-]+)\n") do
+    if not least[name] then names[#names + 1] = name end
+    least[name] = math.min(least[name] or math.huge, tonumber(figure))
+  end
+end
+
 local function readFile(path)
   local file = io.open(path, "rb")
   if not file then return nil end

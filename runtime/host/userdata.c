@@ -17,3 +17,12 @@ void userdata_address(lua_State *L, const char *name, address_t address) {
   lua_pushlightuserdata(L, pointer);
   lua_setfield(L, -2, name);
 }
+
+void userdata_numbers(lua_State *L, const char *name, const userdata_number_t *numbers) {
+  lua_newtable(L);
+  for (; numbers->name != NULL; numbers++) {
+    lua_pushinteger(L, numbers->value);
+    lua_setfield(L, -2, numbers->name);
+  }
+  lua_setfield(L, -2, name);
+}

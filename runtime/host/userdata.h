@@ -12,4 +12,11 @@ void userdata_class(lua_State *L, const char *name, const luaL_Reg *functions);
 typedef void (*address_t)(void);
 void userdata_address(lua_State *L, const char *name, address_t address);
 
+/* Puts a table of numbers, those that Lua must know as well, into the table on top. The list ends with a NULL name. */
+typedef struct {
+  const char *name;
+  int value;
+} userdata_number_t;
+void userdata_numbers(lua_State *L, const char *name, const userdata_number_t *numbers);
+
 #endif

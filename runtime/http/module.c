@@ -3,6 +3,7 @@
  * still open. */
 #include "http/module.h"
 #include "host/modules.h"
+#include "host/userdata.h"
 #include "http/fields.h"
 #include "http/files.h"
 #include "http/format.h"
@@ -226,37 +227,22 @@ static int l_status_text(lua_State *L) {
   return 1;
 }
 
-/* The module's table gets a table of numbers: those that Lua must know as well. */
-typedef struct {
-  const char *name;
-  int value;
-} number_t;
-
-static void export_numbers(lua_State *L, const char *name, const number_t *numbers) {
-  lua_newtable(L);
-  for (; numbers->name != NULL; numbers++) {
-    lua_pushinteger(L, numbers->value);
-    lua_setfield(L, -2, numbers->name);
-  }
-  lua_setfield(L, -2, name);
-}
-
-static const number_t flags[] = {{"body", HTTP_FLAG_BODY},     {"keepAlive", HTTP_FLAG_KEEP_ALIVE},
-                                 {"minor", HTTP_FLAG_MINOR},   {"upgrade", HTTP_FLAG_UPGRADE},
-                                 {"expect", HTTP_FLAG_EXPECT}, {"expect100", HTTP_FLAG_EXPECT_100},
-                                 {"last", HTTP_FLAG_LAST},     {NULL, 0}};
-static const number_t head_flags[] = {{"noDate", HTTP_HEAD_NO_DATE},
-                                      {"close", HTTP_HEAD_CLOSE},
-                                      {"noConnection", HTTP_HEAD_NO_CONNECTION},
-                                      {"noLength", HTTP_HEAD_NO_LENGTH},
-                                      {"noCoding", HTTP_HEAD_NO_CODING},
-                                      {NULL, 0}};
-static const number_t limits[] = {{"highWater", HTTP_HIGH_WATER}, {NULL, 0}};
-static const number_t found[] = {
+static const userdata_number_t flags[] = {{"body", HTTP_FLAG_BODY},     {"keepAlive", HTTP_FLAG_KEEP_ALIVE},
+                                          {"minor", HTTP_FLAG_MINOR},   {"upgrade", HTTP_FLAG_UPGRADE},
+                                          {"expect", HTTP_FLAG_EXPECT}, {"expect100", HTTP_FLAG_EXPECT_100},
+                                          {"last", HTTP_FLAG_LAST},     {NULL, 0}};
+static const userdata_number_t head_flags[] = {{"noDate", HTTP_HEAD_NO_DATE},
+                                               {"close", HTTP_HEAD_CLOSE},
+                                               {"noConnection", HTTP_HEAD_NO_CONNECTION},
+                                               {"noLength", HTTP_HEAD_NO_LENGTH},
+                                               {"noCoding", HTTP_HEAD_NO_CODING},
+                                               {NULL, 0}};
+static const userdata_number_t limits[] = {{"highWater", HTTP_HIGH_WATER}, {NULL, 0}};
+static const userdata_number_t found[] = {
     {"file", HTTP_FOUND_FILE},       {"folder", HTTP_FOUND_FOLDER}, {"listing", HTTP_FOUND_LISTING},
     {"nothing", HTTP_FOUND_NOTHING}, {"denied", HTTP_FOUND_DENIED}, {"bad", HTTP_FOUND_BAD},
     {"failed", HTTP_FOUND_FAILED},   {"opened", HTTP_FILES_OPENED}, {NULL, 0}};
-static const number_t errors[] = {{"truncated", STREAM_TRUNCATED}, {NULL, 0}};
+static const userdata_number_t errors[] = {{"truncated", STREAM_TRUNCATED}, {NULL, 0}};
 
 int luaopen_lrun_http(lua_State *L) {
   static const luaL_Reg functions[] = {{"setup", l_setup},
@@ -291,11 +277,11 @@ int luaopen_lrun_http(lua_State *L) {
                                        {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
-  export_numbers(L, "flags", flags);
-  export_numbers(L, "headFlags", head_flags);
-  export_numbers(L, "limits", limits);
-  export_numbers(L, "errors", errors);
-  export_numbers(L, "found", found);
+  userdata_numbers(L, "flags", flags);
+  userdata_numbers(L, "headFlags", head_flags);
+  userdata_numbers(L, "limits", limits);
+  userdata_numbers(L, "errors", errors);
+  userdata_numbers(L, "found", found);
   http_messages_register(L);
   http_files_register(L);
   return 1;

@@ -278,31 +278,17 @@ static int l_is_close_code(lua_State *L) {
   return 1;
 }
 
-typedef struct {
-  const char *name;
-  int value;
-} number_t;
-
-static void export_numbers(lua_State *L, const char *name, const number_t *numbers) {
-  lua_newtable(L);
-  for (; numbers->name != NULL; numbers++) {
-    lua_pushinteger(L, numbers->value);
-    lua_setfield(L, -2, numbers->name);
-  }
-  lua_setfield(L, -2, name);
-}
-
-static const number_t opcodes[] = {
+static const userdata_number_t opcodes[] = {
     {"text", WS_TEXT}, {"binary", WS_BINARY}, {"ping", WS_PING}, {"pong", WS_PONG}, {NULL, 0}};
-static const number_t flags[] = {{"more", FLAG_MORE}, {"plain", FLAG_PLAIN}, {NULL, 0}};
-static const number_t states[] = {{"CONNECTING", WS_STATE_CONNECTING},
-                                  {"OPEN", WS_STATE_OPEN},
-                                  {"CLOSING", WS_STATE_CLOSING},
-                                  {"CLOSED", WS_STATE_CLOSED},
-                                  {NULL, 0}};
-static const number_t results[] = {{"sent", WS_SENT}, {"full", WS_FULL},   {"dropped", WS_DROPPED},
-                                   {"cut", WS_CUT},   {"noText", NO_TEXT}, {NULL, 0}};
-static const number_t limits[] = {
+static const userdata_number_t flags[] = {{"more", FLAG_MORE}, {"plain", FLAG_PLAIN}, {NULL, 0}};
+static const userdata_number_t states[] = {{"CONNECTING", WS_STATE_CONNECTING},
+                                           {"OPEN", WS_STATE_OPEN},
+                                           {"CLOSING", WS_STATE_CLOSING},
+                                           {"CLOSED", WS_STATE_CLOSED},
+                                           {NULL, 0}};
+static const userdata_number_t results[] = {{"sent", WS_SENT}, {"full", WS_FULL},   {"dropped", WS_DROPPED},
+                                            {"cut", WS_CUT},   {"noText", NO_TEXT}, {NULL, 0}};
+static const userdata_number_t limits[] = {
     {"control", WS_CONTROL_MAX}, {"noStatus", WS_NO_STATUS}, {"abnormal", WS_ABNORMAL}, {NULL, 0}};
 
 int luaopen_lrun_websocket(lua_State *L) {
@@ -335,10 +321,10 @@ int luaopen_lrun_websocket(lua_State *L) {
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   userdata_address(L, "sendSmall", (address_t)send_small);
-  export_numbers(L, "opcodes", opcodes);
-  export_numbers(L, "flags", flags);
-  export_numbers(L, "states", states);
-  export_numbers(L, "results", results);
-  export_numbers(L, "limits", limits);
+  userdata_numbers(L, "opcodes", opcodes);
+  userdata_numbers(L, "flags", flags);
+  userdata_numbers(L, "states", states);
+  userdata_numbers(L, "results", results);
+  userdata_numbers(L, "limits", limits);
   return 1;
 }
