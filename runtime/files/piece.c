@@ -1,19 +1,20 @@
 /* files/piece.c: what a stream asks that has a file sent in pieces: how much of it there is, and for a descriptor of its own,
  * which lasts as long as a piece is under way, whoever closes the one that the program sees. */
+#include "files/attempt.h"
 #include "files/files.h"
 
 #include <fcntl.h>
 #include <lauxlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-/* ahead(fd, offset) → the bytes that the file has from there on, now; 0 where it is no regular file */
+/* ahead(fd, offset) → the bytes that the file has from there on, now; nil where its size may not be the truth, or is no size of
+ * bytes: of what is no regular file, or on no local file system */
 static int l_ahead(lua_State *L) {
-  struct stat st;
+  struct statx stat;
+  mount_t *mount;
   lua_Number offset = luaL_checknumber(L, 2);
-  lua_Number left = 0;
-  if (fstat((int)luaL_checkinteger(L, 1), &st) == 0 && S_ISREG(st.st_mode))
-    left = (lua_Number)st.st_size - offset;
+  if (attempt_look((int)luaL_checkinteger(L, 1), &stat, &mount) != 0 || !S_ISREG(stat.stx_mode)) return 0;
+  lua_Number left = (lua_Number)stat.stx_size - offset;
   lua_pushnumber(L, left > 0 ? left : 0);
   return 1;
 }

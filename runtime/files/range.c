@@ -102,6 +102,7 @@ ssize_t file_range_send(file_range_t *range, int to, size_t most) {
   if (there < 0) return there;
   off_t offset = (off_t)range->offset;
   ssize_t n = sendfile(to, range->fd, &offset, (size_t)there);
+  range->full = n > 0 && n < there;
   if (n > 0) {
     move_on(range, (size_t)n);
     return n;

@@ -13,6 +13,7 @@ typedef struct {
   int fd;
   uint64_t offset, left; /* moved on by what was sent or read */
   bool no_send;          /* the kernel does not send it to this kind of descriptor */
+  bool full;             /* the last send took less than it was given */
 } file_range_t;
 
 /* What the next two say instead of a number of bytes: it is on the disk, read it by the pool. UV_EOF is a file that has

@@ -152,6 +152,8 @@ void http_exchange_destroy(lua_State *L, http_conn_t *conn, uint32_t id);
 void http_exchange_close(http_conn_t *conn, http_exchange_t *e);
 /* Output that waits, in bytes. */
 static inline size_t http_conn_pending(const http_conn_t *conn) { return stream_pending(&conn->stream); }
+/* A response behind another must not wait for the first one's acknowledgement. Before the stream is written to. */
+void http_conn_stop_delay(http_conn_t *conn);
 /* Writes what there is unless parsing goes on; may close the connection. */
 void http_conn_flush(lua_State *L, http_conn_t *conn);
 

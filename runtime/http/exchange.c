@@ -124,9 +124,8 @@ static void drained(http_conn_t *conn) {
   tell_drain(conn, e->id);
 }
 
-/* A response behind another must not wait for the first one's acknowledgement. A connection of one request is
- * spared the system call. */
-static void stop_delay(http_conn_t *conn) {
+/* A connection of one request is spared the system call. */
+void http_conn_stop_delay(http_conn_t *conn) {
   const http_exchange_t *e = conn->first;
   if (conn->nodelay || (conn->ids < 2 && (e == NULL || !e->started))) return;
   conn->nodelay = true;
@@ -139,7 +138,7 @@ static bool all_written(const http_conn_t *conn) {
 
 void http_conn_flush(lua_State *L, http_conn_t *conn) {
   if (!http_conn_is_open(conn) || conn->parsing) return;
-  stop_delay(conn);
+  http_conn_stop_delay(conn);
   int rc = stream_flush(&conn->stream);
   if (rc < 0) {
     http_conn_close(L, conn, rc);

@@ -125,21 +125,43 @@ static int l_write(lua_State *L) {
   return wait_or_go(L, conn, e);
 }
 
-/* A range of a file as a piece of the body, framed as the head promised. */
-static int put_file(http_conn_t *conn, http_exchange_t *e, stream_file_t *file) {
-  if (e->counted) {
-    if (file->length > e->left) file->length = e->left;
-    e->left -= file->length;
+/* A range of a file as pieces of the body, framed as the head promised, for as long as the kernel takes all of each at once.
+ * `file` is what is left then of the last piece, which is to wait. */
+static int send_file(http_conn_t *conn, http_exchange_t *e, stream_file_t *file, uint64_t piece) {
+  uint64_t end = file->offset + file->length;
+  http_conn_stop_delay(conn);
+  if (!e->chunked) {
+    stream_send_file(&conn->stream, file);
+    if (file->length > piece) file->length = piece;
+    return 0;
   }
-  bool framed = e->chunked && file->length > 0;
-  int rc = framed ? http_response_chunk_size(stream_out(&conn->stream), (size_t)file->length) : 0;
-  if (rc == 0) rc = stream_write_file(&conn->stream, file);
-  return rc == 0 && framed ? buffer_add(stream_out(&conn->stream), "\r\n", 2) : rc;
+  int rc = 0;
+  file->length = 0;
+  while (rc == 0 && file->length == 0 && file->offset < end) {
+    file->length = end - file->offset < piece ? end - file->offset : piece;
+    rc = http_response_chunk_size(stream_out(&conn->stream), (size_t)file->length);
+    if (rc == 0) stream_send_file(&conn->stream, file);
+    if (rc == 0 && file->length == 0) rc = buffer_add(stream_out(&conn->stream), "\r\n", 2);
+  }
+  return rc;
 }
 
-/* writeFile(conn, id, fd, offset, length, callback): a piece of the body out of a file, as write returns; the callback gets a
- * negative code or nil, and how many bytes were sent, when the descriptor is not used any more. "later" while an earlier
- * response is not complete: nothing was taken. */
+/* What waits; `framed`: the head of its chunk is written. */
+static int write_file(lua_State *L, http_conn_t *conn, const http_exchange_t *e, stream_file_t *file,
+                      bool framed) {
+  bool chunk = e->chunked && file->length > 0;
+  int rc = chunk && !framed ? http_response_chunk_size(stream_out(&conn->stream), (size_t)file->length) : 0;
+  if (rc == 0) rc = file_callback_open(L, 6, file);
+  if (rc < 0) return rc;
+  rc = stream_write_file(&conn->stream, file);
+  if (rc < 0) file_callback_drop(file);
+  return rc == 0 && chunk ? buffer_add(stream_out(&conn->stream), "\r\n", 2) : rc;
+}
+
+/* writeFile(conn, id, fd, offset, length, callback, piece): a range of a file as a piece of the body → as write returns, how many
+ * bytes were taken, and whether the callback comes: with a negative code or nil, and how many bytes of what waited were sent,
+ * when the descriptor is not used any more. All is taken and waits; with `piece` what goes at once is taken, and no more than
+ * `piece` of the rest. "later" while an earlier response is not complete: nothing was taken. */
 static int l_write_file(lua_State *L) {
   http_conn_t *conn;
   http_exchange_t *e = exchange_at(L, &conn);
@@ -148,20 +170,25 @@ static int l_write_file(lua_State *L) {
     lua_pushliteral(L, "later");
     return 1;
   }
-  stream_file_t file = {.fd = (int)lua_tointeger(L, 3),
-                        .offset = (uint64_t)lua_tonumber(L, 4),
-                        .length = e->bodyless ? 0 : (uint64_t)lua_tonumber(L, 5)};
-  int rc = file_callback_open(L, 6, &file);
-  if (rc == 0) rc = put_file(conn, e, &file);
-  if (rc < 0) {
-    file_callback_drop(&file);
-    return broken(L, conn, rc);
-  }
-  http_conn_flush(L, conn);
+  stream_file_t file = {.fd = (int)lua_tointeger(L, 3), .offset = (uint64_t)lua_tonumber(L, 4)};
+  uint64_t length = (uint64_t)lua_tonumber(L, 5), from = file.offset;
+  file.length = e->bodyless ? 0 : e->counted && length > e->left ? e->left : length;
+  uint64_t surplus = length - file.length;
+  bool whole = lua_isnoneornil(L, 7);
+  int rc = whole ? 0 : send_file(conn, e, &file, (uint64_t)lua_tonumber(L, 7));
+  length = file.offset - from + file.length;
+  bool waits = whole || file.length > 0;
+  if (e->counted) e->left -= length;
+  if (rc == 0 && waits) rc = write_file(L, conn, e, &file, !whole);
+  if (rc < 0) return broken(L, conn, rc);
+  if (whole) http_conn_flush(L, conn);
+  else stream_flush_soon(&conn->stream); /* Lua is not entered before the writer knows what was taken */
   e = exchange_at(L, &conn);
-  if (e != NULL) return wait_or_go(L, conn, e);
-  lua_pushboolean(L, 0); /* the connection ended over it, of which the callback is told */
-  return 1;
+  if (e != NULL) wait_or_go(L, conn, e);
+  else lua_pushboolean(L, 0); /* the connection ended over it, of which the callback is told */
+  lua_pushnumber(L, (lua_Number)(length + (file.length == 0 || whole ? surplus : 0)));
+  lua_pushboolean(L, waits);
+  return 3;
 }
 
 /* finish(conn, id, bytes, trailers): the end of a body that came in pieces → as respond. */

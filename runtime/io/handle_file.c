@@ -138,6 +138,22 @@ static int l_takes(lua_State *L) {
   return 1;
 }
 
+/* now(handle, fd, offset, length) → how many bytes of the file the kernel took, where nothing waits before it and all that is
+ * asked for is in memory. A failure shows when the rest is sent. */
+static int l_now(lua_State *L) {
+  uv_stream_t *handle = *(uv_stream_t **)lua_touserdata(L, 1);
+  file_range_t range = {.fd = (int)luaL_checkinteger(L, 2),
+                        .offset = (uint64_t)luaL_checknumber(L, 3),
+                        .left = (uint64_t)luaL_checknumber(L, 4)};
+  uint64_t length = range.left;
+  uv_os_fd_t fd;
+  bool free = !uv_is_closing((uv_handle_t *)handle) && uv_stream_get_write_queue_size(handle) == 0 &&
+              uv_fileno((uv_handle_t *)handle, &fd) == 0;
+  while (free && range.left > 0 && !range.full && file_range_send(&range, fd, (size_t)range.left) > 0) {}
+  lua_pushnumber(L, (lua_Number)(length - range.left));
+  return 1;
+}
+
 typedef struct {
   uv_write_t req;
   char *bytes;
@@ -213,7 +229,7 @@ static int l_send(lua_State *L) {
 
 int luaopen_lrun_sendfile(lua_State *L) {
   static const luaL_Reg functions[] = {
-      {"takes", l_takes}, {"send", l_send}, {"settle", l_settle}, {NULL, NULL}};
+      {"takes", l_takes}, {"now", l_now}, {"send", l_send}, {"settle", l_settle}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

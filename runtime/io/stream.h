@@ -95,6 +95,7 @@ struct stream {
   bool corked;                /* output only collects */
   bool opening;               /* the kind is not ready for the owner's bytes */
   bool parting; /* what is written now is the kind's last word, and the handle is closed behind it */
+  bool leading; /* what is written now has a file behind it, which goes at once */
   bool shut;    /* nothing more is written */
   bool cut;     /* the same: a file was not all that was promised */
   bool deaf;    /* what comes is thrown away */
@@ -166,6 +167,7 @@ enum { STREAM_TRUNCATED = UV_EOF };
 typedef struct {
   int fd;
   bool owned; /* the descriptor is closed behind the last byte, or when the stream ends */
+  bool full;  /* stream_send_file said so */
   uint64_t offset, length;
   /* NULL, or called once, when the descriptor is not used any more: with 0, or with what went wrong (UV_ECANCELED: the stream
    * ended before), and how many bytes were sent. It may enter Lua, and may close the stream. */
@@ -177,6 +179,11 @@ typedef struct {
  * the stream: stream_flush, or owner->written, tells STREAM_TRUNCATED; nothing is written behind it. 0;
  * negative where the range was not taken. */
 int stream_write_file(stream_t *s, const stream_file_t *file);
+
+/* Sends of a range what the kernel takes at once, behind what has collected; moves it on, and says in `full` when the kernel took
+ * less than there is. Nothing goes while something waits, nor of what is not in memory, nor where a kind seals; a failure
+ * shows when the rest is written. */
+void stream_send_file(stream_t *s, stream_file_t *file);
 
 /* Bytes that wait for the kernel. */
 size_t stream_pending(const stream_t *s);

@@ -138,7 +138,10 @@ static int send_piece(stream_t *s, stream_segment_t *f, size_t *share) {
     *share -= SEAL_PIECE;
     return read_piece(s, f, SEAL_PIECE, false);
   }
-  if (*share == 0) return read_piece(s, f, FULL_PIECE, true);
+  if (*share == 0 || f->range.full) {
+    f->range.full = false;
+    return read_piece(s, f, FULL_PIECE, true);
+  }
   int rc = uv_fileno((uv_handle_t *)s->handle, &fd);
   if (rc < 0) return rc;
   ssize_t n = file_range_send(&f->range, fd, *share);
@@ -150,13 +153,21 @@ static int send_piece(stream_t *s, stream_segment_t *f, size_t *share) {
   return 0;
 }
 
+/* Bytes that a file follows in the same packet. */
+static int put_leading(stream_t *s, buffer_t *bytes, bool followed) {
+  s->leading = followed && s->kind->seal == NULL;
+  int rc = stream_put(s, bytes, false);
+  s->leading = false;
+  return rc;
+}
+
 int stream_push_files(stream_t *s) {
   size_t share = TURN_SHARE;
   stream_segment_t *f;
   while (s->handle != NULL && s->writing == NULL && !s->opening && (f = s->files) != NULL) {
     if (f->reading != NULL) return 0;
     int rc = 0;
-    if (f->before.len > 0) rc = stream_put(s, &f->before, false);
+    if (f->before.len > 0) rc = put_leading(s, &f->before, f->range.left > 0);
     else if (f->range.left > 0) rc = send_piece(s, f, &share);
     else finish(s, f);
     if (rc == FILE_RANGE_COLD) rc = read_by_pool(s, f, POOL_PIECE);
@@ -177,11 +188,28 @@ int stream_write_file(stream_t *s, const stream_file_t *file) {
   }
   f->stream = s;
   f->file = *file;
-  f->range = (file_range_t){.fd = file->fd, .offset = file->offset, .left = file->length};
+  f->range = (file_range_t){.fd = file->fd, .offset = file->offset, .left = file->length, .full = file->full};
   stream_segment_t **last = &s->files;
   while (*last != NULL) last = &(*last)->next;
   *last = f;
   return 0;
+}
+
+void stream_send_file(stream_t *s, stream_file_t *file) {
+  uv_os_fd_t fd;
+  if (s->handle == NULL || s->kind->seal != NULL || s->corked || s->opening || s->cut || s->shut) return;
+  if (s->writing != NULL || s->files != NULL || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return;
+  s->leading = true;
+  int rc = stream_push(s);
+  s->leading = false;
+  if (rc < 0 || s->writing != NULL) return;
+  file_range_t range = {.fd = file->fd, .offset = file->offset, .left = file->length};
+  while (range.left > 0 && !range.full && file_range_send(&range, fd, (size_t)range.left) > 0) {}
+  s->sent += file->length - range.left;
+  if (range.left < file->length) s->active = uv_now(s->shared->loop);
+  file->offset = range.offset;
+  file->length = range.left;
+  file->full = range.full;
 }
 
 uint64_t stream_files_pending(const stream_t *s) {

@@ -4,6 +4,7 @@ local fs = require("fs")
 local http = require("http")
 local net = require("net")
 local stream = require("stream")
+local core = require("lrun.core.files")
 local children = require("spec.support.children")
 local files = require("spec.support.files")
 local servers = require("spec.support.servers")
@@ -155,6 +156,57 @@ describe("a file on its way", function()
       file:destroy()
     end)
   end
+
+  it("waits with no more than the high-water mark, and was opened before any of it went", function()
+    local mark = 32 * 1024
+    for _, kind in ipairs{ "socket", "response" } do
+      local file, destination, rest = stalled(kind, { highWaterMark = mark })
+      if kind == "socket" then
+        assert.is_true(file.bytesRead - destination.bytesWritten <= mark)
+      else
+        assert.is_true(destination.writableLength <= destination.writableHighWaterMark + mark)
+      end
+      assert.is_true(text == rest())
+      servers.close()
+    end
+    local seen
+    local port = servers.serve(function(_, res)
+      local file = fs.createReadStream(path, { highWaterMark = mark })
+      file:on("ready", function() seen = file.bytesRead end)
+      file:pipe(res)
+    end)
+    local _, rest = connect(port, true)
+    local chunks = rest():match("\r\n\r\n(.*)")
+    assert.equal(0, seen)
+    local at, parts = 1, {}
+    while true do
+      local size, from = chunks:match("^(%x+)\r\n()", at)
+      size = tonumber(size, 16)
+      if size == 0 then break end
+      assert.is_true(size <= mark)
+      parts[#parts + 1] = chunks:sub(from, from + size - 1)
+      assert.equal("\r\n", chunks:sub(from + size, from + size + 1))
+      at = from + size + 2
+    end
+    assert.is_true(text == table.concat(parts))
+  end)
+
+  it("is read where its size need not be true, on a file system that is not local", function()
+    local list = directory .. "/mounts"
+    local mounts = fs.readFileSync("/proc/self/mountinfo"):gsub(" %- %S+", " - nfs")
+    fs.writeFileSync(list, mounts)
+    core.mountsFrom(list)
+    local before = require("lrun.fs.ways").counts().read.pool
+    local port = servers.serve(function(_, res)
+      res:setHeader("Content-Length", #text)
+      fs.createReadStream(path):pipe(res)
+    end)
+    local _, rest = connect(port, true)
+    local received = rest()
+    core.mountsFrom(nil)
+    assert.is_true(text == body(received))
+    assert.is_true(require("lrun.fs.ways").counts().read.pool - before >= #text / (64 * 1024))
+  end)
 
   it("is what comes first of a socket that is given away", function()
     local file, socket, rest = stalled("socket")

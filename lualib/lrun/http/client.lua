@@ -222,17 +222,21 @@ function ClientRequest:write(chunk, encoding, callback)
   return outgoing.written(self, more, callback)
 end
 
---- Internal: a range of a file as the next piece of the body, which never becomes a string; nil where there is no connection
---- yet, or no body may be sent: then it is to be read and written. A request that has had one is not sent a second time.
+--- Internal: a range of a file as the next piece of the body, as responses take it; nil where there is no connection yet, or no body
+--- may be sent: then it is to be read and written. A request that has had one is not sent a second time.
 ---@param fd integer
 ---@param offset integer
 ---@param length integer
 ---@param callback fun(err: Error?, bytes: integer) the descriptor is not used any more
+---@param piece integer? bytes
 ---@return boolean? more as `write`
-function ClientRequest:_writeFile(fd, offset, length, callback)
-  if self._state ~= BEGUN or self.destroyed or self._bodyless or not self._connection then return nil end
-  self._queue, self._queued = false, self._queued + length
-  return outgoing.written(self, outgoing.putFile(self, fd, offset, length, callback))
+---@return integer taken
+---@return boolean waits whether the callback comes
+function ClientRequest:_writeFile(fd, offset, length, callback, piece)
+  if self._state ~= BEGUN or self.destroyed or self._bodyless or not self._connection then return nil, 0, false end
+  local more, taken, waits = outgoing.putFile(self, fd, offset, length, callback, piece)
+  self._queue, self._queued = false, self._queued + taken
+  return outgoing.written(self, more), taken, waits
 end
 
 --- Ends the request, after a last piece of its body.

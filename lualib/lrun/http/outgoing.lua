@@ -328,13 +328,17 @@ end
 
 --- Gives C a range of a file as the next piece of the body.
 ---@param callback fun(err: Error?, bytes: integer) the descriptor is not used any more
+---@param piece integer? bytes that may wait; nil: all
 ---@return boolean|"later"|nil more as C's `write` says; "later": nothing was taken, those before it are not complete
-function outgoing.putFile(self, fd, offset, length, callback)
-  local more = core.writeFile(self._connection.c, self._id, fd, offset, length, function(code, bytes)
+---@return integer? taken bytes
+---@return boolean? waits whether the callback comes
+function outgoing.putFile(self, fd, offset, length, callback, piece)
+  local more, taken, waits = core.writeFile(self._connection.c, self._id, fd, offset, length, function(code, bytes)
     return callback(code and require("lrun.fs.sending").errorOf(code) or nil, bytes)
-  end)
-  if more == nil then nextTick(callback, destroy.refusal("write"), 0) end
-  return more
+  end, piece)
+  if more ~= nil then return more, taken, waits end
+  nextTick(callback, destroy.refusal("write"), 0)
+  return nil, length, true
 end
 
 --- The callbacks of writes that had to wait get their turn, with the error when the connection is gone.

@@ -239,29 +239,39 @@ function ServerResponse:write(chunk, encoding, callback)
   return outgoing.written(self, core.write(self._connection.c, self._id, chunk), callback)
 end
 
+-- The piece that may wait, once those before it are complete.
+local function putFileLater(self, fd, offset, length, callback)
+  self:_whenFirst(function(_, err)
+    if err ~= nil then return callback(err, 0) end
+    self:_writeFile(fd, offset, length, callback)
+  end)
+end
+
 --- Internal: a range of a file as the next piece of the body, which never becomes a string; nil where the body is coded: then
---- it is to be read and written. The callback hears when the descriptor is not used any more, and how many bytes were sent.
+--- it is to be read and written. The callback hears when the descriptor is not used any more, and how many bytes of what waited
+--- were sent. With `piece` what goes at once is taken, and no more than `piece` of the rest; the callback is for that.
 ---@param fd integer
 ---@param offset integer
 ---@param length integer
 ---@param callback fun(err: Error?, bytes: integer)
+---@param piece integer? bytes
 ---@return boolean? more as `write`
-function ServerResponse:_writeFile(fd, offset, length, callback)
+---@return integer taken
+---@return boolean waits whether the callback comes
+function ServerResponse:_writeFile(fd, offset, length, callback, piece)
   if self._state >= ENDED or self.destroyed then
     nextTick(callback, destroy.refusal("write"), 0)
-    return false
+    return false, length, true
   end
   if self._state < BEGUN then sendHead(self, false) end
-  if self._state == CODED then return nil end
-  local more = outgoing.putFile(self, fd, offset, length, callback)
+  if self._state == CODED then return nil, 0, false end
+  local more, taken, waits = outgoing.putFile(self, fd, offset, length, callback, piece)
   if more == "later" then
-    self:_whenFirst(function(_, err)
-      if err ~= nil then return callback(err, 0) end
-      self:_writeFile(fd, offset, length, callback)
-    end)
+    taken, waits = math.min(length, piece or length), true
+    putFileLater(self, fd, offset, taken, callback)
     more = false
   end
-  return outgoing.written(self, more)
+  return outgoing.written(self, more), taken, waits
 end
 
 --- Answers with a file: its type by its name, validators, conditions, ranges, codings beside it. Without a callback failures are

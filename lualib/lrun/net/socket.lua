@@ -133,16 +133,8 @@ function Socket:_write(data, callback)
   writeRest(self, handle, data, size, callback)
 end
 
---- Internal: a range of a file as a write that never becomes a string; nil where the socket is not the kernel's own, as over TLS,
---- or others wait before it: then it is to be read and written.
----@param fd integer
----@param offset integer
----@param length integer
----@param done fun(err: Error?, bytes: integer?) the descriptor is not used any more
----@return boolean? more as `write`
-function Socket:_writeFile(fd, offset, length, done)
-  local handle = self._handle
-  if self.connecting or not handle or not sendfile.takes(handle) then return nil end
+-- A range of a file that waits.
+local function writeFile(self, handle, fd, offset, length, done)
   return self:_writeOther(length, function(callback)
     local function sent(code, bytes)
       self._sending = nil
@@ -156,6 +148,31 @@ function Socket:_writeFile(fd, offset, length, done)
     local sending, code, bytes = sendfile.send(handle, fd, offset, length, sent)
     if type(sending) == "userdata" then self._sending = sending else sent(code, sending or bytes) end
   end)
+end
+
+--- Internal: a range of a file as a write that never becomes a string; nil where the socket is not the kernel's own, as over TLS,
+--- or others wait before it: then it is to be read and written.
+---@param fd integer
+---@param offset integer
+---@param length integer
+---@param done fun(err: Error?, bytes: integer?) the descriptor is not used any more
+---@param piece integer? what goes at once is taken, and no more than this of the rest; `done` is for that
+---@return boolean? more as `write`
+---@return integer taken
+---@return boolean waits whether `done` is called
+function Socket:_writeFile(fd, offset, length, done, piece)
+  local handle = self._handle
+  if self.connecting or not handle or not sendfile.takes(handle) then return nil, 0, false end
+  local now = piece and self:_isFree() and sendfile.now(handle, fd, offset, length) or 0
+  if now > 0 then
+    self._written = self._written + now
+    if self._idle then self._idle:touch() end
+  end
+  local rest = math.min(length - now, piece or length)
+  if rest == 0 then return true, now, false end
+  local more = writeFile(self, handle, fd, offset + now, rest, done)
+  if more == nil and now > 0 then return true, now, false end
+  return more, now + rest, more ~= nil
 end
 
 -- The peer has ended, and for that the socket has, too.

@@ -252,14 +252,21 @@ local function write(self, ws, chunk, callback)
   return more and not self._failed and not self.destroyed
 end
 
+--- Internal: whether a write would be the sink's at once: nothing waits before it.
+---@return boolean
+function Writable:_isFree()
+  local ws = self._ws
+  return not (ws.writing or ws.corked > 0 or ws.flushing or ws.ending or self.destroyed or self._failed)
+end
+
 --- Internal: a write of `size` bytes that the sink does not get as a string: `start(callback)` begins it. Where others wait
 --- before it, nothing is done.
 ---@param size integer
 ---@param start fun(callback: fun(err: any?))
 ---@return boolean? more as `write`; nil: not taken
 function Writable:_writeOther(size, start)
+  if not self:_isFree() then return nil end
   local ws = self._ws
-  if ws.writing or ws.corked > 0 or ws.flushing or ws.ending or self.destroyed or self._failed then return nil end
   ws.length = ws.length + size
   ws.size, ws.callback, ws.writing, ws.sync = size, false, true, true
   start(ws.onWrite)
