@@ -7,6 +7,7 @@
 ---
 --- Where Lua differs: data are strings, `encoding` options are accepted and change nothing. `read` returns the data.
 --- Modes are numbers or octal strings ("644"), as Lua has no octal literals. Times are milliseconds (`stats.mtimeMs`).
+local ffi = require("ffi")
 local uv = require("luv")
 local core = require("lrun.core.files")
 local calls = require("lrun.check.calls")
@@ -43,7 +44,7 @@ local fs = {
 }
 
 local sync, async = forms.sync, forms.async
-local exists = core.exists
+local exists = ffi.cast("bool (*)(const char *)", core.exists)
 
 -- Whole files ---------------------------------------------------------------------------------------------------------
 
@@ -276,7 +277,7 @@ function fs.lstatSync(path, options) return sync("lstat", path, options) end
 --- Whether the path leads to something.
 ---@param path string
 ---@return boolean
-function fs.existsSync(path) return exists(path) end
+function fs.existsSync(path) return arguments.isPath(path) and exists(path) end
 
 --- Calls back with whether the path leads to something, and nothing else. A path that cannot be one leads to nothing.
 ---@param path string

@@ -12,10 +12,10 @@ void files_names_register(lua_State *L); /* names.c: access, readlink, realpath 
 void files_owner_register(lua_State *L); /* owner.c: descriptors that are closed with what holds them */
 void files_piece_register(lua_State *L); /* piece.c: files that streams send */
 void files_read_register(lua_State *L);  /* read.c: open, read, close, whole files */
-void files_stat_register(lua_State *L);  /* stat.c: stat, lstat, fstat */
+void files_stat_register(lua_State *L);  /* stat.c: stat, lstat, fstat, exists */
 void files_turns_register(lua_State *L); /* turns.c: the delivery of answers that were there at once */
 
-/* The numbers that fs makes its Stats from; returns how many. */
-int files_push_stat(lua_State *L, const struct statx *stat);
+/* Leaves the numbers that fs makes its Stats from where `told` in lrun/fs/stats.lua reads them. */
+void files_tell_stat(const struct statx *stat);
 
 #endif

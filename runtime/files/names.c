@@ -15,14 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* exists(path) → boolean */
-static int l_exists(lua_State *L) {
-  size_t length;
-  const char *path = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &length) : NULL;
-  lua_pushboolean(L, path && !memchr(path, '\0', length) && access(path, F_OK) == 0);
-  return 1;
-}
-
 /* access(path, mode) → true, or nil and the code's name */
 static int l_access(lua_State *L) {
   const char *path = files_path(L, 1);
@@ -124,8 +116,7 @@ static int l_try_realpath(lua_State *L) {
 }
 
 void files_names_register(lua_State *L) {
-  static const luaL_Reg functions[] = {{"exists", l_exists},
-                                       {"access", l_access},
+  static const luaL_Reg functions[] = {{"access", l_access},
                                        {"poolAccess", l_pool_access},
                                        {"tryAccess", l_try_access},
                                        {"tryReadlink", l_try_readlink},

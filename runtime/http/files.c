@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <string.h>
-#include <sys/sysmacros.h>
 
 /* The short way ------------------------------------------------------------------------------------------------------ */
 
@@ -116,43 +115,10 @@ static int l_facts(lua_State *L) {
   return 7;
 }
 
-static void put_time(lua_State *L, const char *name, struct statx_timestamp time) {
-  lua_createtable(L, 0, 2);
-  lua_pushnumber(L, (lua_Number)time.tv_sec);
-  lua_setfield(L, -2, "sec");
-  lua_pushinteger(L, (lua_Integer)time.tv_nsec);
-  lua_setfield(L, -2, "nsec");
-  lua_setfield(L, -2, name);
-}
-
-/* fileStats(job) → of the file that was asked for, as luv has it. */
+/* fileStats(job): of the file that was asked for, as lrun/fs/stats.lua has it told. */
 static int l_stats(lua_State *L) {
-  const struct statx *st = &http_file_job(L, 1)->lookup.file.st;
-  const struct {
-    const char *name;
-    double value;
-  } numbers[] = {{"dev", (double)makedev(st->stx_dev_major, st->stx_dev_minor)},
-                 {"ino", (double)st->stx_ino},
-                 {"mode", st->stx_mode},
-                 {"nlink", st->stx_nlink},
-                 {"uid", st->stx_uid},
-                 {"gid", st->stx_gid},
-                 {"rdev", (double)makedev(st->stx_rdev_major, st->stx_rdev_minor)},
-                 {"size", (double)st->stx_size},
-                 {"blksize", st->stx_blksize},
-                 {"blocks", (double)st->stx_blocks}};
-  lua_createtable(L, 0, 16);
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-    lua_pushnumber(L, numbers[i].value);
-    lua_setfield(L, -2, numbers[i].name);
-  }
-  lua_pushstring(L, S_ISDIR(st->stx_mode) ? "directory" : "file");
-  lua_setfield(L, -2, "type");
-  put_time(L, "atime", st->stx_atime);
-  put_time(L, "mtime", st->stx_mtime);
-  put_time(L, "ctime", st->stx_ctime);
-  put_time(L, "birthtime", st->stx_btime);
-  return 1;
+  files_tell_stat(&http_file_job(L, 1)->lookup.file.st);
+  return 0;
 }
 
 /* fileJudge(job, etag, modified, type, cacheControl, vary) → status, whether the file has to be read, bytes of the body. The last five: what the

@@ -1,5 +1,7 @@
 --- What `stat` and `readdir` tell of a file: Stats and Dirent, objects that answer isFile() and its like.
 local bit = require("bit")
+local ffi = require("ffi")
+local core = require("lrun.core.files")
 local calls = require("lrun.check.calls")
 
 ---@class Stats
@@ -60,24 +62,36 @@ local function milliseconds(time) return time.sec * 1000 + time.nsec / 1e6 end
 
 local stats = {}
 
---- Makes Stats from the numbers that lrun.core.files gives; passes on what it returns in place of them.
-function stats.make(mode, dev, ino, nlink, uid, gid, rdev, size, blksize, blocks, atimeMs, mtimeMs, ctimeMs, birthtimeMs)
-  if not mode then return mode, dev end
-  -- Constants only, which is one copy: from bytecode any other constructor makes a table that grows field by field.
-  local self = {
+-- Constants only, which is one copy: from bytecode any other constructor makes a table that grows field by field.
+local function blank()
+  return setmetatable({
     dev = 0, ino = 0, mode = 0, nlink = 0, uid = 0, gid = 0, rdev = 0, size = 0, blksize = 0, blocks = 0,
     atimeMs = 0, mtimeMs = 0, ctimeMs = 0, birthtimeMs = 0,
-  }
-  self.mode, self.dev, self.ino, self.nlink, self.uid, self.gid, self.rdev = mode, dev, ino, nlink, uid, gid, rdev
-  self.size, self.blksize, self.blocks = size, blksize, blocks
-  self.atimeMs, self.mtimeMs, self.ctimeMs, self.birthtimeMs = atimeMs, mtimeMs, ctimeMs, birthtimeMs
-  return setmetatable(self, Stats)
+  }, Stats)
+end
+
+local numbers = ffi.cast("const double *", core.told)
+
+--- Makes Stats from what a call of lrun.core.files told last.
+---@return Stats
+function stats.told()
+  local self = blank()
+  self.mode, self.dev, self.ino, self.nlink = numbers[0], numbers[1], numbers[2], numbers[3]
+  self.uid, self.gid, self.rdev = numbers[4], numbers[5], numbers[6]
+  self.size, self.blksize, self.blocks = numbers[7], numbers[8], numbers[9]
+  self.atimeMs, self.mtimeMs, self.ctimeMs, self.birthtimeMs = numbers[10], numbers[11], numbers[12], numbers[13]
+  return self
 end
 
 --- Makes Stats from luv's table.
+---@return Stats
 function stats.fromLuv(raw)
-  return stats.make(raw.mode, raw.dev, raw.ino, raw.nlink, raw.uid, raw.gid, raw.rdev, raw.size, raw.blksize, raw.blocks,
-    milliseconds(raw.atime), milliseconds(raw.mtime), milliseconds(raw.ctime), milliseconds(raw.birthtime))
+  local self = blank()
+  self.mode, self.dev, self.ino, self.nlink, self.uid, self.gid, self.rdev = raw.mode, raw.dev, raw.ino, raw.nlink, raw.uid, raw.gid, raw.rdev
+  self.size, self.blksize, self.blocks = raw.size, raw.blksize, raw.blocks
+  self.atimeMs, self.mtimeMs = milliseconds(raw.atime), milliseconds(raw.mtime)
+  self.ctimeMs, self.birthtimeMs = milliseconds(raw.ctime), milliseconds(raw.birthtime)
+  return self
 end
 
 --- Luv's name of the type.

@@ -7,13 +7,16 @@
 --- `now` and `try` return the value, or nil and the code of a failure; `try` false where only the pool can tell. `done` is called with
 --- the code or nil, and the value. Some have a second value. What luv offers stands in for what is not defined here. There are
 --- at most three arguments, and no `...` on these paths: what LuaJIT makes of it costs more than the system calls.
+local ffi = require("ffi")
 local uv = require("luv")
 local core = require("lrun.core.files")
 local listings = require("lrun.fs.listings")
 local stats = require("lrun.fs.stats")
 local turns = require("lrun.fs.turns")
 
-local makeStats, fromLuv = stats.make, stats.fromLuv
+local describe = require("lrun.core.errno").describe
+
+local told, fromLuv, POOL = stats.told, stats.fromLuv, core.POOL
 
 local function codeOf(text) return text:match("^[%u%d]+") or "UNKNOWN" end
 
@@ -53,22 +56,27 @@ local function luvPool(name, convert)
   end
 end
 
+local function answer(rc)
+  if rc == 0 then return told() end
+  if rc == POOL then return false end
+  return nil, (describe(rc))
+end
+
+-- A stat through the FFI, of what C calls a `what`.
+local function statCall(name, what, now, try)
+  local kind = "int (*)(" .. what .. ")"
+  now, try = ffi.cast(kind, now), ffi.cast(kind, try)
+  return {
+    now = function(it) return answer(now(it)) end,
+    try = function(it) return answer(try(it)) end,
+    pool = luvPool(name, fromLuv),
+  }
+end
+
 local calls = {
-  stat = {
-    now = function(path) return makeStats(core.stat(path)) end,
-    try = function(path) return makeStats(core.tryStat(path)) end,
-    pool = luvPool("stat", fromLuv),
-  },
-  lstat = {
-    now = function(path) return makeStats(core.lstat(path)) end,
-    try = function(path) return makeStats(core.tryLstat(path)) end,
-    pool = luvPool("lstat", fromLuv),
-  },
-  fstat = {
-    now = function(fd) return makeStats(core.fstat(fd)) end,
-    try = function(fd) return makeStats(core.tryFstat(fd)) end,
-    pool = luvPool("fstat", fromLuv),
-  },
+  stat = statCall("stat", "const char *", core.stat, core.tryStat),
+  lstat = statCall("lstat", "const char *", core.lstat, core.tryLstat),
+  fstat = statCall("fstat", "int", core.fstat, core.tryFstat),
   access = {
     now = core.access, try = core.tryAccess,
     pool = function(done, path, mode)

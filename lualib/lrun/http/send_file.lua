@@ -204,7 +204,8 @@ end
 local function setHeaders(send, place)
   local headers = send.headers
   if type(headers) == "function" then
-    headers = headers(send.site.root and path.join(send.site.root, place) or place, require("lrun.fs.stats").fromLuv(core.fileStats(send.job)))
+    core.fileStats(send.job)
+    headers = headers(send.site.root and path.join(send.site.root, place) or place, require("lrun.fs.stats").told())
     if not canAnswer(send) then return false end
   end
   if headers ~= nil then send.res:setHeaders(headers) end
