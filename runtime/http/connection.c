@@ -334,13 +334,14 @@ static void on_turn_ends(stream_t *s) {
 
 static const stream_owner_t owner = {on_received, on_ended, on_failed, on_written, on_turn_ends};
 
-void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *handle,
-                      stream_t *lent) {
+void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server,
+                      const http_transport_t *transport) {
   memset(conn, 0, sizeof *conn);
   conn->shared = http_shared(L);
   conn->server = server;
-  if (lent != NULL) stream_move(&conn->stream, lent, &owner);
-  else stream_open(L, &conn->stream, handle, &stream_plain, &owner);
+  if (transport->lent != NULL) stream_move(&conn->stream, transport->lent, &owner);
+  else if (transport->handle != NULL) stream_open(L, &conn->stream, transport->handle, &stream_plain, &owner);
+  else stream_open_bare(L, &conn->stream, transport->fd, &owner);
   conn->idle_since = conn->stream.active;
   conn->ref = luaL_ref(L, LUA_REGISTRYINDEX);
   link_conn(conn);

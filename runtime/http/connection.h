@@ -115,10 +115,16 @@ enum {
  * reading stops; and where write() starts to return false. */
 enum { HTTP_MAX_INFLIGHT = 64, HTTP_MAX_OUTPUT = 256 * 1024, HTTP_HIGH_WATER = 64 * 1024 };
 
-/* Hangs a connection on a luv handle, or takes a stream that is lent; Lua's table is on top of the stack and is popped.
- */
-void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server, uv_stream_t *handle,
-                      stream_t *lent);
+/* What a connection hangs on: a stream that is lent, else a luv handle, else a descriptor. */
+typedef struct {
+  stream_t *lent;
+  uv_stream_t *handle;
+  int fd;
+} http_transport_t;
+
+/* Lua's table is on top of the stack and is popped. */
+void http_conn_attach(lua_State *L, http_conn_t *conn, http_server_t *server,
+                      const http_transport_t *transport);
 /* Starts to read what a client sends. */
 void http_conn_start(lua_State *L, http_conn_t *conn);
 /* Starts, or goes on, reading and parsing where nothing speaks against it. */

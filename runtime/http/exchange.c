@@ -98,11 +98,16 @@ void http_exchange_destroy(lua_State *L, http_conn_t *conn, uint32_t id) {
   http_conn_leave(conn, HTTP_MUTED);
 }
 
-/* All is written and no more will be. Closing while the peer still sends would reset the connection and could
- * destroy the response on its way: then only our side is shut, and the sweep closes what lingers. */
+/* Whether the peer has said all: closing while it still sends would reset the connection, and could destroy the response on
+ * its way. */
+static bool is_quiet(const http_conn_t *conn) {
+  return conn->eof || (http_parser_complete(&conn->parser) && !conn->paused);
+}
+
+/* All is written and no more will be. Of a connection that is not quiet only our side is shut, and the sweep closes what
+ * lingers. */
 static void end(lua_State *L, http_conn_t *conn) {
-  bool quiet = conn->eof || (http_parser_complete(&conn->parser) && !conn->paused);
-  if (quiet || stream_linger(&conn->stream) < 0) {
+  if (is_quiet(conn) || stream_linger(&conn->stream) < 0) {
     http_conn_close(L, conn, 0);
     return;
   }
@@ -139,7 +144,8 @@ static bool all_written(const http_conn_t *conn) {
 void http_conn_flush(lua_State *L, http_conn_t *conn) {
   if (!http_conn_is_open(conn) || conn->parsing) return;
   http_conn_stop_delay(conn);
-  int rc = stream_flush(&conn->stream);
+  bool last = conn->way == HTTP_ENDING && !conn->unsent && is_quiet(conn);
+  int rc = last ? stream_flush_last(&conn->stream) : stream_flush(&conn->stream);
   if (rc < 0) {
     http_conn_close(L, conn, rc);
     return;

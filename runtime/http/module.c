@@ -65,23 +65,41 @@ static int l_configure(lua_State *L) {
   return 0;
 }
 
+/* What there is at `index`. False: a handle that is closed, or has no stream to give. */
+static bool transport_at(lua_State *L, int index, http_transport_t *transport) {
+  *transport = (http_transport_t){.fd = -1};
+  if (lua_type(L, index) == LUA_TNUMBER) {
+    transport->fd = (int)lua_tointeger(L, index);
+    return true;
+  }
+  if (stream_lent(L, index, &transport->lent)) return transport->lent != NULL;
+  uv_stream_t **handle = lua_touserdata(L, index);
+  if (handle == NULL || uv_is_closing((uv_handle_t *)*handle)) return false;
+  transport->handle = *handle;
+  return true;
+}
+
 /* attach(server, handle, connection, client) → the connection's userdata. The handle is luv's, or one that lends its
- * stream. Call start(it) then. */
+ * stream, or the descriptor of a socket that was accepted. Call start(it) then. */
 static int l_attach(lua_State *L) {
   http_server_t *server = lua_touserdata(L, 1);
-  stream_t *lent;
-  bool lender = stream_lent(L, 2, &lent);
-  uv_stream_t **handle = lua_touserdata(L, 2);
+  http_transport_t transport;
   luaL_checktype(L, 3, LUA_TTABLE);
   bool client = lua_toboolean(L, 4);
-  if (lender ? lent == NULL : handle == NULL || uv_is_closing((uv_handle_t *)*handle)) return 0;
+  if (!transport_at(L, 2, &transport)) return 0;
   http_conn_t *conn = lua_newuserdata(L, sizeof *conn);
   lua_pushvalue(L, 3);
-  http_conn_attach(L, conn, server, lender ? NULL : *handle, lent);
+  http_conn_attach(L, conn, server, &transport);
   conn->client = conn->nodelay = client;
   conn->timeout = server->timeout;
   http_parser_init(&conn->parser, conn->client ? HTTP_PARSE_RESPONSES : HTTP_PARSE_REQUESTS, server->max_head,
                    server->max_fields);
+  return 1;
+}
+
+/* handle(conn) → luv's handle of a connection that hangs on a descriptor; nil when it is closed */
+static int l_handle(lua_State *L) {
+  stream_push_handle(L, &http_module_conn(L, 1)->stream);
   return 1;
 }
 
@@ -249,6 +267,7 @@ int luaopen_lrun_http(lua_State *L) {
                                        {"server", l_server},
                                        {"configure", l_configure},
                                        {"attach", l_attach},
+                                       {"handle", l_handle},
                                        {"start", l_start},
                                        {"setTimeout", l_set_timeout},
                                        {"sent", l_sent},

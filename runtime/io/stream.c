@@ -18,6 +18,11 @@ const stream_kind_t stream_plain = {.received = stream_deliver, .ended = stream_
 
 static const char shared_key = 's'; /* its address is the registry key */
 
+static int ref_of(lua_State *L, const char *name) {
+  lua_getfield(L, -1, name);
+  return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 static stream_shared_t *make_shared(lua_State *L) {
   lua_pushlightuserdata(L, (void *)&shared_key);
   stream_shared_t *shared = lua_newuserdata(L, sizeof *shared);
@@ -27,8 +32,9 @@ static stream_shared_t *make_shared(lua_State *L) {
   shared->loop = vm_loop(vm);
   lua_rawset(L, LUA_REGISTRYINDEX);
   bundle_require(L, "luv");
-  lua_getfield(L, -1, "close");
-  shared->close = luaL_ref(L, LUA_REGISTRYINDEX);
+  shared->close = ref_of(L, "close");
+  shared->new_tcp = ref_of(L, "new_tcp");
+  shared->new_pipe = ref_of(L, "new_pipe");
   lua_pop(L, 1);
   vm_at_flush(vm, stream_flush_all, shared);
   vm_at_exit(vm, stream_forget_all, shared);
@@ -54,64 +60,83 @@ static void link_stream(stream_t *s) {
   s->next = shared->first;
   if (shared->first != NULL) shared->first->prev = s;
   shared->first = s;
-  luv_data(s)->extra = s;
+  if (s->handle != NULL) luv_data(s)->extra = s;
 }
 
 static void unlink_stream(stream_t *s) {
   if (s->prev != NULL) s->prev->next = s->next;
   else s->shared->first = s->next;
   if (s->next != NULL) s->next->prev = s->prev;
-  luv_data(s)->extra = NULL;
+  if (s->handle != NULL) luv_data(s)->extra = NULL;
 }
 
-void stream_open(lua_State *L, stream_t *s, uv_stream_t *handle, const stream_kind_t *kind,
-                 const stream_owner_t *owner) {
-  memset(s, 0, sizeof *s);
+static void begin(lua_State *L, stream_t *s, const stream_kind_t *kind, const stream_owner_t *owner) {
   s->shared = shared_of(L);
-  s->handle = handle;
   s->kind = kind;
   s->owner = owner;
   s->active = uv_now(s->shared->loop);
   link_stream(s);
 }
 
-/* Lets go of the handle and of all memory. */
-static uv_stream_t *detach(stream_t *s) {
+void stream_open(lua_State *L, stream_t *s, uv_stream_t *handle, const stream_kind_t *kind,
+                 const stream_owner_t *owner) {
+  *s = (stream_t){.handle = handle};
+  begin(L, s, kind, owner);
+}
+
+void stream_open_bare(lua_State *L, stream_t *s, int fd, const stream_owner_t *owner) {
+  *s = (stream_t){.fd = fd, .bare = true};
+  begin(L, s, &stream_plain, owner);
+}
+
+uv_stream_t *stream_detach(stream_t *s) {
   uv_stream_t *handle = s->handle;
-  uv_read_stop(handle);
+  if (handle != NULL) uv_read_stop(handle);
   stream_soon_done(s);
   stream_drop_output(s);
   unlink_stream(s);
   if (s->kind->free != NULL) s->kind->free(s);
   s->handle = NULL;
+  s->bare = false;
   s->state = NULL;
   s->reading = s->wanted = false;
   return handle;
 }
 
+/* Lets go what the kernel holds back, with the end of our side. The close that follows would do the same, but for a peer that
+ * has sent what nobody reads: there it resets the connection, and throws away what is held back. */
+static void end_packet(stream_t *s) {
+  uv_os_fd_t fd;
+  if (stream_descriptor(s, &fd) == 0) shutdown(fd, SHUT_WR);
+}
+
 void stream_close(lua_State *L, stream_t *s) {
-  if (s->handle == NULL) {
+  if (!stream_is_open(s)) {
     lua_pop(L, 1);
     return;
   }
   if (!s->shut && !s->cut) {
-    s->parting = s->files == NULL && stream_pending(s) == 0;
-    if (s->kind->finish != NULL && s->files == NULL) s->kind->finish(s);
     s->shared->flushing = true;
-    stream_push(s);
+    s->corked = false;
+    stream_flush_last(s);
     s->shared->flushing = false;
+  }
+  if (s->held_back) end_packet(s);
+  if (s->bare) {
+    stream_close_bare(L, s);
+    return;
   }
   luaL_checkstack(L, 4, "stream_close");
   lua_rawgeti(L, LUA_REGISTRYINDEX, s->shared->close);
   lua_insert(L, -2);
   lua_rawgeti(L, LUA_REGISTRYINDEX, luv_data(s)->ref);
   lua_insert(L, -2);
-  detach(s);
+  stream_detach(s);
   if (lua_pcall(L, 2, 0, 0) != 0) lua_pop(L, 1); /* someone closed it before us */
 }
 
 uv_stream_t *stream_release(stream_t *s) {
-  if (s->handle == NULL) return NULL;
+  if (!stream_is_open(s) || stream_need_handle(s) < 0) return NULL;
   if (s->kind->reclaim != NULL) {
     stream_push(s);
     stream_read(s, false);
@@ -119,7 +144,7 @@ uv_stream_t *stream_release(stream_t *s) {
     return NULL;
   }
   stream_write_rest(s); /* an error shows when the new owner uses the handle */
-  return detach(s);
+  return stream_detach(s);
 }
 
 void stream_move(stream_t *to, stream_t *from, const stream_owner_t *owner) {
@@ -127,7 +152,7 @@ void stream_move(stream_t *to, stream_t *from, const stream_owner_t *owner) {
   *to = *from;
   to->owner = owner;
   to->corked = false;
-  if (from->handle == NULL) return;
+  if (!stream_is_open(from)) return;
   unlink_stream(from);
   link_stream(to);
   stream_write_moved(to);
@@ -200,15 +225,17 @@ void stream_fail(stream_t *s, int error) { s->owner->failed(s, error); }
 
 void stream_push_failure(lua_State *L, stream_t *s, int error) {
   luaL_checkstack(L, 8, "stream_push_failure");
-  if (error == UV_EPROTO && s->handle != NULL && s->kind->explain != NULL) s->kind->explain(s, L);
+  if (error == UV_EPROTO && stream_is_open(s) && s->kind->explain != NULL) s->kind->explain(s, L);
   else lua_pushnil(L);
 }
 
 int stream_read(stream_t *s, bool on) {
-  if (s->handle == NULL) return 0;
+  if (!stream_is_open(s)) return 0;
   s->wanted = on;
   on = on || s->opening || s->deaf;
   if (on == s->reading) return 0;
+  int rc = stream_need_handle(s);
+  if (rc < 0) return rc;
   s->reading = on;
   return on ? uv_read_start(s->handle, on_alloc, on_read) : uv_read_stop(s->handle);
 }
@@ -224,10 +251,10 @@ static bool may_read_first(stream_shared_t *shared) {
 
 int stream_read_first(stream_t *s) {
   uv_os_fd_t fd;
-  if (s->handle == NULL) return 0;
+  if (!stream_is_open(s)) return 0;
   if (s->reading || s->kind != &stream_plain)
     return stream_read(s, true); /* a kind may be at work on the read buffer just now */
-  if (!may_read_first(s->shared) || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return stream_read(s, true);
+  if (!may_read_first(s->shared) || stream_descriptor(s, &fd) < 0) return stream_read(s, true);
   s->wanted = true;
   ssize_t n = recv(fd, s->shared->read_buffer, STREAM_READ_SIZE, MSG_DONTWAIT);
   if (n <= 0) return stream_read(s, true); /* libuv sees an end or an error again */
@@ -241,15 +268,17 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
 }
 
 int stream_shutdown(stream_t *s) {
-  if (s->handle == NULL || s->shut) return 0;
+  if (!stream_is_open(s) || s->shut) return 0;
   if (s->kind->finish != NULL) {
     s->kind->finish(s);
     int rc = stream_push(s);
     if (rc < 0) return rc;
   }
+  int rc = stream_need_handle(s);
+  if (rc < 0) return rc;
   uv_shutdown_t *req = malloc(sizeof *req);
   if (req == NULL) return UV_ENOMEM;
-  int rc = uv_shutdown(req, s->handle, on_shutdown);
+  rc = uv_shutdown(req, s->handle, on_shutdown);
   if (rc < 0) free(req);
   else s->shut = true;
   return rc;
@@ -257,11 +286,12 @@ int stream_shutdown(stream_t *s) {
 
 int stream_linger(stream_t *s) {
   int rc = stream_shutdown(s);
-  if (rc < 0 || s->handle == NULL) return rc;
+  if (rc < 0 || !stream_is_open(s)) return rc;
   s->deaf = true;
   return stream_read(s, true);
 }
 
 void stream_nodelay(stream_t *s) {
-  if (s->handle != NULL && s->handle->type == UV_TCP) uv_tcp_nodelay((uv_tcp_t *)s->handle, 1);
+  if (stream_is_open(s) && stream_need_handle(s) == 0 && s->handle->type == UV_TCP)
+    uv_tcp_nodelay((uv_tcp_t *)s->handle, 1);
 }

@@ -15,6 +15,8 @@
  * the kind clears it. It writes bytes of its own (a handshake, an alert) by appending to stream_wire() and calling
  * stream_flush. What it makes of one read it delivers at once, so that its answers are one write, too.
  *
+ * A stream that was just accepted may begin on a bare descriptor; libuv's handle is made when it has to wait for something.
+ *
  * An owner that gives its stream to another one calls stream_move: the stream, with what is unwritten and the kind's
  * state, lies in the new owner's struct then. What was received and not used is the owners' affair. Of a plain stream
  * the handle alone can be had back (stream_release). Lua has plain streams as luv handles, others as userdata of the
@@ -77,7 +79,9 @@ extern const stream_kind_t stream_plain;
 
 struct stream {
   uv_stream_t
-      *handle; /* NULL once closed, released or moved; luv owns it, its luv_handle_t.extra is the stream */
+      *handle; /* luv's, whose luv_handle_t.extra is the stream; NULL while bare, and when no longer open */
+  int fd;      /* the descriptor, while it is bare */
+  bool bare;   /* open, and without a handle yet (io/stream_bare.c) */
   stream_shared_t *shared;
   const stream_kind_t *kind;
   const stream_owner_t *owner;
@@ -94,11 +98,13 @@ struct stream {
   bool wanted;                /* the owner wants to */
   bool corked;                /* output only collects */
   bool opening;               /* the kind is not ready for the owner's bytes */
-  bool parting; /* what is written now is the kind's last word, and the handle is closed behind it */
-  bool leading; /* what is written now has a file behind it, which goes at once */
-  bool shut;    /* nothing more is written */
-  bool cut;     /* the same: a file was not all that was promised */
-  bool deaf;    /* what comes is thrown away */
+  bool parting;               /* what is written now is the last */
+  bool parted;                /* the kind has said its last word */
+  bool held_back;             /* the kernel keeps the last bytes for the end of our side, one packet */
+  bool leading;               /* what is written now has a file behind it, which goes at once */
+  bool shut;                  /* nothing more is written */
+  bool cut;                   /* the same: a file was not all that was promised */
+  bool deaf;                  /* what comes is thrown away */
   bool flushing_soon;
   uint8_t lent; /* of `out` and `wire`, which are the VM's scratch buffers now, a bit each */
 };
@@ -106,7 +112,17 @@ struct stream {
 /* Hangs a stream on an open luv handle. Nothing is read yet. */
 void stream_open(lua_State *L, stream_t *s, uv_stream_t *handle, const stream_kind_t *kind,
                  const stream_owner_t *owner);
-static inline bool stream_is_open(const stream_t *s) { return s->handle != NULL; }
+static inline bool stream_is_open(const stream_t *s) { return s->handle != NULL || s->bare; }
+
+/* The same on the descriptor of a connected socket, which is non-blocking and the stream's from here on. While Lua runs only:
+ * what has to wait for the loop gets a handle of luv's by itself, and most that is asked and answered at once never does. */
+void stream_open_bare(lua_State *L, stream_t *s, int fd, const stream_owner_t *owner);
+
+/* Sees to it that an open stream has a handle. 0 or UV_E*. */
+int stream_need_handle(stream_t *s);
+
+/* Pushes luv's handle of a stream, made where there was none; nil where that is impossible, or the stream is not open. */
+void stream_push_handle(lua_State *L, stream_t *s);
 
 /* Starts or stops to read. 0 or UV_E*. */
 int stream_read(stream_t *s, bool on);
@@ -116,7 +132,7 @@ int stream_read(stream_t *s, bool on);
 int stream_read_first(stream_t *s);
 
 /* Closes now: what was not written is tried once more, then dropped. Takes the function on top of L, which luv
- * calls when the handle is closed. */
+ * calls when the handle is closed; that of a bare stream is called when the turn ends. */
 void stream_close(lua_State *L, stream_t *s);
 
 /* Gives the handle of a plain stream back, and one that was lent to who lent it: what was written goes out yet, reading
@@ -153,6 +169,10 @@ static inline void stream_cork(stream_t *s, bool on) { s->corked = on; }
 
 /* Writes what has collected, unless the stream is corked or a write is under way. 0 or UV_E*. */
 int stream_flush(stream_t *s);
+
+/* The same for the last that is written: the owner closes the stream at once when nothing is pending then. Its end goes in one
+ * packet with the last bytes. */
+int stream_flush_last(stream_t *s);
 
 /* Has owner->turn_ends called before the loop gets control back, so that the writes of one turn are one. */
 void stream_flush_soon(stream_t *s);

@@ -106,7 +106,7 @@ static void on_read(file_read_t *read) {
   int rc = got < 0 ? (int)got : stream_put(s, &bytes, false);
   buffer_free(&bytes);
   if (rc < 0) rc = cut(s, f, rc);
-  if (s->handle != NULL) s->owner->written(s, rc);
+  if (stream_is_open(s)) s->owner->written(s, rc);
 }
 
 static int read_by_pool(stream_t *s, stream_segment_t *f, size_t most) {
@@ -142,7 +142,7 @@ static int send_piece(stream_t *s, stream_segment_t *f, size_t *share) {
     f->range.full = false;
     return read_piece(s, f, FULL_PIECE, true);
   }
-  int rc = uv_fileno((uv_handle_t *)s->handle, &fd);
+  int rc = stream_descriptor(s, &fd);
   if (rc < 0) return rc;
   ssize_t n = file_range_send(&f->range, fd, *share);
   if (n == UV_EAGAIN) return read_piece(s, f, FULL_PIECE, true);
@@ -164,7 +164,7 @@ static int put_leading(stream_t *s, buffer_t *bytes, bool followed) {
 int stream_push_files(stream_t *s) {
   size_t share = TURN_SHARE;
   stream_segment_t *f;
-  while (s->handle != NULL && s->writing == NULL && !s->opening && (f = s->files) != NULL) {
+  while (stream_is_open(s) && s->writing == NULL && !s->opening && (f = s->files) != NULL) {
     if (f->reading != NULL) return 0;
     int rc = 0;
     if (f->before.len > 0) rc = put_leading(s, &f->before, f->range.left > 0);
@@ -179,7 +179,7 @@ int stream_push_files(stream_t *s) {
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 int stream_write_file(stream_t *s, const stream_file_t *file) {
-  if (s->handle == NULL || s->cut || s->shut) return UV_ECANCELED;
+  if (!stream_is_open(s) || s->cut || s->shut) return UV_ECANCELED;
   stream_segment_t *f = calloc(1, sizeof *f);
   if (f == NULL) return UV_ENOMEM;
   if (stream_take_out(s, &f->before) < 0) {
@@ -197,8 +197,8 @@ int stream_write_file(stream_t *s, const stream_file_t *file) {
 
 void stream_send_file(stream_t *s, stream_file_t *file) {
   uv_os_fd_t fd;
-  if (s->handle == NULL || s->kind->seal != NULL || s->corked || s->opening || s->cut || s->shut) return;
-  if (s->writing != NULL || s->files != NULL || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) return;
+  if (!stream_is_open(s) || s->kind->seal != NULL || s->corked || s->opening || s->cut || s->shut) return;
+  if (s->writing != NULL || s->files != NULL || stream_descriptor(s, &fd) < 0) return;
   s->leading = true;
   int rc = stream_push(s);
   s->leading = false;

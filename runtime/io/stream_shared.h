@@ -1,4 +1,4 @@
-/* io/stream_shared.h: what all streams of a VM share; for io/stream.c, io/stream_write.c and io/stream_file.c alone. */
+/* io/stream_shared.h: what all streams of a VM share; for the files io/stream*.c alone. */
 #ifndef LRUN_IO_STREAM_SHARED_H
 #define LRUN_IO_STREAM_SHARED_H
 
@@ -17,7 +17,7 @@ enum { STREAM_OUT = 1, STREAM_WIRE = 2 };
 struct stream_shared {
   lua_State *L; /* the main state */
   uv_loop_t *loop;
-  int close;                                     /* ref of luv's close */
+  int close, new_tcp, new_pipe;                  /* refs of luv's functions */
   stream_t *first;                               /* all that are open */
   stream_t *soon;                                /* first of those that wait for the end of the turn */
   callback_end_t turn_end;                       /* calls them */
@@ -25,6 +25,9 @@ struct stream_shared {
   stream_segment_t *retired;                     /* files whose end is to be told in this turn */
   callback_end_t files_end;                      /* tells them */
   bool files_end_asked;
+  buffer_t closed; /* refs of the functions that wait for the end of bare streams to be told, each an int */
+  callback_end_t closed_end; /* tells it */
+  bool closed_end_asked;
   bool flushing; /* what is written now may not enter Lua */
   bool turn_end_asked;
   bool ended;              /* the VM's end has begun: libuv is given nothing more */
@@ -35,6 +38,19 @@ struct stream_shared {
   bool read_buffer_used; /* its bytes are somebody's just now */
   char read_buffer[STREAM_READ_SIZE];
 };
+
+/* The descriptor of an open stream. 0 or UV_E*. */
+static inline int stream_descriptor(const stream_t *s, uv_os_fd_t *fd) {
+  if (!s->bare) return uv_fileno((uv_handle_t *)s->handle, fd);
+  *fd = s->fd;
+  return 0;
+}
+
+/* Lets go of the descriptor, or the handle, and of all memory; returns the handle. */
+uv_stream_t *stream_detach(stream_t *s);
+
+/* io/stream_bare.c: closes a bare stream; the function on top of L is called when the turn ends. */
+void stream_close_bare(lua_State *L, stream_t *s);
 
 /* Takes the stream from those that wait for the end of the turn. */
 void stream_soon_done(stream_t *s);

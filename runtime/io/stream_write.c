@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 enum {
   SCRATCH_KEPT = 256 * 1024, /* a scratch buffer that grew beyond is given back */
@@ -158,11 +159,13 @@ static void on_written(uv_write_t *req, int status) {
 /* The batch, whose first part is `b`, goes to libuv. */
 static int write_later(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, uint8_t which) {
   if (s->shared->ended) return UV_ECANCELED;
+  int rc = stream_need_handle(s);
+  if (rc < 0) return rc;
   stream_write_t *w = malloc(sizeof *w);
   if (w == NULL) return UV_ENOMEM;
   *w = (stream_write_t){.shared = s->shared, .pin = LUA_NOREF, .batch = *batch};
   LIST_INSERT_HEAD(&s->shared->writes, w, link);
-  int rc = take(s, w, b, which);
+  rc = take(s, w, b, which);
   if (rc == 0) {
     if (w->batch.parts[PIECE].len > 0) {
       lua_pushvalue(L, batch->index);
@@ -185,11 +188,12 @@ static int write_later(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, u
  * before a file with its first bytes. What is no socket, or has libuv at work, is left to libuv. */
 static ssize_t try_write(stream_t *s, const uv_buf_t *list, unsigned n) {
   uv_os_fd_t fd;
-  if (uv_stream_get_write_queue_size(s->handle) > 0 || uv_fileno((uv_handle_t *)s->handle, &fd) < 0)
+  if ((!s->bare && uv_stream_get_write_queue_size(s->handle) > 0) || stream_descriptor(s, &fd) < 0)
     return uv_try_write(s->handle, list, n);
   struct msghdr message = {.msg_iov = (struct iovec *)list, .msg_iovlen = n};
   int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (s->parting || s->leading ? MSG_MORE : 0);
   ssize_t taken = n == 1 ? send(fd, list->base, list->len, flags) : sendmsg(fd, &message, flags);
+  if (taken >= 0) s->held_back = s->parting;
   if (taken >= 0) return taken;
   if (errno == EAGAIN || errno == EINTR || errno == ENOBUFS) return UV_EAGAIN;
   return errno == ENOTSOCK ? uv_try_write(s->handle, list, n) : uv_translate_sys_error(errno);
@@ -226,6 +230,8 @@ static int seal(stream_t *s, const batch_t *batch, buffer_t *b, uint8_t which) {
 
 static int push_sealed(stream_t *s, const batch_t *batch, buffer_t *b, uint8_t which) {
   int rc = seal(s, batch, b, which);
+  if (rc >= 0 && s->parting && !s->parted && s->kind->finish != NULL) s->kind->finish(s);
+  s->parted = s->parted || s->parting;
   if (s->wire.len == 0) reset(s, &s->wire, STREAM_WIRE); /* it may be lent */
   if (rc < 0 || s->wire.len == 0 || s->writing != NULL) return rc;
   batch_t sealed = batch_of(&s->wire);
@@ -250,10 +256,10 @@ static int push_piece(stream_t *s, const batch_t *batch) {
 
 int stream_push(stream_t *s) {
   if (s->cut) return UV_EIO;
-  if (s->handle == NULL || s->writing != NULL) return 0;
+  if (!stream_is_open(s) || s->writing != NULL) return 0;
   if (s->files != NULL) {
     int rc = stream_push_files(s);
-    if (rc < 0 || s->files != NULL || s->handle == NULL || s->writing != NULL) return rc;
+    if (rc < 0 || s->files != NULL || !stream_is_open(s) || s->writing != NULL) return rc;
   }
   batch_t batch = batch_of(&s->out);
   if (s->kind->seal != NULL) return push_sealed(s, &batch, &s->out, STREAM_OUT);
@@ -283,8 +289,15 @@ int stream_take_out(stream_t *s, buffer_t *to) {
 
 int stream_flush(stream_t *s) { return s->corked ? 0 : stream_push(s); }
 
+int stream_flush_last(stream_t *s) {
+  s->parting = s->files == NULL && s->writing == NULL;
+  int rc = stream_flush(s);
+  s->parting = false;
+  return rc;
+}
+
 int stream_write_piece(lua_State *L, stream_t *s, int index, size_t len, const char *tail) {
-  if (s->handle == NULL || s->cut) return 0;
+  if (!stream_is_open(s) || s->cut) return 0;
   char *piece = (char *)lua_tostring(L, index);
   size_t tail_len = tail != NULL ? strlen(tail) : 0;
   if (s->writing != NULL || s->opening || s->files != NULL) {
@@ -338,7 +351,7 @@ static void flush_waiting(callback_end_t *end) {
 
 void stream_flush_soon(stream_t *s) {
   stream_shared_t *shared = s->shared;
-  if (s->handle == NULL || s->corked || s->flushing_soon) return;
+  if (!stream_is_open(s) || s->corked || s->flushing_soon) return;
   if (!shared->turn_end_asked) {
     shared->turn_end_asked = true;
     shared->turn_end.run = flush_waiting;
@@ -431,7 +444,7 @@ static void flush_last(const stream_shared_t *shared) {
       seal(s, &batch, &s->out, STREAM_OUT);
     }
     lasts[n].n = leftover(s, lasts[n].list);
-    if (lasts[n].n == 0 || uv_fileno((uv_handle_t *)s->handle, &fd) < 0) continue;
+    if (lasts[n].n == 0 || stream_descriptor(s, &fd) < 0) continue;
     fds[n] = (struct pollfd){.fd = fd, .events = POLLOUT};
     if (++n == count) break;
   }
@@ -454,7 +467,12 @@ void stream_forget_all(void *data) {
   stream_shared_t *shared = data;
   shared->ended = true;
   stream_forget_files(shared);
-  for (stream_t *s = shared->first; s != NULL; s = s->next) s->writing = NULL;
+  buffer_free(&shared->closed);
+  for (stream_t *s = shared->first; s != NULL; s = s->next) {
+    s->writing = NULL;
+    if (s->bare) close(s->fd);
+    s->bare = false;
+  }
   stream_write_t *w;
   while ((w = LIST_FIRST(&shared->writes)) != NULL) {
     LIST_REMOVE(w, link);

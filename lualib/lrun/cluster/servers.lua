@@ -53,6 +53,7 @@ end
 
 function LaneHandle:onDescriptor(fd)
   if not self.callback or self:isFull() then return lane:refuse() end
+  if self.server:_onDescriptor(fd) then return end
   self.waiting = fd
   self.callback(nil)
   if self.waiting == fd then           -- the server was closed, and nobody asked for it

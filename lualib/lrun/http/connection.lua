@@ -9,6 +9,7 @@ local core = require("lrun.core.http")
 local errors = require("errors")
 local net = require("net")
 local process = require("process")
+local uv = require("luv")
 
 local nextTick = process.nextTick
 local HIGH_WATER = core.limits.highWater
@@ -19,7 +20,7 @@ local TRUNCATED = core.errors.truncated
 ---@field role table what C's calls do; the class has it
 ---@field isClient boolean the class has it
 ---@field owner table the server, or the client's own; has `group`; `_makeSocket(connection, handle)` where it is no net.Socket
----@field handle userdata the stream below
+---@field handle userdata|integer the stream below; the descriptor of one that was just accepted, until somebody asks for a handle
 ---@field socket Socket|false made when somebody asks for it
 ---@field closed boolean|"over" closed, or given away by `detach` (then `detached`, too); "over" once its role was told
 ---@field incoming IncomingMessage|false whose body is being received
@@ -61,10 +62,10 @@ end
 
 -- Its life ------------------------------------------------------------------------------------------------------------
 
---- Hangs a connection on a luv handle; `start` begins to read.
+--- Hangs a connection on a luv handle, or on a descriptor that it owns from here on; `start` begins to read.
 ---@param class table
 ---@param owner table
----@param handle userdata
+---@param handle userdata|integer
 ---@return HttpConnection? connection nil when the handle is closed
 local function make(class, owner, handle)
   local self = {
@@ -112,6 +113,23 @@ end
 ---@return HttpConnection?
 function Connection.of(socket) return ofSocket[socket] end
 
+-- The handle below; one that is closed where the connection was before anybody asked for it.
+local closedHandle
+local function handleOf(self)
+  local handle = self.handle
+  if type(handle) ~= "number" then return handle end
+  handle = core.handle(self.c)
+  if not handle then
+    if not closedHandle then
+      closedHandle = uv.new_tcp()
+      closedHandle:close()
+    end
+    return closedHandle
+  end
+  self.handle = handle
+  return handle
+end
+
 --- Begins to read.
 ---@param received string? bytes that came before
 function Connection:start(received) core.start(self.c, received) end
@@ -122,10 +140,10 @@ function Connection:getSocket()
   local socket = self.socket
   if socket then return socket end
   local ofOwner = self.owner._makeSocket
-  socket = ofOwner and ofOwner(self.owner, self, self.handle) or net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
+  socket = ofOwner and ofOwner(self.owner, self, handleOf(self)) or net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
   stand(self, socket)
   self.role.onSocket(self, socket)
-  if self.detached then socket:_rememberAddresses(self.handle) end  -- another protocol has the stream, and its socket knows whose
+  if self.detached then socket:_rememberAddresses(handleOf(self)) end  -- another protocol has the stream, and its socket knows whose
   if self.closed then socket:destroy() end
   return socket
 end
@@ -157,6 +175,7 @@ end
 ---@return string rest the bytes behind the last head
 function Connection:detach()
   settleAll(self)
+  local handle = handleOf(self)
   local rest = core.release(self.c) or ""
   self.closed, self.detached = true, true
   answer(self, core.sent(self.c))
@@ -165,7 +184,7 @@ function Connection:detach()
     ofSocket[self.socket] = nil
     self.socket:off("error", self.onSocketError)
   end
-  return self.handle, rest
+  return handle, rest
 end
 
 -- What ended the connection, if it was a failure: of the system's, or of what lies between HTTP and the kernel.
@@ -385,21 +404,30 @@ end
 
 --- Closes with a TCP reset; nil where the stream below knows none.
 function Connection:close_reset(callback)
-  local handle = self.handle
+  local handle = handleOf(self)
   if not handle.close_reset then return nil end
   self:detach()
   return handle:close_reset(callback)
 end
 
 function Connection:is_closing() return self.closed ~= false end
-function Connection:ref() return self.handle:ref() end
-function Connection:unref() return self.handle:unref() end
-function Connection:get_type() return self.handle:get_type() end
-function Connection:fileno() return self.handle:fileno() end
-function Connection:getsockname() return self.handle:getsockname() end
-function Connection:getpeername() return self.handle.getpeername and self.handle:getpeername() end
-function Connection:nodelay(on) return self.handle.nodelay and self.handle:nodelay(on) end
-function Connection:keepalive(on, seconds) return self.handle.keepalive and self.handle:keepalive(on, seconds) end
+function Connection:ref() return handleOf(self):ref() end
+function Connection:unref() return handleOf(self):unref() end
+function Connection:get_type() return handleOf(self):get_type() end
+function Connection:fileno() return handleOf(self):fileno() end
+function Connection:getsockname() return handleOf(self):getsockname() end
+function Connection:getpeername()
+  local handle = handleOf(self)
+  return handle.getpeername and handle:getpeername()
+end
+function Connection:nodelay(on)
+  local handle = handleOf(self)
+  return handle.nodelay and handle:nodelay(on)
+end
+function Connection:keepalive(on, seconds)
+  local handle = handleOf(self)
+  return handle.keepalive and handle:keepalive(on, seconds)
+end
 
 --- Beyond luv's methods: a handle that keeps the time without traffic by itself.
 function Connection:set_timeout(ms)

@@ -126,8 +126,8 @@ end
 
 local emit = net.Server.emit
 
---- Internal: a stream handle whose requests are served, once `start` was called. No socket is made.
----@param handle userdata
+--- Internal: a stream handle whose requests are served, once `start` was called, or a descriptor. No socket is made.
+---@param handle userdata|integer
 ---@return HttpConnection? connection nil when the handle is closed
 function Server:_serveHandle(handle)
   update(self)
@@ -155,6 +155,16 @@ function Server:_onconnection(handle)
   if not connection then return self:_connectionClosed() end
   if self:listenerCount("connection") > 0 then emit(self, "connection", connection:getSocket()) end
   connection:start()
+end
+
+--- Internal: the same for the descriptor of an accepted socket, where nobody wants to see a handle before the first request.
+---@param fd integer
+---@return boolean taken
+function Server:_onDescriptor(fd)
+  if self._options.blockList or self:listenerCount("connection") > 0 or self:_isFull() then return false end
+  self:_admit()
+  self:_serveHandle(fd):start()
+  return true
 end
 
 --- Listens, also again after `close`.

@@ -1,6 +1,6 @@
 --- net.Server: owns one listening handle and counts the connections that came from it. The sockets own themselves; each
 --- tells the server once, by `_connectionClosed`, that its connection is over, and the last one lets a closed server
---- emit `close`. http.Server overrides `_onconnection`.
+--- emit `close`. http.Server overrides `_onconnection` and `_onDescriptor`.
 ---
 --- `_handle` is a listening handle by its methods (lrun.net.handles): luv's, or in a cluster worker what stands for the
 --- primary's. Who keeps account of a server's connections, as a cluster does, is told by its `_hooks` (lrun.net.listen).
@@ -91,7 +91,7 @@ function Server:_isFull()
 end
 
 --- Internal: whether an accepted connection may stay; counts it, or closes it. For `_onconnection`.
----@param handle userdata
+---@param handle userdata? none where it is known that the connection may stay
 ---@return boolean
 function Server:_admit(handle)
   if self:_isFull() then
@@ -107,6 +107,11 @@ function Server:_admit(handle)
   tell(self, "opened")
   return true
 end
+
+--- Internal: takes the descriptor of an accepted socket. False where the class, or this server, wants a handle.
+---@param fd integer
+---@return boolean taken
+function Server._onDescriptor(_, _) return false end
 
 --- Internal: takes an accepted stream handle.
 ---@param handle userdata

@@ -181,6 +181,9 @@ function methods:_initializeTLS(given)
   if given.watch then require("lrun.tls.watch").follow(self, given) end
 end
 
+-- TLS stands on a handle.
+methods._onDescriptor = net.Server._onDescriptor
+
 --- Called by net for each accepted connection.
 function methods:_onconnection(handle)
   if not self:_admit(handle) then return end
