@@ -2,41 +2,39 @@
 --- in it ends where one in a callback does. Nothing but the callback holds a waiting coroutine: dropping the callback
 --- frees it.
 ---
---- An await → its callback comes while the function runs: the results wait in `results`, nothing is suspended. Or it comes
---- later: then the state is the cell of the wait, which holds the coroutine. In an iterator (lrun/host/iterators.lua) the loop waits.
+--- An await → its callback comes while the function runs: the results wait here, nothing is suspended. Or it comes later:
+--- then it finds the cell of the wait, which holds the coroutine. In an iterator (lrun/host/iterators.lua) the loop waits.
+local ffi = require("ffi")
 local vm = require("lrun.core.vm")
+local waiting = require("lrun.core.wait")
 local errors = require("errors")
 local validate = require("lrun.check.validate")
 local calls = require("lrun.check.calls")
 local iterators = require("lrun.host.iterators")
 local traceback = require("lrun.host.traceback")
 
-local isyieldable, select, type = coroutine.isyieldable, select, type
+local isyieldable = coroutine.isyieldable
+local able, surelyAble = waiting.able, ffi.cast("bool (*)(void *)", waiting.surelyAble)
+local host = ffi.cast("void *", waiting.host)
+local select, type = select, type
 local suspend, wake = iterators.suspend, iterators.wake
 
 -- Results of a callback that came at once, until its await has taken them: they are its own for as long as no other await
--- does the same. `owner` is the number of that await.
-local serial, owner, count = 0, nil, 0
+-- does the same. `owner` is that callback.
+local owner, count = nil, 0
 local first, second, third          -- up to three; more are a table in `first`
-local displaced = {}                -- owner → results, when another one came in between
+local displaced = setmetatable({}, { __mode = "k" })    -- callback → results, when another one came in between
 
-local function keep(...)
-  if owner then displaced[owner] = { count, first, second, third } end
-  serial = serial + 1
-  owner, count = serial, select("#", ...)
-  if count <= 3 then first, second, third = ... else first = { ... } end
-  return serial
-end
+local function displace() displaced[owner] = { count, first, second, third } end
 
-local function takeDisplaced(number)
-  local kept = displaced[number]
-  displaced[number] = nil
+local function takeDisplaced(callback)
+  local kept = displaced[callback]
+  displaced[callback] = nil
   if kept[1] > 3 then return unpack(kept[2], 1, kept[1]) end
   return unpack(kept, 2, kept[1] + 1)
 end
 
-local function take(number)
-  if owner ~= number then return takeDisplaced(number) end
+local function take()
   local a, b, c = first, second, third
   owner, first, second, third = nil, nil, nil, nil
   if count == 2 then return a, b end
@@ -45,6 +43,41 @@ local function take(number)
   if count == 3 then return a, b, c end
   return unpack(a, 1, count)
 end
+
+-- Callbacks are made ahead: making functions is nothing that the compiler can do, so a loop of awaits that come at once
+-- leaves its trace only once for so many. Each serves one await and is given away with it: it alone tells a first call from
+-- a second one, which may come at any time.
+local MOST = 64
+local fresh, left, wanted = {}, 0, 2
+local compiled = true               -- compiled code awaits, as far as is known
+
+local WAIT = {}                     -- what an await tells its callback, with the cell, when it begins to wait
+
+-- `state` is the callback itself until its first call; or the cell of its wait; or nil, when it has been called.
+local function called(state, ...)
+  if type(state) == "function" then
+    local a, b, c = ...
+    if a == WAIT then return b end
+    if owner then displace() end
+    owner, count, first, second, third = state, select("#", ...), a, b, c
+    if count > 3 then first = { ... } end
+  elseif state then
+    wake(state, ...)
+  end
+  return nil
+end
+
+local function make()
+  for i = 1, wanted do
+    local state
+    state = function(...) state = called(state, ...) end
+    fresh[i] = state
+  end
+  left = wanted
+  compiled = able()                 -- surelyAble is worth another try
+  if wanted < MOST then wanted = 2 * wanted end
+end
+jit.off(make)
 
 local function refuse()
   if coroutine.running() == nil then
@@ -66,11 +99,14 @@ end
 ---@param f function whose last parameter is a callback
 local function call(_, f, ...)
   if type(f) ~= "function" and not (getmetatable(f) or {}).__call then error(errors.argType("f", "function", f), 0) end
-  if not isyieldable() then refuse() end
-  local state                       -- nil; the number of results that came at once; the cell of a wait
-  local function callback(...)
-    if state == nil then state = keep(...) else wake(state, ...) end
-  end
+  -- Whether a coroutine can wait is nothing that the compiler can ask either. To ask through the FFI is slow where the call is
+  -- not compiled, but then that says false.
+  if compiled then compiled = surelyAble(host) end
+  if not compiled and not isyieldable() then refuse() end
+  if left == 0 then make() end
+  local callback = fresh[left]
+  fresh[left] = false
+  left = left - 1
   local given = select("#", ...)
   if given == 0 then
     f(callback)
@@ -79,12 +115,12 @@ local function call(_, f, ...)
   else
     begin(callback, f, ...)
   end
-  if state then return take(state) end
+  if owner == callback then return take() end
+  if displaced[callback] then return takeDisplaced(callback) end
   local cell = { awaits = f, coroutine = false }      -- `awaits` is for who looks into the process
-  state = cell
+  callback(WAIT, cell)
   return suspend(cell)
 end
-jit.off(call, true)                 -- closures are made here: nothing that the compiler can do
 
 ---@class await
 ---@overload fun(f: function, ...: any): ...any

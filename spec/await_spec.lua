@@ -89,6 +89,130 @@ await.sleep(1000)]])
     assert.truthy(err.message:find("table.sort", 1, true))
   end)
 
+  it("says so also in code that is compiled, and nowhere else", function()
+    local calls = 0
+    local function f(done)
+      calls = calls + 1
+      done(nil, calls)
+    end
+    local function many()
+      local sum = 0
+      for _ = 1, 500 do sum = sum + select(2, await(f)) end
+      return sum
+    end
+    many()
+    local function refused()
+      local before = calls
+      local ok, err = pcall(many)
+      assert.same({ false, "ERR_INVALID_STATE", before }, { ok, err.code, calls })
+    end
+    for _ = 1, 10 do
+      many()
+      local compared = 0
+      table.sort({ 3, 2, 1 }, function(a, b)
+        refused()
+        compared = compared + 1
+        return a < b
+      end)
+      assert.is_true(compared > 0)
+      assert.equal("b", (("a"):gsub("a", function()
+        refused()
+        return "b"
+      end)))
+      local before = calls
+      assert.is_true(coroutine.wrap(function()          -- a coroutine can wait, and what C calls inside it cannot
+        many()
+        table.sort({ 2, 1 }, function(a, b)
+          refused()
+          return a < b
+        end)
+        many()
+        return true
+      end)())
+      await.spawn(many)
+      await(function(done) process.nextTick(function() done(many()) end) end)
+      assert.equal(before + 2000, calls)
+    end
+  end)
+
+  it("knows a callback that is called again from the one of the next await, however late", function()
+    local old = {}
+    local function atOnce(done)
+      old[#old + 1] = done
+      done("first")
+    end
+    for round = 1, 300 do
+      assert.equal("first", await(atOnce))
+      local first = old[#old]
+      assert.equal("mine", await(function(done)         -- while the function of another await runs
+        first("stale")
+        done("mine")
+        first("stale")
+        done("again")
+      end))
+      if round % 50 == 0 then
+        assert.equal("mine", await(function(done)       -- while another await waits
+          timers.setImmediate(function()
+            for _, callback in ipairs(old) do callback("stale") end
+            done("mine")
+          end)
+        end))
+      end
+    end
+    local seen = {}
+    for _, callback in ipairs(old) do
+      assert.is_nil(seen[callback])
+      seen[callback] = true
+    end
+  end)
+
+  it("takes no results of a function that threw", function()
+    local late
+    for _ = 1, 100 do
+      local ok, err = pcall(await, function(done)
+        done("called")
+        error("thrown", 0)
+      end)
+      assert.same({ false, "thrown" }, { ok, err })
+      assert.is_false((pcall(await, function(done)
+        late = done
+        error("thrown", 0)
+      end)))
+      late("late")
+      assert.equal("later", await(function(done)
+        late("too late")
+        timers.setImmediate(done, "later")
+      end))
+      late("late")
+      assert.equal(1, await(function(done) done(1) end))
+    end
+  end)
+
+  it("holds neither a callback that has served nor its results", function()
+    local held = setmetatable({}, { __mode = "v" })
+    local function round(waits)
+      for i = 1, 200 do
+        local value = { i }
+        held[#held + 1] = value
+        local got = await(function(done)
+          held[#held + 1] = done
+          if waits then timers.setImmediate(done, value) else done(value) end
+        end)
+        if got ~= value then error("another's value") end     -- luassert would hold it
+        pcall(await, function(done)
+          held[#held + 1] = value
+          done(value)
+          error("thrown")
+        end)
+      end
+    end
+    await.all{ function() round(false) end, function() round(true) end }       -- on stacks of their own
+    await(timers.setImmediate)
+    await(function(done) done() end)
+    for _ = 1, 2 do collectgarbage() end
+    assert.is_nil(next(held))
+  end)
+
   it("ends endless recursion with an error", function()
     local out, err, code = lrun.run({ "-" },
       "local function f()\n  require('await').spawn(f)\nend\nprocess:on('exit', print)\nf()")

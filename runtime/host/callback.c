@@ -12,6 +12,7 @@
 #include "host/vm.h"
 #include <assert.h>
 #include <lauxlib.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <uv.h>
@@ -35,10 +36,16 @@ struct callbacks {
   entry_t begun;           /* between callback_begin and callback_run */
   lua_State *running;      /* the coroutine of the innermost call */
   lua_State *parked;       /* see callback_parks */
+  uintptr_t frame;         /* of C's stack, that the innermost coroutine was resumed from; 0: none runs */
+  uintptr_t reach;         /* see callback_can_wait; 0: not known yet */
   int hooks[HOOK_COUNT];   /* registry refs of Lua functions */
   int pooled;              /* entries in pool */
   entry_t pool[POOL_SIZE]; /* coroutines at rest */
 };
+
+/* Bytes of C's stack that compiled code may take below the frame of the interpreter that it runs in. A function of C's that
+ * calls Lua takes more than that: it leaves the interpreter's registers there, a frame of the interpreter's, and its own. */
+enum { SPILL = 96 };
 
 static callbacks_t *callbacks_of(lua_State *L) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
@@ -119,6 +126,18 @@ static void report(callbacks_t *callbacks, lua_State *failed) {
   }
 }
 
+/* Its frame is always as far above that of the interpreter which runs the coroutine. */
+static __attribute__((noinline)) int resume(callbacks_t *callbacks, lua_State *co, int nargs) {
+  lua_State *outer = callbacks->running;
+  uintptr_t outer_frame = callbacks->frame;
+  callbacks->running = co;
+  callbacks->frame = (uintptr_t)__builtin_frame_address(0);
+  int status = lua_resume(co, nargs);
+  callbacks->frame = outer_frame;
+  callbacks->running = outer;
+  return status;
+}
+
 static int settle(callbacks_t *callbacks, entry_t entry, int status) {
   if (status == 0) {
     entry_rest(callbacks, entry);
@@ -142,11 +161,8 @@ static void run_ticks(callbacks_t *callbacks) {
     if (!callback_push_hook(callbacks->L, HOOK_TICK)) return;
     entry_t entry = entry_take(callbacks);
     lua_xmove(callbacks->L, entry.co, 1);
-    lua_State *outer = callbacks->running;
     callbacks->depth++;
-    callbacks->running = entry.co;
-    settle(callbacks, entry, lua_resume(entry.co, 0));
-    callbacks->running = outer;
+    settle(callbacks, entry, resume(callbacks, entry.co, 0));
     callbacks->depth--;
   }
 }
@@ -168,11 +184,8 @@ static void end_turn(callbacks_t *callbacks) {
 
 static int run(callbacks_t *callbacks, entry_t entry, int nargs) {
   if (callbacks->turn && *callbacks->turn == 0) *callbacks->turn = uv_hrtime();
-  lua_State *outer = callbacks->running;
   callbacks->depth++;
-  callbacks->running = entry.co;
-  int outcome = settle(callbacks, entry, lua_resume(entry.co, nargs));
-  callbacks->running = outer;
+  int outcome = settle(callbacks, entry, resume(callbacks, entry.co, nargs));
   callbacks->depth--;
   if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) end_turn(callbacks);
   return outcome;
@@ -211,6 +224,19 @@ int callback_resume(lua_State *co, int nargs) {
 
 void callback_parks(lua_State *L) { callbacks_of(L)->parked = L; }
 bool callback_runs(lua_State *L) { return callbacks_of(L)->running == L; }
+
+/* The coroutine that the host resumed can wait, and nothing but the interpreter lies between its frame and the caller's. */
+bool callback_can_wait(lua_State *L, const void *frame) {
+  if (!lua_isyieldable(L)) return false;
+  callbacks_t *callbacks = callbacks_of(L);
+  if (callbacks->running == L) callbacks->reach = callbacks->frame - (uintptr_t)frame;
+  return true;
+}
+
+/* Nothing else either, so it is that coroutine. Without a frame the difference is larger than any. */
+bool callback_surely_can_wait(const callbacks_t *callbacks, const void *frame) {
+  return callbacks->reach != 0 && callbacks->frame - (uintptr_t)frame <= callbacks->reach + SPILL;
+}
 
 int callback_leave(lua_State *L) {
   callbacks_t *callbacks = callbacks_of(L);

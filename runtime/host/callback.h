@@ -33,6 +33,16 @@ void callback_parks(lua_State *L);
 /* Whether L is the coroutine that the host called last, and not one that the program made and resumed. */
 bool callback_runs(lua_State *L);
 
+/* Whether the coroutine that runs can wait: not inside a function of C's that called Lua. `frame` is that of the function
+ * of C's that Lua called. */
+bool callback_can_wait(lua_State *L, const void *frame);
+
+/* The same without a Lua state, for a function that compiled code calls: true where it is certain. It is where the host's
+ * own coroutine runs, and callback_can_wait has been asked before. It tells by the depth of C's stack: Lua runs in one
+ * frame of C's as long as no function of C's calls it. */
+typedef struct callbacks callbacks_t;
+bool callback_surely_can_wait(const callbacks_t *callbacks, const void *frame);
+
 /* For calls that Lua makes: throws where so many run one inside the other that C's stack would end. */
 void callback_check_depth(lua_State *L);
 
@@ -58,7 +68,6 @@ struct callback_end {
 void callback_at_end(lua_State *L, callback_end_t *end);
 
 /* Whether nextTick has work, in a form that costs nothing to ask often. */
-typedef struct callbacks callbacks_t;
 const callbacks_t *callback_state(lua_State *L);
 bool callback_has_ticks(const callbacks_t *callbacks);
 

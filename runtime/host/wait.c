@@ -6,8 +6,10 @@
 #include "host/callback.h"
 #include "host/errors.h"
 #include "host/modules.h"
+#include "host/userdata.h"
 
 #include <lauxlib.h>
+#include <stdbool.h>
 
 /* park(...): returns what `resume` is given; the arguments go to whoever resumed this coroutine. */
 static int l_park(lua_State *L) {
@@ -38,16 +40,32 @@ static int l_resume(lua_State *L) {
   return 1;
 }
 
-/* own(): whether the coroutine that runs is one of the host's. */
-static int l_own(lua_State *L) {
+/* running() → the coroutine that runs, and whether it is one of the host's. */
+static int l_running(lua_State *L) {
+  lua_pushthread(L);
   lua_pushboolean(L, callback_runs(L));
+  return 2;
+}
+
+/* able(): whether the coroutine that runs can wait. */
+static int l_able(lua_State *L) {
+  lua_pushboolean(L, callback_can_wait(L, __builtin_frame_address(0)));
   return 1;
 }
 
+/* Through the FFI: true only where `able` would say so. False where Lua interprets the call, too: the FFI takes C's stack
+ * then. */
+static bool surely_able(const callbacks_t *callbacks) {
+  return callback_surely_can_wait(callbacks, __builtin_frame_address(0));
+}
+
 int luaopen_lrun_wait(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"park", l_park}, {"room", l_room}, {"resume", l_resume}, {"own", l_own}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"park", l_park},       {"room", l_room}, {"resume", l_resume},
+                                       {"running", l_running}, {"able", l_able}, {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
+  userdata_address(L, "surelyAble", (address_t)surely_able);
+  lua_pushlightuserdata(L, (void *)callback_state(L)); /* what surelyAble wants */
+  lua_setfield(L, -2, "host");
   return 1;
 }

@@ -7,8 +7,8 @@
 local errors = require("errors")
 local waiting = require("lrun.core.wait")
 
-local running, resume, isyieldable, plainWrap = coroutine.running, coroutine.resume, coroutine.isyieldable, coroutine.wrap
-local park = waiting.park
+local resume, isyieldable, plainWrap = coroutine.resume, coroutine.isyieldable, coroutine.wrap
+local park, running = waiting.park, waiting.running
 
 local iterators = {}
 
@@ -18,10 +18,11 @@ local wrapped = setmetatable({}, { __mode = "k" })  -- coroutine → true while 
 --- Suspends the coroutine that runs until `wake(cell, ...)`; returns what that is given.
 ---@param cell table
 function iterators.suspend(cell)
-  local co = running()
+  local co, own = running()
   cell.coroutine = co
+  if own then return park() end
   if wrapped[co] then return park(MARK, cell) end
-  cell.foreign = not waiting.own()
+  cell.foreign = true
   return park()
 end
 
