@@ -10,7 +10,11 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-enum { ATTEMPT_POOL = -0x10000, ATTEMPT_BYTES = 1024 * 1024 /* that one call may copy in one turn */ };
+enum {
+  ATTEMPT_POOL = -0x10000,
+  ATTEMPT_BYTES = 1024 * 1024, /* that one call may copy in one turn */
+  ATTEMPT_PROC_NAME = 32
+};
 
 /* Something that a path led to, not opened: `fd` is of O_PATH, attempt_end closes it. */
 typedef struct {
@@ -39,6 +43,9 @@ int attempt_open(const attempt_t *found, int flags);
 
 /* Whether /proc is what it should be; without it nothing is opened. */
 bool attempt_has_proc(void);
+
+/* By what name it has a descriptor: `name` has ATTEMPT_PROC_NAME bytes. */
+void attempt_proc_name(char *name, int fd);
 
 /* Reads what is cached, from `position` or where the descriptor stands (-1). `*partly`: there is more before the end of the
  * file, or may be. */

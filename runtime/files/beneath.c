@@ -5,6 +5,7 @@
  * the names that were walked before, from the top, and never through the kernel's `..`: a directory that is moved meanwhile
  * leads nowhere. */
 #include "files/beneath.h"
+#include "files/attempt.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +13,6 @@
 #include <linux/openat2.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -178,8 +178,8 @@ int beneath_find(int dir, const char *path, unsigned how) {
 }
 
 int beneath_open(int found, int flags) {
-  char path[32];
-  snprintf(path, sizeof path, "/proc/self/fd/%d", found);
+  char path[ATTEMPT_PROC_NAME];
+  attempt_proc_name(path, found);
   int fd = open(path, flags | O_CLOEXEC);
   return fd < 0 ? -errno : fd;
 }

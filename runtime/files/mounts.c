@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <uv.h>
 
 enum { UNKNOWN_MAX = 64, LIFE = 1000000000, SHARE = 1000 };
@@ -21,6 +22,13 @@ static struct {
   uint64_t read_at, life; /* nanoseconds */
   const char *path;
 } mounts = {.path = "/proc/self/mountinfo"};
+
+/* Nanoseconds, to a few milliseconds: it is asked for with every file. */
+static uint64_t now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+  return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
 
 static const char *const local_types[] = {"ext2", "ext3",    "ext4",  "xfs",  "btrfs", "f2fs",     "bcachefs",
                                           "jfs",  "overlay", "erofs", "vfat", "exfat", "squashfs", "iso9660"};
@@ -92,8 +100,8 @@ static void read_table(void) {
   if (mounts.count) qsort(mounts.list, mounts.count, sizeof *mounts.list, compare);
   keep_findings(old, count);
   free(old);
-  mounts.read_at = uv_hrtime();
-  mounts.life = LIFE + (mounts.read_at - began) * SHARE;
+  mounts.read_at = now();
+  mounts.life = LIFE + (uv_hrtime() - began) * SHARE;
 }
 
 /* It stays unknown until the table is read again. */
@@ -116,7 +124,7 @@ static void read_again(void) {
 }
 
 mount_t *mounts_find(uint64_t id) {
-  bool fresh = mounts.read_at == 0 || uv_hrtime() - mounts.read_at > mounts.life;
+  bool fresh = mounts.read_at == 0 || now() - mounts.read_at > mounts.life;
   if (fresh) read_table();
   mount_t *mount = look_up(mounts.list, mounts.count, id);
   if (mount) return mount;

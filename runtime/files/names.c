@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -100,10 +99,10 @@ static int l_try_realpath(lua_State *L) {
   attempt_t found;
   int rc = attempt_find(files_path(L, 1), 0, &found);
   if (rc != 0) return files_unanswered(L, rc);
-  char name[32], text[PATH_MAX];
+  char name[ATTEMPT_PROC_NAME], text[PATH_MAX];
   ssize_t length = -1;
   if (attempt_has_proc()) {
-    snprintf(name, sizeof name, "/proc/self/fd/%d", found.fd);
+    attempt_proc_name(name, found.fd);
     length = readlink(name, text, sizeof text);
   }
   attempt_end(&found);

@@ -4,6 +4,7 @@
 #include "files/files.h"
 #include "files/path.h"
 #include "host/errors.h"
+#include "host/userdata.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,42 +112,42 @@ static int l_try_read_file(lua_State *L) {
   return 3;
 }
 
-/* tryOpen(path, flags) → descriptor, or as attempts return */
-static int l_try_open(lua_State *L) {
-  const char *path = files_path(L, 1);
-  int flags = (int)luaL_checkinteger(L, 2);
+/* Called through the FFI. tryOpen(path, flags) → descriptor, a negative errno or ATTEMPT_POOL. A path has no NUL. */
+static int try_open(const char *path, int flags) {
   const int harmless = O_CLOEXEC | O_NOCTTY | O_SYNC | O_DSYNC | O_LARGEFILE;
-  if ((flags & ~harmless) != O_RDONLY) return files_unanswered(L, ATTEMPT_POOL);
+  if ((flags & ~harmless) != O_RDONLY) return ATTEMPT_POOL;
   attempt_t found;
   int rc = attempt_find(path, 0, &found);
-  if (rc != 0) return files_unanswered(L, rc);
+  if (rc != 0) return rc;
   int fd = attempt_open(&found, flags & (O_SYNC | O_DSYNC));
   attempt_end(&found);
-  if (fd < 0) return files_unanswered(L, ATTEMPT_POOL);
+  if (fd < 0) return ATTEMPT_POOL;
   leave_nonblock(fd, flags);
-  lua_pushinteger(L, fd);
-  return 1;
+  return fd;
 }
 
-/* tryRead(fd, length, position) → data and whether there may be more before the end, or as attempts return */
-static int l_try_read(lua_State *L) {
-  int fd = (int)luaL_checkinteger(L, 1);
-  double length = luaL_checknumber(L, 2), position = luaL_checknumber(L, 3);
+/* What tryRead got: good until the next call of this file. */
+static struct {
+  const char *bytes;
+  bool more; /* there may be, before the end */
+} got;
+
+/* Called through the FFI. tryRead(fd, length, position) → how many bytes there are in `got`, a negative errno or ATTEMPT_POOL. */
+static int try_read(int fd, double length, double position) {
   struct statx stat;
   mount_t *mount;
-  if (attempt_refused.preadv2) return files_unanswered(L, ATTEMPT_POOL);
+  if (attempt_refused.preadv2) return ATTEMPT_POOL;
   int rc = attempt_look(fd, &stat, &mount);
-  if (rc != 0) return files_unanswered(L, rc);
-  if (!S_ISREG(stat.stx_mode)) return files_unanswered(L, ATTEMPT_POOL);
+  if (rc != 0) return rc;
+  if (!S_ISREG(stat.stx_mode)) return ATTEMPT_POOL;
   size_t size = length < ATTEMPT_BYTES ? (size_t)length : ATTEMPT_BYTES;
   char *bytes = scratch_get(size);
-  if (!bytes) return files_unanswered(L, ATTEMPT_POOL);
+  if (!bytes) return ATTEMPT_POOL;
   bool partly;
-  ssize_t got = attempt_read(fd, mount, bytes, size, (off_t)position, &partly);
-  if (got < 0) return files_unanswered(L, (int)got);
-  lua_pushlstring(L, bytes, (size_t)got);
-  lua_pushboolean(L, partly || ((size_t)got == size && (double)size < length));
-  return 2;
+  ssize_t n = attempt_read(fd, mount, bytes, size, (off_t)position, &partly);
+  got.bytes = bytes;
+  got.more = partly || ((size_t)n == size && (double)size < length);
+  return (int)n;
 }
 
 /* Closing what was written may wait, and so may the end of a file that has no name any more. */
@@ -161,16 +162,20 @@ static int may_close(int fd) {
   return S_ISDIR(stat.stx_mode) || (S_ISREG(stat.stx_mode) && stat.stx_nlink > 0) ? 0 : ATTEMPT_POOL;
 }
 
-/* tryClose(fd) → true, or as attempts return */
-static int l_try_close(lua_State *L) {
-  int fd = (int)luaL_checkinteger(L, 1), rc = may_close(fd);
-  if (rc != 0) return files_unanswered(L, rc);
-  return errors_code(L, close(fd) < 0 ? -errno : 0);
+/* Called through the FFI. tryClose(fd) → 0, a negative errno or ATTEMPT_POOL. */
+static int try_close(int fd) {
+  int rc = may_close(fd);
+  if (rc != 0) return rc;
+  return close(fd) < 0 ? -errno : 0;
 }
 
 void files_read_register(lua_State *L) {
-  static const luaL_Reg functions[] = {{"readFile", l_read_file}, {"tryReadFile", l_try_read_file},
-                                       {"tryOpen", l_try_open},   {"tryRead", l_try_read},
-                                       {"tryClose", l_try_close}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"readFile", l_read_file}, {"tryReadFile", l_try_read_file}, {NULL, NULL}};
   luaL_register(L, NULL, functions);
+  userdata_address(L, "tryOpen", (address_t)try_open);
+  userdata_address(L, "tryRead", (address_t)try_read);
+  userdata_address(L, "tryClose", (address_t)try_close);
+  lua_pushlightuserdata(L, &got);
+  lua_setfield(L, -2, "got");
 }

@@ -3,6 +3,7 @@
  * first. Out: once a turn each entry that is there becomes a call through host/callback; what these add waits for the next. */
 #include "files/files.h"
 #include "host/callback.h"
+#include "host/userdata.h"
 #include "host/vm.h"
 
 #include <lauxlib.h>
@@ -29,7 +30,8 @@ static void deliver(lua_State *L, int queue, int at) {
   int count = 0;
   for (int i = 0; i < WIDTH; i++) {
     lua_rawgeti(L, queue, at + i + 1);
-    if (!lua_isnil(L, -1)) count = i;
+    if (lua_isnil(L, -1)) continue;
+    count = i;
     lua_pushnil(L);
     lua_rawseti(L, queue, at + i + 1);
   }
@@ -70,17 +72,14 @@ static int l_turns(lua_State *L) {
   return 0;
 }
 
-/* awake(): the queue is not empty any more */
-static int l_awake(lua_State *L) {
-  (void)L;
-  uv_idle_start(&turns.idle, on_idle);
-  return 0;
-}
+/* awake(): the queue is not empty any more. Called through the FFI. */
+static void awake(void) { uv_idle_start(&turns.idle, on_idle); }
 
 void files_turns_register(lua_State *L) {
-  static const luaL_Reg functions[] = {{"turns", l_turns}, {"awake", l_awake}, {NULL, NULL}};
   vm_t *vm = vm_of(L);
   turns.L = vm_state(vm);
   uv_idle_init(vm_loop(vm), &turns.idle);
-  luaL_register(L, NULL, functions);
+  lua_pushcfunction(L, l_turns);
+  lua_setfield(L, -2, "turns");
+  userdata_address(L, "awake", (address_t)awake);
 }

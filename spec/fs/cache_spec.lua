@@ -37,7 +37,7 @@ end
 local function forgets(path)
   forget(path)
   local fd = fs.openSync(path)
-  local cold = core.tryRead(fd, 100, 0) == false
+  local cold = require("lrun.fs.ways").try("read", fd, 100, 0) == false
   fs.closeSync(fd)
   return cold
 end

@@ -46,7 +46,7 @@ describe("fs without a thread", function()
 
   it("does not open named pipes", function()
     child_process.execFileSync("mkfifo", { at("pipe") })
-    assert.is_false(core.tryOpen(at("pipe"), 0))
+    assert.is_false(ways.try("open", at("pipe"), 0))
     assert.is_false(core.tryReadFile(at("pipe")))
     local err, stats = await(fs.stat, at("pipe"))
     assert.is_nil(err)
@@ -78,7 +78,7 @@ describe("fs without a thread", function()
 
   it("does not open devices, terminals and sockets", function()
     for _, path in ipairs{ "/dev/null", "/dev/zero", "/dev/tty", "/proc/self/status" } do
-      assert.is_false(core.tryOpen(path, 0), path)
+      assert.is_false(ways.try("open", path, 0), path)
       assert.is_false(core.tryReadFile(path), path)
     end
     assert.same({ nil, "" }, { await(fs.readFile, "/dev/null") })
@@ -87,7 +87,7 @@ describe("fs without a thread", function()
     fs.closeSync(fd)
     local server = require("net").createServer()
     await(function(done) server:listen(at("socket"), done) end)
-    assert.is_false(core.tryOpen(at("socket"), 0))
+    assert.is_false(ways.try("open", at("socket"), 0))
     assert.equal("ENXIO", (await(fs.open, at("socket"))).code)
     server:close()
   end)
@@ -95,7 +95,7 @@ describe("fs without a thread", function()
   -- In a chroot whose root is no mount of its own the table of mounts does not have the file system: nothing is tried there.
   local function isTried()
     fs.writeFileSync(at("tried"), "text")
-    local fd = core.tryOpen(at("tried"), 0)
+    local fd = ways.try("open", at("tried"), 0)
     if fd then fs.closeSync(fd) end
     return fd ~= false and fd ~= nil
   end
@@ -127,7 +127,7 @@ describe("fs without a thread", function()
     assert.equal("ready", line())
     local opened, left = 0, 0
     for i = 1, 40000 do
-      local fd = core.tryOpen(at("name"), 0)
+      local fd = ways.try("open", at("name"), 0)
       if fd then
         opened = opened + 1
         assert.is_true(fs.fstatSync(fd):isFile())
@@ -158,7 +158,7 @@ describe("fs without a thread", function()
       finish(child)
       return pending("no leases here")
     end
-    assert.is_false(core.tryOpen(at("file"), 0))
+    assert.is_false(ways.try("open", at("file"), 0))
     local text
     fs.readFile(at("file"), function(_, data) text = data end)
     for _ = 1, 30 do await(timers.setImmediate) end
@@ -181,11 +181,11 @@ describe("fs without a thread", function()
       for name, try in pairs{ stat = tryStat, readFile = core.tryReadFile, readdir = core.tryKey, realpath = core.tryRealpath } do
         assert.is_false(try(asked[name]), kind .. " " .. name)
       end
-      assert.is_false(core.tryOpen(at("file"), 0), kind)
+      assert.is_false(ways.try("open", at("file"), 0), kind)
       local fd = fs.openSync(at("file"))
-      assert.is_false(core.tryRead(fd, 10, 0), kind)
+      assert.is_false(ways.try("read", fd, 10, 0), kind)
       assert.is_false(ways.try("fstat", fd), kind)
-      assert.is_false(core.tryClose(fd), kind)
+      assert.is_false(ways.try("close", fd), kind)
       fs.closeSync(fd)
       assert.same({ nil, "text" }, { await(fs.readFile, at("file")) })
       assert.equal(4, select(2, await(fs.stat, at("file"))).size)

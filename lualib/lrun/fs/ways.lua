@@ -56,10 +56,15 @@ local function luvPool(name, convert)
   end
 end
 
-local function answer(rc)
-  if rc == 0 then return told() end
+-- What C's calls through the FFI answer: a negative code.
+local function failed(rc)
   if rc == POOL then return false end
   return nil, (describe(rc))
+end
+
+local function answer(rc)
+  if rc == 0 then return told() end
+  return failed(rc)
 end
 
 -- A stat through the FFI, of what C calls a `what`.
@@ -73,6 +78,10 @@ local function statCall(name, what, now, try)
   }
 end
 
+local tryOpen, tryClose = ffi.cast("int (*)(const char *, int)", core.tryOpen), ffi.cast("int (*)(int)", core.tryClose)
+local tryRead = ffi.cast("int (*)(int, double, double)", core.tryRead)
+local got = ffi.cast("const struct { const char *bytes; bool more; } *", core.got)
+
 local calls = {
   stat = statCall("stat", "const char *", core.stat, core.tryStat),
   lstat = statCall("lstat", "const char *", core.lstat, core.tryLstat),
@@ -83,9 +92,27 @@ local calls = {
       core.poolAccess(path, mode, function(ok, code) done(code, ok) end)
     end,
   },
-  open = { try = core.tryOpen },
-  close = { try = core.tryClose },
-  read = { try = core.tryRead },              -- its second value: there may be more before the end
+  open = {
+    try = function(path, flags)
+      local fd = tryOpen(path, flags)
+      if fd >= 0 then return fd end
+      return failed(fd)
+    end,
+  },
+  close = {
+    try = function(fd)
+      local rc = tryClose(fd)
+      if rc == 0 then return true end
+      return failed(rc)
+    end,
+  },
+  read = {                                    -- its second value: there may be more before the end
+    try = function(fd, length, position)
+      local size = tryRead(fd, length, position)
+      if size >= 0 then return ffi.string(got.bytes, size), got.more end
+      return failed(size)
+    end,
+  },
   -- The data, and from `try` where they are not all a descriptor to read on with, and the file's size; from `now` the
   -- descriptor alone of what is no plain file.
   readFile = { now = core.readFile, try = core.tryReadFile },
