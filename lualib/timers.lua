@@ -85,6 +85,8 @@ local Immediate = { name = "Immediate" }
 Immediate.__index = Immediate
 
 local queue, count = {}, 0          -- immediates of the next turn, in order
+local turn, last, done = {}, 0, 0   -- those of this turn, and how many of them have been called
+local runs = 0                      -- counts the calls of runImmediates
 local waiting = 0                   -- how many of all queued keep the loop alive
 local checking, idling = false, false   -- what the host knows of that
 
@@ -95,17 +97,30 @@ local function update()
   end
 end
 
-local function runImmediates()
-  local turn, last = queue, count
-  queue, count = {}, 0
-  for i = 1, last do
-    local immediate = turn[i]
+local MOST_KEPT = 1024              -- places that a list of immediates keeps for those of later turns
+
+local function begin()
+  turn, queue = queue, last <= MOST_KEPT and turn or {}
+  last, count, done = count, 0, 0
+end
+
+-- Calls all of a turn, where this coroutine is the host's. One that waits takes the coroutine with it, and one that throws ends
+-- it: the host calls this again for the others, on another coroutine and not as a beginning.
+local function runImmediates(begins)
+  if begins then begin() end
+  runs = runs + 1
+  local run = runs
+  while done < last do
+    done = done + 1
+    local immediate = turn[done]
+    turn[done] = false
     local f, arguments = immediate._f, immediate._arguments
     if f then
       immediate._f = false
       if immediate._ref then waiting = waiting - 1 end
-      if arguments then vm.enter(f, unpack(arguments, 1, arguments.n)) else vm.enter(f) end
-      vm.ticks()
+      if arguments then f(unpack(arguments, 1, arguments.n)) else f() end
+      if run ~= runs then return end
+      if done < last then vm.ticks() end
     end
   end
   if count == 0 then

@@ -35,6 +35,75 @@ describe("timers", function()
     assert.same({ "first", "tick", "second" }, seen)
   end)
 
+  it("calls every immediate of a turn, also behind one that waits, yields or throws, and none of the next", function()
+    local out, err, code = lrun.eval([[
+      local timers, await, uv = require("timers"), require("await"), require("luv")
+      local seen = {}
+      local function see(what) seen[#seen + 1] = what end
+      process:on("uncaughtException", function(err) see(tostring(err):match("%a+$")) end)
+      timers.setImmediate(function()
+        timers.setImmediate(see, "next turn")
+        see("waits")
+        await(timers.setImmediate)
+        see("has waited")
+      end)
+      timers.setImmediate(function() coroutine.yield("lost") end)
+      timers.setImmediate(see, "first")
+      timers.setImmediate(function() process.nextTick(see, "tick") error("thrown") end)
+      timers.setImmediate(see, "second")
+      local cleared
+      timers.setImmediate(function() timers.clearImmediate(cleared) end)
+      cleared = timers.setImmediate(see, "cleared")
+      timers.setImmediate(function()
+        timers.setImmediate(see, "also next")
+        error("last")
+      end)
+      local check = uv.new_check()
+      check:start(function() see("-") end)
+      check:unref()
+      process:on("exit", function() print(table.concat(seen, " ")) end)]])
+    assert.same({ "- waits first thrown tick second last - next turn has waited also next\n", "", 0 }, { out, err, code })
+  end)
+
+  it("lets I/O have its turn between an immediate and the one that it sets", function()
+    local read
+    require("fs").readFile("spec/timers_spec.lua", function() read = true end)
+    local turns = 0
+    await(function(done)
+      local function step()
+        turns = turns + 1
+        if read then done() else timers.setImmediate(step) end
+      end
+      step()
+    end)
+    assert.is_true(turns > 0)
+  end)
+
+  it("keeps no room for a burst of immediates", function()
+    local left, done = 100000, nil
+    local function one()
+      left = left - 1
+      if left == 0 then timers.setImmediate(done) end
+    end
+    await(function(callback)
+      done = callback
+      for _ = 1, left do timers.setImmediate(one) end
+    end)
+    await(timers.setImmediate)
+    await(timers.setImmediate)
+    for _ = 1, 2 do collectgarbage() end
+    local before = collectgarbage("count")
+    left = 100000
+    await(function(callback)
+      done = callback
+      for _ = 1, left do timers.setImmediate(one) end
+    end)
+    await(timers.setImmediate)
+    await(timers.setImmediate)
+    for _ = 1, 2 do collectgarbage() end
+    assert.is_true(collectgarbage("count") - before < 512)
+  end)
+
   it("passes the arguments, nils included", function()
     local count, a, b, c = await(function(done)
       timers.setTimeout(function(...) done(select("#", ...), ...) end, 1, 1, nil, 3)

@@ -47,10 +47,20 @@ struct callbacks {
  * calls Lua takes more than that: it leaves the interpreter's registers there, a frame of the interpreter's, and its own. */
 enum { SPILL = 96 };
 
+/* Those of the state that was asked for last: a process has one, as a rule. */
+static struct {
+  const void *registry;
+  callbacks_t *callbacks;
+} latest;
+
 static callbacks_t *callbacks_of(lua_State *L) {
+  const void *registry = lua_topointer(L, LUA_REGISTRYINDEX);
+  if (registry == latest.registry) return latest.callbacks;
   lua_rawgeti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
   callbacks_t *callbacks = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  latest.registry = registry;
+  latest.callbacks = callbacks;
   return callbacks;
 }
 
@@ -59,6 +69,7 @@ void callback_init(lua_State *L) {
   *callbacks = (callbacks_t){.L = L, .max_depth = MAX_DEPTH};
   for (int i = 0; i < HOOK_COUNT; i++) callbacks->hooks[i] = LUA_NOREF;
   lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
+  latest.registry = NULL; /* this one's may lie where that of a closed state lay */
 }
 
 void callback_set_hook(lua_State *L, hook_t hook) {

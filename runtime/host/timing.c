@@ -18,20 +18,22 @@ static struct {
   int on_timer, on_check; /* registry refs of Lua functions */
 } timing;                 /* one, as the loop of the process is */
 
-static void call(int function) {
+static int call(int function, bool begins) {
   lua_State *co = callback_begin(timing.L);
   lua_rawgeti(co, LUA_REGISTRYINDEX, function);
-  callback_run(co, 0);
+  lua_pushboolean(co, begins);
+  return callback_run(co, 1);
 }
 
 static void on_timer(uv_timer_t *handle) {
   (void)handle;
-  call(timing.on_timer);
+  call(timing.on_timer, true);
 }
 
+/* The function calls those of the program itself: until it returns there may be others. */
 static void on_check(uv_check_t *handle) {
   (void)handle;
-  call(timing.on_check);
+  for (bool begins = true; call(timing.on_check, begins) != CALLBACK_DONE; begins = false) {}
 }
 
 static void on_idle(uv_idle_t *handle) { (void)handle; }
@@ -67,7 +69,7 @@ static void idle(bool on) {
   else uv_idle_stop(&timing.idle);
 }
 
-/* open(onTimer, onCheck) */
+/* open(onTimer, onCheck): onCheck is called with true, then with false until it returns. */
 static int l_open(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checktype(L, 2, LUA_TFUNCTION);
