@@ -100,7 +100,7 @@ static void entry_drop(callbacks_t *callbacks, entry_t entry) {
 }
 
 static void entry_rest(callbacks_t *callbacks, entry_t entry) {
-  lua_settop(entry.co, 0);
+  if (lua_gettop(entry.co) > 0) lua_settop(entry.co, 0);
   if (callbacks->pooled < POOL_SIZE) callbacks->pool[callbacks->pooled++] = entry;
   else entry_drop(callbacks, entry);
 }
@@ -210,19 +210,25 @@ int callback_enter(lua_State *L, int nargs) {
   return run(callbacks, entry, nargs);
 }
 
-lua_State *callback_begin(lua_State *L) {
-  callbacks_t *callbacks = callbacks_of(L);
+lua_State *callback_begin_by(callbacks_t *callbacks) {
   assert(callbacks->begun.co == NULL);
   callbacks->begun = entry_take(callbacks);
   return callbacks->begun.co;
 }
 
-int callback_run(lua_State *co, int nargs) {
-  callbacks_t *callbacks = callbacks_of(co);
+int callback_run_by(callbacks_t *callbacks, int nargs) {
   entry_t entry = callbacks->begun;
-  assert(entry.co == co);
+  assert(entry.co != NULL);
   callbacks->begun.co = NULL;
   return run(callbacks, entry, nargs);
+}
+
+lua_State *callback_begin(lua_State *L) { return callback_begin_by(callbacks_of(L)); }
+
+int callback_run(lua_State *co, int nargs) {
+  callbacks_t *callbacks = callbacks_of(co);
+  assert(callbacks->begun.co == co);
+  return callback_run_by(callbacks, nargs);
 }
 
 int callback_resume(lua_State *co, int nargs) {
@@ -275,7 +281,7 @@ void callback_at_end(lua_State *L, callback_end_t *end) {
   callbacks->ends = end;
 }
 
-const callbacks_t *callback_state(lua_State *L) { return callbacks_of(L); }
+callbacks_t *callback_state(lua_State *L) { return callbacks_of(L); }
 bool callback_has_ticks(const callbacks_t *callbacks) { return callbacks->ticks; }
 
 int callback_luv(lua_State *L, int nargs, int nresults, int flags) {

@@ -24,6 +24,12 @@ int callback_enter(lua_State *L, int nargs);
 lua_State *callback_begin(lua_State *L);
 int callback_run(lua_State *co, int nargs);
 
+/* The same for who keeps callback_state, of which these need no look into the registry. */
+typedef struct callbacks callbacks_t;
+callbacks_t *callback_state(lua_State *L);
+lua_State *callback_begin_by(callbacks_t *callbacks);
+int callback_run_by(callbacks_t *callbacks, int nargs);
+
 /* Continues a suspended coroutine; the `nargs` values on top of `co` are what its yield returns. */
 int callback_resume(lua_State *co, int nargs);
 
@@ -40,7 +46,6 @@ bool callback_can_wait(lua_State *L, const void *frame);
 /* The same without a Lua state, for a function that compiled code calls: true where it is certain. It is where the host's
  * own coroutine runs, and callback_can_wait has been asked before. It tells by the depth of C's stack: Lua runs in one
  * frame of C's as long as no function of C's calls it. */
-typedef struct callbacks callbacks_t;
 bool callback_surely_can_wait(const callbacks_t *callbacks, const void *frame);
 
 /* For calls that Lua makes: throws where so many run one inside the other that C's stack would end. */
@@ -68,7 +73,6 @@ struct callback_end {
 void callback_at_end(lua_State *L, callback_end_t *end);
 
 /* Whether nextTick has work, in a form that costs nothing to ask often. */
-const callbacks_t *callback_state(lua_State *L);
 bool callback_has_ticks(const callbacks_t *callbacks);
 
 /* luv's callbacks pass through the same door (luv_set_callback). */

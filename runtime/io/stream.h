@@ -77,36 +77,38 @@ typedef struct {
 
 extern const stream_kind_t stream_plain;
 
+/* What every read and every write looks at comes first: many streams may have their turn, and each is out of the
+ * processor's caches. */
 struct stream {
   uv_stream_t
       *handle; /* luv's, whose luv_handle_t.extra is the stream; NULL while bare, and when no longer open */
-  int fd;      /* the descriptor, while it is bare */
-  bool bare;   /* open, and without a handle yet (io/stream_bare.c) */
   stream_shared_t *shared;
   const stream_kind_t *kind;
   const stream_owner_t *owner;
-  void *state;                /* the kind's */
-  stream_t *prev, *next;      /* all open streams of the VM */
-  stream_t *soon_prev, *soon; /* those that wait for the end of the turn */
-  stream_write_t *writing;    /* what libuv has and the kernel has not */
-  stream_segment_t *files;    /* ranges of files, in order; `out` waits behind them */
+  stream_write_t *writing; /* what libuv has and the kernel has not */
+  stream_segment_t *files; /* ranges of files, in order; `out` waits behind them */
+  bool bare;               /* open, and without a handle yet (io/stream_bare.c) */
+  bool reading;            /* libuv reads */
+  bool wanted;             /* the owner wants to */
+  bool corked;             /* output only collects */
+  bool opening;            /* the kind is not ready for the owner's bytes */
+  bool parting;            /* what is written now is the last */
+  bool parted;             /* the kind has said its last word */
+  bool held_back;          /* the kernel keeps the last bytes for the end of our side, one packet */
+  bool leading;            /* what is written now has a file behind it, which goes at once */
+  bool shut;               /* nothing more is written */
+  bool cut;                /* the same: a file was not all that was promised, or memory was out */
+  bool deaf;               /* what comes is thrown away */
+  bool flushing_soon;
+  uint8_t lent;               /* what of `out` and `wire` is memory of the VM's now, a bit each */
   buffer_t out;               /* the owner's bytes, not sealed */
   buffer_t wire;              /* sealed bytes; a plain stream has none */
   uint64_t active;            /* loop time in ms of the last byte read or written */
-  uint64_t received, sent;    /* bytes of the owner's: delivered; given to the kernel, or queued for it */
-  bool reading;               /* libuv reads */
-  bool wanted;                /* the owner wants to */
-  bool corked;                /* output only collects */
-  bool opening;               /* the kind is not ready for the owner's bytes */
-  bool parting;               /* what is written now is the last */
-  bool parted;                /* the kind has said its last word */
-  bool held_back;             /* the kernel keeps the last bytes for the end of our side, one packet */
-  bool leading;               /* what is written now has a file behind it, which goes at once */
-  bool shut;                  /* nothing more is written */
-  bool cut;                   /* the same: a file was not all that was promised */
-  bool deaf;                  /* what comes is thrown away */
-  bool flushing_soon;
-  uint8_t lent; /* of `out` and `wire`, which are the VM's scratch buffers now, a bit each */
+  uint64_t sent, received;    /* bytes of the owner's: given to the kernel, or queued for it; delivered */
+  int fd;                     /* the descriptor, while it is bare */
+  void *state;                /* the kind's */
+  stream_t *prev, *next;      /* all open streams of the VM */
+  stream_t *soon_prev, *soon; /* those that wait for the end of the turn */
 };
 
 /* Hangs a stream on an open luv handle. Nothing is read yet. */
@@ -167,6 +169,10 @@ buffer_t *stream_wire(stream_t *s);
 /* Output only collects, or is written at stream_flush again. While it collects it does so in memory of the VM's. */
 static inline void stream_cork(stream_t *s, bool on) { s->corked = on; }
 
+/* For who is about to write to many: the processor fetches what that will look at meanwhile. The stream itself should be
+ * at hand. */
+void stream_expect_write(const stream_t *s);
+
 /* Writes what has collected, unless the stream is corked or a write is under way. 0 or UV_E*. */
 int stream_flush(stream_t *s);
 
@@ -176,6 +182,14 @@ int stream_flush_last(stream_t *s);
 
 /* Has owner->turn_ends called before the loop gets control back, so that the writes of one turn are one. */
 void stream_flush_soon(stream_t *s);
+
+/* Bytes that many streams are to write, where all of them can have them: room for `len` bytes, or NULL, and each has to be
+ * given a copy. What is put there stays from `begin` to `end`, and as long as a stream has to write it. */
+void stream_common_begin(stream_shared_t *shared);
+char *stream_common(stream_shared_t *shared, size_t len);
+void stream_common_end(stream_shared_t *shared);
+/* Appends such bytes to the stream's output, without a copy where nothing else waits there. 0 or UV_ENOMEM. */
+int stream_append_common(stream_t *s, const char *data, size_t len);
 
 /* Writes what has collected and then the string at `index` and `tail`, without a copy where the kernel takes it; a
  * corked stream, too. `tail` is static or NULL. 0 or UV_E*. */

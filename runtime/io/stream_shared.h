@@ -8,11 +8,12 @@
 
 enum {
   STREAM_READ_SIZE = 64 * 1024,
+  STREAM_COMMON_SIZE = 64 * 1024, /* more that is published in one turn is copied */
   STREAM_FIRST_READS = 64 /* by stream_read_first in one turn: who is answered may connect again, and again */
 };
 
-/* The two buffers of a stream: bits of stream_t.lent. */
-enum { STREAM_OUT = 1, STREAM_WIRE = 2 };
+/* Bits of stream_t.lent: `out`, `wire` is a scratch buffer; `out` lies in the common memory. */
+enum { STREAM_OUT = 1, STREAM_WIRE = 2, STREAM_COMMON = 4 };
 
 struct stream_shared {
   lua_State *L; /* the main state */
@@ -35,6 +36,10 @@ struct stream_shared {
   uint32_t first_reads;
   uint8_t lent; /* which of the scratch buffers a stream has */
   buffer_t scratch_out, scratch_wire;
+  char *common; /* see stream_common; NULL before it is first needed */
+  size_t common_len;
+  uint32_t
+      common_users; /* begun, and streams whose `out` lies there; it is empty again when there are none */
   bool read_buffer_used; /* its bytes are somebody's just now */
   char read_buffer[STREAM_READ_SIZE];
 };

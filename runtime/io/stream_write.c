@@ -3,7 +3,8 @@
  * What there is, `out` and perhaps a large piece behind it, is tried with one write at once. What the kernel does not
  * take goes to one uv_write, and output collects again until that is done. Neither copies the piece: it is a Lua
  * string, which stays where it is while the registry holds it. A kind that seals turns all of it into `wire` first,
- * which then takes the same way. Ranges of files are in io/stream_file.c. Small pieces collect in `out` until the turn of the loop ends (stream_flush_soon).
+ * which then takes the same way. Ranges of files are in io/stream_file.c. Small pieces collect in `out` until the turn of
+ * the loop ends (stream_flush_soon).
  *
  * While a stream is corked its `out` is the VM's scratch buffer: an idle stream owns no buffer. */
 #include "io/stream_shared.h"
@@ -84,10 +85,18 @@ static void lend(stream_t *s, buffer_t *b, uint8_t which) {
   s->lent |= which;
 }
 
+/* Whether the buffer has memory of its own, or none. */
+static bool is_own(const stream_t *s, uint8_t which) {
+  return (s->lent & (which == STREAM_OUT ? STREAM_OUT | STREAM_COMMON : which)) == 0;
+}
+
 /* The buffer starts anew; borrowed memory goes back. */
 static void reset(stream_t *s, buffer_t *b, uint8_t which) {
-  if (s->lent & which) {
-    stream_shared_t *shared = s->shared;
+  stream_shared_t *shared = s->shared;
+  if (which == STREAM_OUT && (s->lent & STREAM_COMMON)) {
+    s->lent &= (uint8_t)~STREAM_COMMON;
+    stream_common_end(shared);
+  } else if (s->lent & which) {
     b->len = 0;
     if (b->cap > SCRATCH_KEPT) buffer_free(b);
     *scratch_of(shared, which) = *b;
@@ -102,7 +111,7 @@ static void reset(stream_t *s, buffer_t *b, uint8_t which) {
 /* Makes w the owner of what is left of the buffer: of its memory, or, where that is borrowed, of a copy. */
 static int take(stream_t *s, stream_write_t *w, buffer_t *b, uint8_t which) {
   uv_buf_t *first = &w->batch.parts[FIRST];
-  if (first->len > 0 && !(s->lent & which)) {
+  if (first->len > 0 && is_own(s, which)) {
     w->data = b->data;
     *b = (buffer_t){0};
     return 0;
@@ -117,7 +126,16 @@ static int take(stream_t *s, stream_write_t *w, buffer_t *b, uint8_t which) {
   return 0;
 }
 
+/* What lies in the common memory is copied, for more is to come behind it. Without memory nothing more is written. */
+static void leave_common(stream_t *s) {
+  buffer_t own = {0};
+  if (buffer_add(&own, s->out.data, s->out.len) < 0) s->cut = true;
+  reset(s, &s->out, STREAM_OUT);
+  s->out = own;
+}
+
 buffer_t *stream_out(stream_t *s) {
+  if (s->lent & STREAM_COMMON) leave_common(s);
   if (s->corked && s->writing == NULL && s->files == NULL) lend(s, &s->out, STREAM_OUT);
   return &s->out;
 }
@@ -135,7 +153,43 @@ void stream_drop_output(stream_t *s) {
   reset(s, &s->wire, STREAM_WIRE);
 }
 
+/* Common bytes ---------------------------------------------------------------------------------------- */
+
+void stream_common_begin(stream_shared_t *shared) { shared->common_users++; }
+
+void stream_common_end(stream_shared_t *shared) {
+  if (--shared->common_users == 0) shared->common_len = 0;
+}
+
+char *stream_common(stream_shared_t *shared, size_t len) {
+  if (shared->common == NULL) shared->common = malloc(STREAM_COMMON_SIZE);
+  if (shared->common == NULL || len > STREAM_COMMON_SIZE - shared->common_len) return NULL;
+  char *room = shared->common + shared->common_len;
+  shared->common_len += len;
+  return room;
+}
+
+int stream_append_common(stream_t *s, const char *data, size_t len) {
+  if (!stream_is_open(s) || s->cut) return 0;
+  bool follows = (s->lent & STREAM_COMMON) && s->out.data + s->out.len == data;
+  if (!follows && (s->out.data != NULL || s->writing != NULL || s->files != NULL))
+    return buffer_add(stream_out(s), data, len);
+  if (!follows) {
+    s->out.data = (char *)data;
+    s->lent |= STREAM_COMMON;
+    stream_common_begin(s->shared);
+  }
+  s->out.cap = s->out.len += len;
+  return 0;
+}
+
 /* Writing --------------------------------------------------------------------------------------------- */
+
+void stream_expect_write(const stream_t *s) {
+  enum { LINE = 64 };
+  const char *at = (const char *)s->handle;
+  for (size_t i = 0; at != NULL && i < sizeof *s->handle; i += LINE) __builtin_prefetch(at + i);
+}
 
 static void write_free(stream_write_t *w) {
   if (w->shared != NULL) {
@@ -188,10 +242,10 @@ static int write_later(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, u
  * before a file with its first bytes. What is no socket, or has libuv at work, is left to libuv. */
 static ssize_t try_write(stream_t *s, const uv_buf_t *list, unsigned n) {
   uv_os_fd_t fd;
-  if ((!s->bare && uv_stream_get_write_queue_size(s->handle) > 0) || stream_descriptor(s, &fd) < 0)
+  if ((!s->bare && s->handle->write_queue_size > 0) || stream_descriptor(s, &fd) < 0)
     return uv_try_write(s->handle, list, n);
-  struct msghdr message = {.msg_iov = (struct iovec *)list, .msg_iovlen = n};
   int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (s->parting || s->leading ? MSG_MORE : 0);
+  struct msghdr message = {.msg_iov = (struct iovec *)list, .msg_iovlen = n};
   ssize_t taken = n == 1 ? send(fd, list->base, list->len, flags) : sendmsg(fd, &message, flags);
   if (taken >= 0) s->held_back = s->parting;
   if (taken >= 0) return taken;
@@ -199,11 +253,9 @@ static ssize_t try_write(stream_t *s, const uv_buf_t *list, unsigned n) {
   return errno == ENOTSOCK ? uv_try_write(s->handle, list, n) : uv_translate_sys_error(errno);
 }
 
-/* The batch, whose first part is `b`, to the kernel or to libuv. No write is under way. */
-static int write_batch(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, uint8_t which) {
-  uv_buf_t list[PARTS];
-  unsigned n = batch_list(batch, list);
-  ssize_t written = try_write(s, list, n);
+/* The kernel has taken so much of the batch, whose first part is `b`, or has said UV_E*: what is left goes to libuv. */
+static int write_rest(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, uint8_t which,
+                      ssize_t written) {
   if (written == UV_EAGAIN) written = 0;
   if (written < 0) return (int)written;
   if (written > 0) s->active = uv_now(s->shared->loop);
@@ -213,6 +265,26 @@ static int write_batch(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, u
   }
   batch_skip(batch, (size_t)written);
   return write_later(L, s, batch, b, which);
+}
+
+/* The batch, whose first part is `b`, to the kernel or to libuv. No write is under way. */
+static int write_batch(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, uint8_t which) {
+  uv_buf_t list[PARTS];
+  unsigned n = batch_list(batch, list);
+  return write_rest(L, s, batch, b, which, try_write(s, list, n));
+}
+
+/* The same for a buffer that is all there is, most of what is ever written. */
+static int write_buffer(stream_t *s, buffer_t *b, uint8_t which) {
+  uv_buf_t part = {.base = b->data, .len = b->len};
+  ssize_t written = try_write(s, &part, 1);
+  if (written >= 0 && (size_t)written == b->len) {
+    s->active = uv_now(s->shared->loop);
+    reset(s, b, which);
+    return 0;
+  }
+  batch_t batch = batch_of(b);
+  return write_rest(s->shared->L, s, &batch, b, which, written);
 }
 
 /* What the owner has written becomes what goes to the kernel; the batch's first part is `b`. */
@@ -234,8 +306,7 @@ static int push_sealed(stream_t *s, const batch_t *batch, buffer_t *b, uint8_t w
   s->parted = s->parted || s->parting;
   if (s->wire.len == 0) reset(s, &s->wire, STREAM_WIRE); /* it may be lent */
   if (rc < 0 || s->wire.len == 0 || s->writing != NULL) return rc;
-  batch_t sealed = batch_of(&s->wire);
-  return write_batch(s->shared->L, s, &sealed, &s->wire, STREAM_WIRE);
+  return write_buffer(s, &s->wire, STREAM_WIRE);
 }
 
 /* The same for a batch with a large piece, step by step: what the kernel takes needs no memory of its own. */
@@ -261,11 +332,13 @@ int stream_push(stream_t *s) {
     int rc = stream_push_files(s);
     if (rc < 0 || s->files != NULL || !stream_is_open(s) || s->writing != NULL) return rc;
   }
-  batch_t batch = batch_of(&s->out);
-  if (s->kind->seal != NULL) return push_sealed(s, &batch, &s->out, STREAM_OUT);
+  if (s->kind->seal != NULL) {
+    batch_t batch = batch_of(&s->out);
+    return push_sealed(s, &batch, &s->out, STREAM_OUT);
+  }
   if (s->out.len == 0) return 0;
   s->sent += s->out.len;
-  return write_batch(s->shared->L, s, &batch, &s->out, STREAM_OUT);
+  return write_buffer(s, &s->out, STREAM_OUT);
 }
 
 int stream_put(stream_t *s, buffer_t *bytes, bool later) {
@@ -277,7 +350,7 @@ int stream_put(stream_t *s, buffer_t *bytes, bool later) {
 
 int stream_take_out(stream_t *s, buffer_t *to) {
   *to = (buffer_t){0};
-  if (!(s->lent & STREAM_OUT)) {
+  if (is_own(s, STREAM_OUT)) {
     *to = s->out;
     s->out = (buffer_t){0};
     return 0;
@@ -466,6 +539,8 @@ void stream_flush_all(void *data, bool last) {
 void stream_forget_all(void *data) {
   stream_shared_t *shared = data;
   shared->ended = true;
+  free(shared->common);
+  shared->common = NULL;
   stream_forget_files(shared);
   buffer_free(&shared->closed);
   for (stream_t *s = shared->first; s != NULL; s = s->next) {

@@ -33,7 +33,7 @@ static void unlink_conn(ws_conn_t *conn) {
 
 lua_State *ws_conn_call(ws_conn_t *conn, ws_callback_t callback) {
   ws_shared_t *shared = conn->group->shared;
-  lua_State *co = callback_begin(shared->L);
+  lua_State *co = callback_begin_by(shared->door);
   lua_rawgeti(co, LUA_REGISTRYINDEX, shared->callbacks[callback]);
   lua_rawgeti(co, LUA_REGISTRYINDEX, conn->ref);
   return co;
@@ -78,6 +78,16 @@ static int on_closed(lua_State *L) {
   return 0;
 }
 
+/* Nothing of C's uses it any more. */
+static void leave_to_collector(ws_conn_t *conn) {
+  luaL_unref(conn->group->shared->L, LUA_REGISTRYINDEX, conn->ref);
+  conn->ref = LUA_NOREF;
+}
+
+void ws_conn_let_go(ws_conn_t *conn) {
+  if (--conn->holds == 0 && !ws_conn_is_open(conn)) leave_to_collector(conn);
+}
+
 void ws_conn_close(lua_State *L, ws_conn_t *conn) {
   if (!ws_conn_is_open(conn)) return;
   conn->way = WS_DEAD;
@@ -97,11 +107,11 @@ void ws_conn_close(lua_State *L, ws_conn_t *conn) {
   stream_cork(&conn->stream, false);
   stream_close(L, &conn->stream);
   unlink_conn(conn);
-  luaL_unref(L, LUA_REGISTRYINDEX, conn->ref);
   luaL_unref(L, LUA_REGISTRYINDEX, reason);
   ws_deflater_free(conn->deflater);
   conn->deflater = NULL;
   if (!conn->parsing) free_memory(conn);
+  if (conn->holds == 0) leave_to_collector(conn);
 }
 
 void ws_conn_mute(lua_State *L, ws_conn_t *conn) {
@@ -121,7 +131,7 @@ static void on_message(ws_conn_t *conn, const ws_event_t *ev) {
   lua_pushlstring(co, ev->data, ev->len);
   lua_pushboolean(co, ev->binary);
   ws_parser_drop(&conn->parser);
-  callback_run(co, 3);
+  ws_conn_run(conn, 3);
 }
 
 static void on_control(lua_State *L, ws_conn_t *conn, ws_event_kind_t kind, const ws_event_t *ev) {
@@ -131,7 +141,7 @@ static void on_control(lua_State *L, ws_conn_t *conn, ws_event_kind_t kind, cons
   lua_pushstring(co, kind == WS_EV_PING ? "ping" : "pong");
   lua_pushlstring(co, ev->data, ev->len);
   ws_parser_drop(&conn->parser);
-  callback_run(co, 3);
+  ws_conn_run(conn, 3);
 }
 
 /* Its close frame is answered with the same. A server ends the connection then, a client waits for that. */
@@ -167,7 +177,7 @@ static void on_fault(lua_State *L, ws_conn_t *conn) {
   lua_pushinteger(co, fault->status);
   lua_pushstring(co, fault->code);
   push_reason(co, fault);
-  callback_run(co, 4);
+  ws_conn_run(conn, 4);
 }
 
 static bool may_parse(const ws_conn_t *conn) {
@@ -256,47 +266,40 @@ void ws_conn_start(lua_State *L, ws_conn_t *conn, const char *data, size_t len) 
 
 /* What the stream tells ------------------------------------------------------------------------------- */
 
-/* Lua's table keeps the connection while its functions run. */
-static lua_State *hold(const ws_conn_t *conn) {
-  lua_rawgeti(conn->group->shared->L, LUA_REGISTRYINDEX, conn->ref);
-  return conn->group->shared->L;
-}
-static void let_go(lua_State *L) { lua_pop(L, 1); }
+static lua_State *state_of(const ws_conn_t *conn) { return conn->group->shared->L; }
 
 static void on_received(stream_t *s, const char *data, size_t len) {
   ws_conn_t *conn = (ws_conn_t *)s;
-  lua_State *L = hold(conn);
-  feed(L, conn, data, len);
-  let_go(L);
+  ws_conn_hold(conn);
+  feed(state_of(conn), conn, data, len);
+  ws_conn_let_go(conn);
 }
 
 static void on_ended(stream_t *s) {
   ws_conn_t *conn = (ws_conn_t *)s;
-  lua_State *L = hold(conn);
   conn->eof = true;
-  if (conn->way >= WS_MUTED || (!conn->parsing && held_back(conn) == 0)) ws_conn_close(L, conn);
-  let_go(L);
+  if (conn->way >= WS_MUTED || (!conn->parsing && held_back(conn) == 0)) ws_conn_close(state_of(conn), conn);
 }
 
 static void on_failed(stream_t *s, int error) {
   (void)error;
   ws_conn_t *conn = (ws_conn_t *)s;
-  ws_conn_close(conn->group->shared->L, conn);
+  ws_conn_close(state_of(conn), conn);
 }
 
 static void on_written(stream_t *s, int status) {
   ws_conn_t *conn = (ws_conn_t *)s;
-  lua_State *L = hold(conn);
-  if (status < 0) ws_conn_close(L, conn);
-  else ws_conn_flush(L, conn);
-  let_go(L);
+  ws_conn_hold(conn);
+  if (status < 0) ws_conn_close(state_of(conn), conn);
+  else ws_conn_flush(state_of(conn), conn);
+  ws_conn_let_go(conn);
 }
 
 static void on_turn_ends(stream_t *s) {
   ws_conn_t *conn = (ws_conn_t *)s;
-  lua_State *L = hold(conn);
-  ws_conn_flush(L, conn);
-  let_go(L);
+  ws_conn_hold(conn);
+  ws_conn_flush(state_of(conn), conn);
+  ws_conn_let_go(conn);
 }
 
 static const stream_owner_t owner = {on_received, on_ended, on_failed, on_written, on_turn_ends};

@@ -10,6 +10,7 @@
 #include "websocket/shared.h"
 
 #include <lua.h>
+#include <stddef.h>
 
 typedef struct ws_group ws_group_t;
 typedef struct ws_member ws_member_t;
@@ -35,34 +36,36 @@ typedef struct {
 } ws_extra_t;
 
 /* Times are ms of loop time, of which the lower 32 bits do: 49 days. */
+/* What every message looks at lies together: stream_t says why. */
 struct ws_conn {
   stream_t stream; /* first: a stream is cast to its connection */
   ws_group_t *group;
-  ws_conn_t *prev, *next; /* in the group's list */
-  ws_parser_t parser;
-  ws_extra_t *extra;       /* NULL: it has none of that */
-  ws_member_t *topics;     /* that it has subscribed to */
-  ws_deflater_t *deflater; /* its own, where the window goes on */
-  uint64_t appended;       /* bytes of output since the beginning */
-  int ref;                 /* registry ref of Lua's table, held while the stream is open */
-  uint32_t moved;          /* how many were written when the sweep looked last, the lower bits */
-  uint32_t moved_at;       /* when that had changed */
-  uint32_t heard_at;       /* the last byte received */
-  uint32_t turned_at;      /* the last ping sent; of one that closes: since when */
-  uint16_t code;           /* what Lua is told at the end */
-  ws_agreed_t deflate;     /* how we compress */
-  uint8_t way;             /* ws_way_t */
-  bool dirty;              /* in shared->dirty */
-  bool parsing;            /* on the C stack: output waits for its end */
+  ws_extra_t *extra; /* NULL: it has none of that */
+  uint64_t appended; /* bytes of output since the beginning */
+  uint32_t heard_at; /* the last byte received */
+  int ref;           /* registry ref of Lua's table, held while the stream is open, and while C is at work */
+  uint16_t holds;    /* see ws_conn_hold */
+  uint16_t code;     /* what Lua is told at the end */
+  uint8_t way;       /* ws_way_t */
+  bool dirty;        /* in shared->dirty */
+  bool parsing;      /* on the C stack: output waits for its end */
   bool paused;
   bool eof;     /* the peer sends nothing more */
   bool overdue; /* the sweep found that nothing had come for too long */
   bool leaves;  /* muted: we end our side first */
   bool sending; /* a message whose last part is to come */
   bool sending_compressed;
-  bool deflated;  /* its own compressor was used since the last ping */
-  bool starved;   /* send has said that the limit is passed */
-  bool tell_sent; /* Lua wants to hear what was written */
+  bool deflated;       /* its own compressor was used since the last ping */
+  bool starved;        /* send has said that the limit is passed */
+  bool tell_sent;      /* Lua wants to hear what was written */
+  ws_agreed_t deflate; /* how we compress */
+  ws_parser_t parser;
+  ws_member_t *topics;     /* that it has subscribed to */
+  ws_deflater_t *deflater; /* its own, where the window goes on */
+  ws_conn_t *prev, *next;  /* in the group's list */
+  uint32_t moved;          /* how many were written when the sweep looked last, the lower bits */
+  uint32_t moved_at;       /* when that had changed */
+  uint32_t turned_at;      /* the last ping sent; of one that closes: since when */
 };
 
 /* What the connections of a server, or of clients with the same options, have in common. */
@@ -100,14 +103,29 @@ void ws_conn_attach(lua_State *L, ws_conn_t *conn, ws_group_t *group, uv_stream_
 void ws_conn_start(lua_State *L, ws_conn_t *conn, const char *data, size_t len);
 void ws_conn_pause(ws_conn_t *conn);
 void ws_conn_resume(lua_State *L, ws_conn_t *conn);
+/* From hold to let_go the connection is not collected, whatever closes it: for who is called by the loop. */
+static inline void ws_conn_hold(ws_conn_t *conn) { conn->holds++; }
+void ws_conn_let_go(ws_conn_t *conn);
+/* For who is about to send to many. */
+static inline void ws_conn_expect(const ws_conn_t *conn) {
+  enum { LINE = 64 };
+  const char *at = (const char *)conn;
+  for (size_t i = 0; i < offsetof(ws_conn_t, parser); i += LINE) __builtin_prefetch(at + i);
+}
 /* Closes the handle now; safe to repeat. */
 void ws_conn_close(lua_State *L, ws_conn_t *conn);
 /* Nothing more is heard; the connection ends when all is written and the peer has ended, too. */
 void ws_conn_mute(lua_State *L, ws_conn_t *conn);
-/* Enters Lua: begin pushes the function and the socket on the coroutine it returns, then run it. */
+/* Enters Lua: the function and the socket are on the coroutine that is returned; push what else it takes, then run it with
+ * the number of all arguments. */
 lua_State *ws_conn_call(ws_conn_t *conn, ws_callback_t callback);
+static inline void ws_conn_run(const ws_conn_t *conn, int arguments) {
+  callback_run_by(conn->group->shared->door, arguments);
+}
 
 /* websocket/output.c --------------------------------------------------------------------------------------- */
+
+enum { WS_PIECE = 32 * 1024 }; /* from here on a message is not copied */
 
 /* A message on its way out. */
 typedef struct {
@@ -137,8 +155,13 @@ void ws_conn_control(lua_State *L, ws_conn_t *conn, uint8_t opcode, const char *
 void ws_conn_send_close(lua_State *L, ws_conn_t *conn, uint16_t code, const char *reason, size_t len);
 /* The answer to a ping: at once, or, while much waits, the last one of them later. */
 void ws_conn_pong(lua_State *L, ws_conn_t *conn, const char *data, size_t len);
-/* Bytes that are frames already, `index` the Lua string that they are: what is published. */
-ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, int index, const char *frame, size_t len);
+/* A frame that many connections send: what is published. */
+typedef struct {
+  const char *data;
+  size_t len;
+  int index; /* of the Lua string that `data` is, or 0: it lies in the common memory of streams */
+} ws_frame_t;
+ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, const ws_frame_t *frame);
 /* Writes the head of a server's frame; returns its length. */
 size_t ws_frame_head(char to[WS_HEAD_MAX], uint8_t first, size_t len);
 /* Writes what there is unless parsing goes on, and tells Lua who waited for that; may close the connection. */

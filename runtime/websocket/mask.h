@@ -2,11 +2,12 @@
 #ifndef LRUN_WEBSOCKET_MASK_H
 #define LRUN_WEBSOCKET_MASK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Writes `len` bytes of `from` to `to`, which may be the same, with the mask on or off; the first one meets byte `at` of
- * the key. */
-void ws_mask(char *to, const char *from, size_t len, const uint8_t key[4], unsigned at);
+ * the key. Returns whether all that was written is ASCII. */
+bool ws_mask(char *to, const char *from, size_t len, const uint8_t key[4], unsigned at);
 
 #endif

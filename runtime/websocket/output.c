@@ -12,7 +12,6 @@
 
 enum {
   FLUSH_AT = 64 * 1024,
-  PIECE = 32 * 1024,     /* from here on a message is not copied */
   PONGS_WAIT = 64 * 1024 /* of output waits: then only the last ping is answered */
 };
 
@@ -45,7 +44,7 @@ static void tell(ws_conn_t *conn) {
   lua_State *co = ws_conn_call(conn, WS_ON_SENT);
   lua_pushnumber(co, conn->appended > pending ? (lua_Number)(conn->appended - pending) : 0);
   lua_pushboolean(co, drained);
-  callback_run(co, 3);
+  ws_conn_run(conn, 3);
 }
 
 static void send_waiting_pong(lua_State *L, ws_conn_t *conn) {
@@ -236,7 +235,7 @@ static int append_message(lua_State *L, ws_conn_t *conn, const ws_message_t *mes
   uint8_t first = (uint8_t)((message->fin ? WS_FIN : 0) | (begins ? message->opcode : WS_CONTINUATION) |
                             (begins && conn->sending_compressed ? WS_RSV1 : 0));
   if (!conn->sending_compressed) {
-    if (message->len >= PIECE && conn->group->server)
+    if (message->len >= WS_PIECE && conn->group->server)
       return append_piece(L, conn, first, message->index, message->len);
     return append(conn, first, message->data, message->len);
   }
@@ -278,26 +277,26 @@ bool ws_conn_append_small(ws_conn_t *conn, uint8_t opcode, const char *data, siz
       conn->extra != NULL || s->writing != NULL || s->wire.len > 0)
     return false;
   size_t most = group->limit > 0 && group->limit < FLUSH_AT ? (size_t)group->limit : FLUSH_AT;
-  if (len > PIECE || s->out.len + WS_HEAD_MAX + len >= most) return false;
+  if (len > WS_PIECE || s->out.len + WS_HEAD_MAX + len >= most) return false;
   return append(conn, WS_FIN | opcode, data, len) == 0;
 }
 
-ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, int index, const char *frame, size_t len) {
+static int append_frame(lua_State *L, ws_conn_t *conn, const ws_frame_t *frame) {
+  stream_t *s = &conn->stream;
+  conn->appended += frame->len;
+  if (frame->index == 0) return stream_append_common(s, frame->data, frame->len);
+  if (frame->len >= WS_PIECE) return stream_write_piece(L, s, frame->index, frame->len, NULL);
+  return buffer_add(stream_out(s), frame->data, frame->len);
+}
+
+ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, const ws_frame_t *frame) {
   ws_sent_t may = admit(L, conn);
   if (may != WS_SENT) return may;
-  int rc;
-  if (conn->sending) {
-    ws_extra_t *extra = ws_conn_extra(conn);
-    rc = extra != NULL ? buffer_add(&extra->held, frame, len) : UV_ENOMEM;
-    if (rc == 0) return WS_SENT;
-  } else {
-    conn->appended += len;
-    rc = len >= PIECE ? stream_write_piece(L, &conn->stream, index, len, NULL)
-                      : buffer_add(stream_out(&conn->stream), frame, len);
-  }
-  if (rc < 0) {
+  ws_extra_t *extra = conn->sending ? ws_conn_extra(conn) : NULL;
+  if (extra != NULL && buffer_add(&extra->held, frame->data, frame->len) == 0) return WS_SENT;
+  if (conn->sending || append_frame(L, conn, frame) < 0) {
     ws_conn_close(L, conn);
     return WS_CUT;
   }
-  return sent(L, conn, len);
+  return sent(L, conn, frame->len);
 }

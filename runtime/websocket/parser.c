@@ -297,9 +297,44 @@ static ws_event_kind_t take_data(ws_parser_t *p, const char *in, size_t len, siz
   return message_event(p, to->data, to->len, ev);
 }
 
+/* What most messages are: one frame, not compressed, that lies in the bytes as a whole. False, and nothing is taken, for
+ * any other. */
+static bool take_whole(ws_parser_t *p, const char *in, size_t len, ws_event_t *ev, ws_event_kind_t *kind) {
+  if (p->in_payload || p->head_len > 0 || p->message_op != 0 || len < 4) return false;
+  const uint8_t *head = (const uint8_t *)in;
+  bool text = head[0] == (WS_FIN | WS_TEXT);
+  size_t size = head[1] & 0x7f, at = 2, mask = p->server ? 4 : 0;
+  if ((!text && head[0] != (WS_FIN | WS_BINARY)) || (head[1] & WS_MASKED) != (p->server ? WS_MASKED : 0))
+    return false;
+  if (size >= 126) {
+    if (size == 127) return false;
+    size = (size_t)(head[2] << 8 | head[3]);
+    at = 4;
+    if (size < 126) return false;
+  }
+  if (len - at < mask + size || size > p->max_payload) return false;
+  ev->used = at + mask + size;
+  ev->data = in + at;
+  ev->len = size;
+  ev->binary = !text;
+  *kind = WS_EV_MESSAGE;
+  bool ascii = false;
+  if (p->server) {
+    p->workshop->scratch.len = 0;
+    char *to = buffer_room(&p->workshop->scratch, size + 1);
+    if (to == NULL) return false;
+    ascii = ws_mask(to, in + at + mask, size, head + at, 0);
+    ev->data = to;
+  }
+  utf8_t utf8 = {0};
+  if (text && !ascii && !(utf8_take(&utf8, ev->data, size) && utf8_whole(&utf8))) *kind = no_text(p);
+  return true;
+}
+
 ws_event_kind_t ws_parser_next(ws_parser_t *p, const char *in, size_t len, ws_event_t *ev) {
   size_t at = 0;
   ws_event_kind_t kind = p->failed ? WS_EV_FAULT : WS_EV_MORE;
+  if (kind == WS_EV_MORE && take_whole(p, in, len, ev, &kind)) return kind;
   while (kind == WS_EV_MORE) {
     if (!p->in_payload) kind = take_head(p, in, len, &at);
     if (kind != WS_EV_MORE || !p->in_payload) break;

@@ -11,18 +11,27 @@
 
 static const char shared_key = 'w'; /* its address is the registry key */
 
+/* The two that come next will be at hand. */
+static void expect(const ws_shared_t *shared, size_t i, size_t count) {
+  const ws_conn_t *next = i + 1 < count ? shared->dirty[i + 1] : NULL;
+  const ws_conn_t *later = i + 2 < count ? shared->dirty[i + 2] : NULL;
+  if (next != NULL) stream_expect_write(&next->stream);
+  if (later != NULL) ws_conn_expect(later);
+}
+
 /* Those that are dirty now; who becomes it meanwhile has the next turn, and the loop does not wait before that. */
 static void on_flush(uv_idle_t *handle) {
   ws_shared_t *shared = (ws_shared_t *)((char *)handle - offsetof(ws_shared_t, flush));
   size_t count = shared->dirty_count;
   for (size_t i = 0; i < count; i++) {
+    expect(shared, i, count);
     ws_conn_t *conn = shared->dirty[i];
     if (conn == NULL) continue;
-    lua_rawgeti(shared->L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
     shared->dirty[i] = NULL;
     conn->dirty = false;
+    ws_conn_hold(conn);
     ws_conn_flush(shared->L, conn);
-    lua_pop(shared->L, 1);
+    ws_conn_let_go(conn);
   }
   shared->dirty_count -= count;
   if (shared->dirty_count > 0)
@@ -66,6 +75,7 @@ static ws_shared_t *make(lua_State *L) {
   vm_t *vm = vm_of(L);
   shared->L = vm_state(vm);
   shared->loop = vm_loop(vm);
+  shared->door = callback_state(L);
   for (int i = 0; i < WS_CALLBACKS; i++) shared->callbacks[i] = LUA_NOREF;
   uv_idle_init(shared->loop, &shared->flush);
   uv_unref((uv_handle_t *)&shared->flush);

@@ -3,6 +3,7 @@
 #ifndef LRUN_WEBSOCKET_SHARED_H
 #define LRUN_WEBSOCKET_SHARED_H
 
+#include "host/callback.h"
 #include "websocket/deflate.h"
 #include "websocket/parser.h"
 
@@ -24,6 +25,7 @@ typedef struct ws_conn ws_conn_t;
 typedef struct {
   lua_State *L; /* the main state */
   uv_loop_t *loop;
+  callbacks_t *door;
   int callbacks[WS_CALLBACKS]; /* registry refs */
   ws_workshop_t workshop;
   ws_deflaters_t deflaters;

@@ -55,9 +55,9 @@ void ws_group_sweep(lua_State *L, ws_group_t *group) {
   ws_conn_t *conn = group->first;
   while (conn != NULL) {
     group->sweep_next = conn->next;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
+    ws_conn_hold(conn);
     look_at(L, conn, ws_conn_now(conn));
-    lua_pop(L, 1);
+    ws_conn_let_go(conn);
     conn = group->sweep_next; /* moved on when that one was closed */
   }
 }

@@ -134,32 +134,43 @@ void ws_topics_push(lua_State *L, const ws_conn_t *conn) {
 
 enum { LEAST_WINDOW = 8, WINDOWS = 8, PLAIN = WINDOWS, FORMS };
 
-/* The message as frames, each made when a connection first needs it; a Lua string each, which a write may hold. */
+/* The message as frames, each made when a connection first needs it: in the memory that streams have in common, or,
+ * where it is large, a Lua string, which a write may hold. */
 typedef struct {
-  int index; /* where on the stack the forms begin */
-  const char *data[FORMS];
-  size_t len[FORMS];
+  int index; /* where on the stack the strings are */
+  ws_frame_t frames[FORMS];
 } forms_t;
 
 /* Puts the frame in its place. */
-static void keep(lua_State *L, forms_t *forms, int which, uint8_t first, const char *data, size_t len) {
+static void keep(lua_State *L, ws_conn_t *conn, forms_t *forms, int which, uint8_t first, const char *data,
+                 size_t len) {
   char head[WS_HEAD_MAX];
   size_t n = ws_frame_head(head, first, len);
-  luaL_Buffer frame;
-  luaL_buffinit(L, &frame);
-  luaL_addlstring(&frame, head, n);
-  luaL_addlstring(&frame, data, len);
-  luaL_pushresult(&frame);
-  forms->data[which] = lua_tolstring(L, -1, &forms->len[which]);
-  lua_replace(L, forms->index + which);
+  ws_frame_t *frame = &forms->frames[which];
+  frame->len = n + len;
+  char *common = frame->len < WS_PIECE ? stream_common(conn->stream.shared, frame->len) : NULL;
+  if (common != NULL) {
+    memcpy(common, head, n);
+    if (len > 0) memcpy(common + n, data, len);
+    frame->data = common;
+    return;
+  }
+  luaL_Buffer string;
+  luaL_buffinit(L, &string);
+  luaL_addlstring(&string, head, n);
+  luaL_addlstring(&string, data, len);
+  luaL_pushresult(&string);
+  frame->data = lua_tostring(L, -1);
+  frame->index = forms->index + which;
+  lua_replace(L, frame->index);
 }
 
 /* False when memory is out. */
 static bool make_form(lua_State *L, ws_conn_t *conn, forms_t *forms, int which, const ws_message_t *message) {
-  if (forms->data[which] != NULL) return true;
+  if (forms->frames[which].data != NULL) return true;
   uint8_t first = WS_FIN | message->opcode;
   if (which == PLAIN) {
-    keep(L, forms, which, first, message->data, message->len);
+    keep(L, conn, forms, which, first, message->data, message->len);
     return true;
   }
   ws_shared_t *shared = conn->group->shared;
@@ -168,7 +179,7 @@ static bool make_form(lua_State *L, ws_conn_t *conn, forms_t *forms, int which, 
   out->len = 0;
   if (deflater == NULL || ws_deflate(deflater, message->data, message->len, true, true, out) < 0)
     return false;
-  keep(L, forms, which, first | WS_RSV1, out->data, out->len);
+  keep(L, conn, forms, which, first | WS_RSV1, out->data, out->len);
   if (out->cap > WS_SCRATCH_KEPT) buffer_free(out);
   return true;
 }
@@ -179,7 +190,15 @@ static ws_sent_t deliver(lua_State *L, ws_conn_t *conn, forms_t *forms, const ws
   bool packed = deflates && !conn->deflate.takeover && message->len >= conn->group->threshold;
   int which = packed ? conn->deflate.window - LEAST_WINDOW : PLAIN;
   if (!make_form(L, conn, forms, which, message)) return WS_DROPPED;
-  return ws_conn_send_frame(L, conn, forms->index + which, forms->data[which], forms->len[which]);
+  return ws_conn_send_frame(L, conn, &forms->frames[which]);
+}
+
+/* Those that come next will be at hand. */
+static void expect(const ws_topic_t *topic, uint32_t i) {
+  enum { AHEAD = 4 };
+  if (i <= 2 * AHEAD) return;
+  __builtin_prefetch(topic->members[i - 1 - 2 * AHEAD]);
+  ws_conn_expect(topic->members[i - 1 - AHEAD]->conn);
 }
 
 uint32_t ws_topics_publish(lua_State *L, ws_group_t *group, int index, const ws_message_t *message,
@@ -193,14 +212,18 @@ uint32_t ws_topics_publish(lua_State *L, ws_group_t *group, int index, const ws_
   forms_t forms = {.index = lua_gettop(L) + 1};
   for (int i = 0; i < FORMS; i++) lua_pushnil(L);
   uint32_t reached = 0;
+  stream_shared_t *streams = topic->members[0]->conn->stream.shared;
+  stream_common_begin(streams);
   for (uint32_t i = topic->count; i > 0;
        i--) { /* backwards: one that leaves changes places with one that was served */
     if (i > topic->count) continue;
+    expect(topic, i);
     ws_conn_t *conn = topic->members[i - 1]->conn;
     if (conn == except) continue;
     ws_sent_t sent = deliver(L, conn, &forms, message);
     reached += sent == WS_SENT || sent == WS_FULL;
   }
+  stream_common_end(streams);
   lua_settop(L, forms.index - 2);
   return reached;
 }

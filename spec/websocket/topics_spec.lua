@@ -97,6 +97,86 @@ describe("topics", function()
     one:expect("text " .. large, "text behind", "text last")
   end)
 
+  it("are one write for all of a turn, and each has its own of them", function()
+    listen()
+    local one, first = join{ "a", "b" }
+    local two, second = join{ "b" }
+    local three = join{ "a" }
+    local wanted = { {}, {}, {} }
+    local function publish(topic, text, except)
+      local from = except == 1 and first or except == 2 and second or server
+      from:publish(topic, text)
+      for i, of in ipairs{ { a = true, b = true }, { b = true }, { a = true } } do
+        if of[topic] and i ~= except then table.insert(wanted[i], "text " .. text) end
+      end
+    end
+    for i = 1, 40 do
+      publish("a", "a" .. i)
+      publish("b", "b" .. i)
+      if i % 5 == 0 then publish("b", "not two " .. i, 2) end
+      if i % 7 == 0 then
+        second:send("alone " .. i)
+        table.insert(wanted[2], "text alone " .. i)
+      end
+      publish("a", "not one " .. i, 1)
+      publish("b", ("x"):rep(5000) .. i)                     -- in all more than what is kept for everybody
+    end
+    one:expect(unpack(wanted[1]))
+    two:expect(unpack(wanted[2]))
+    three:expect(unpack(wanted[3]))
+  end)
+
+  it("wait whole for one who reads slowly, while others go on", function()
+    listen{ backpressureLimit = 0 }
+    local slow, socket = join{ "room" }
+    local quick = join{ "room" }
+    slow:pause()
+    local count = 0
+    local function publish()
+      count = count + 1
+      server:publish("room", count .. (":%d"):format(count % 7):rep(3000))
+    end
+    while socket.bufferedAmount < 500000 do
+      for _ = 1, 3 do publish() end
+      await.sleep(0)
+    end
+    socket:ping("behind")
+    for _ = 1, 50 do publish() end
+    slow:resume()
+    for i = 1, count do
+      local text = "text " .. i .. (":%d"):format(i % 7):rep(3000)
+      quick:expect(text)
+      if i == count - 49 then slow:expect("ping behind") end
+      slow:expect(text)
+    end
+  end)
+
+  it("say what they have to before the process ends", function()
+    listen()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write([[
+      local ending = require("websocket").WebSocketServer:new{ port = 0, host = "127.0.0.1" }
+      ending:on("connection", function(socket)
+        socket:subscribe("room")
+        socket:on("message", function()
+          for i = 1, 3 do ending:publish("room", "last words " .. i) end
+          process.exit(0)
+        end)
+      end)
+      ending:on("listening", function() process.send(ending:address().port) end)
+    ]])
+    file:close()
+    local port = children.once(require("child_process").fork(path), "message")
+    os.remove(path)
+    local one = peer.connect(port)
+    local two = peer.connect(port)
+    one:write(peer.client.text("go"))
+    for _, each in ipairs{ one, two } do each:expect("text last words 1", "text last words 2", "text last words 3") end
+    one:destroy()
+    two:destroy()
+  end)
+
   it("wait for the end of a message that is sent in parts", function()
     listen()
     local one, socket = join{ "room" }
