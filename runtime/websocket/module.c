@@ -1,5 +1,6 @@
 /* websocket/module.c: the module `lrun.core.websocket`: what lualib/lrun/websocket asks of connections. Internal:
  * arguments are trusted to be of the right kind, not to belong to a connection that is still open. */
+#include "host/collector.h"
 #include "host/modules.h"
 #include "host/userdata.h"
 #include "websocket/connection.h"
@@ -111,6 +112,7 @@ static int l_attach(lua_State *L) {
   ws_conn_attach(L, conn, group, lender ? NULL : *handle, lent);
   conn->parser.inflate = (ws_agreed_t){(uint8_t)lua_tointeger(L, 4), lua_toboolean(L, 5)};
   conn->deflate = (ws_agreed_t){(uint8_t)lua_tointeger(L, 6), lua_toboolean(L, 7)};
+  collector_hurry(L);
   return 1;
 }
 

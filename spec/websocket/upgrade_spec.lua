@@ -69,6 +69,37 @@ describe("an upgrade", function()
     children.eventually(function() return connections(base) == 0 end)
   end)
 
+  -- Upgrades one after the other, which are closed again; how far the heap grew above what it was, in KB.
+  local function upgrades(count)
+    local port, base = servers.serve()
+    local wss = websocket.WebSocketServer:new{ server = base }
+    local before, most, last = collectgarbage("count"), 0, nil
+    for _ = 1, count do
+      local client = peer.connect(port)
+      most = math.max(most, collectgarbage("count"))
+      if last then last:destroy() end
+      last = client
+    end
+    last:destroy()
+    children.eventually(function() return next(wss.clients) == nil end)
+    return most - before
+  end
+
+  it("gives back what HTTP had of many connections before the heap has doubled", function()
+    collectgarbage()
+    collectgarbage()
+    local living = collectgarbage("count")
+    assert.is_true(upgrades(600) < living * 0.75)
+  end)
+
+  it("leaves a collector alone that the program has stopped", function()
+    collectgarbage()
+    collectgarbage("stop")
+    local grown = upgrades(300)
+    collectgarbage("restart")
+    assert.is_true(grown > 300 * 2)
+  end)
+
   it("goes by its socket where another listener of upgrade is there, too", function()
     local port, base = servers.serve()
     local wss = websocket.WebSocketServer:new{ server = base, path = "/here" }

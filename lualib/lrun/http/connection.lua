@@ -22,7 +22,7 @@ local TRUNCATED = core.errors.truncated
 ---@field owner table the server, or the client's own; has `group`; `_makeSocket(connection, handle)` where it is no net.Socket
 ---@field handle userdata|integer the stream below; the descriptor of one that was just accepted, until somebody asks for a handle
 ---@field socket Socket|false made when somebody asks for it
----@field closed boolean|"over" closed, or given away by `detach` (then `detached`, too); "over" once its role was told
+---@field closed boolean|"detached"|"over" closed; given away by `detach`; closed, and its role was told
 ---@field incoming IncomingMessage|false whose body is being received
 ---@field response ServerResponse|false whose turn it is, of a server's connection; `turn` is its id
 ---@field later table<integer, ServerResponse>|false those behind it, by id
@@ -40,7 +40,7 @@ local Connection = {}
 -- What most connections never have. A table has room for eight fields, then for sixteen: a ninth costs each connection the
 -- way from one to the other.
 for _, name in ipairs {
-  "socket", "onSocketError", "detached", "whenClosed", "request", "interim", "last", "keepAlive", "waiting",
+  "socket", "onSocketError", "whenClosed", "request", "interim", "last", "keepAlive", "waiting",
   "limited", "ownLimit", "unfinished",
 } do Connection[name] = false end
 Connection.receivedBefore = 0
@@ -143,7 +143,7 @@ function Connection:getSocket()
   socket = ofOwner and ofOwner(self.owner, self, handleOf(self)) or net.Socket:new { handle = self, manualStart = true, allowHalfOpen = true }
   stand(self, socket)
   self.role.onSocket(self, socket)
-  if self.detached then socket:_rememberAddresses(handleOf(self)) end  -- another protocol has the stream, and its socket knows whose
+  if self.closed == "detached" then socket:_rememberAddresses(handleOf(self)) end -- another protocol has the stream, and its socket knows whose
   if self.closed then socket:destroy() end
   return socket
 end
@@ -177,7 +177,7 @@ function Connection:detach()
   settleAll(self)
   local handle = handleOf(self)
   local rest = core.release(self.c) or ""
-  self.closed, self.detached = true, true
+  self.closed = "detached"
   answer(self, core.sent(self.c))
   self.role.onDetach(self)
   if self.socket then

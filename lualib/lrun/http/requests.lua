@@ -207,7 +207,7 @@ function requests.onDetach(connection) abandon(connection, nil) end
 --- The socket of an accepted connection was made: it tells the server when it has ended.
 function requests.onSocket(connection, socket)
   socket.server = connection.owner
-  if connection.closed ~= "over" and not connection.detached then socket:_countedBy(connection.owner) end
+  if connection.closed ~= "over" and connection.closed ~= "detached" then socket:_countedBy(connection.owner) end
 end
 
 Connection.take { onrequest = onRequest }

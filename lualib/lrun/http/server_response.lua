@@ -470,7 +470,7 @@ end
 -- Its connection's, until that was given away.
 local function socket(self)
   local connection = self._connection
-  return not connection.detached and connection:getSocket() or nil
+  return connection.closed ~= "detached" and connection:getSocket() or nil
 end
 
 calls.methods(ServerResponse, "res", { writeHead = true, write = true, finish = true, sendFile = true })

@@ -171,9 +171,7 @@ local function onUpgrade(job, response, connection, head)
   connection:on("error", function() end)
   local handle, received = connection:_detach()
   job.request = nil
-  local open = handle and sockets.attach(socket, {
-    group = job.group, handle = handle, agreement = agreement, protocol = chosen or "",
-  })
+  local open = handle and sockets.attach(socket, job.group, handle, chosen or "", agreement)
   if not open then return failWith(job, "socket hang up") end
   stop(job)
   nextTick(sockets.start, socket, head .. received)        -- behind the listeners of `open`

@@ -64,7 +64,8 @@ end
 local NONE = {}
 local VERSIONS = { ["Sec-WebSocket-Version"] = "13", Upgrade = "websocket" }
 
--- What a request asks for; or nothing, and the status, the reason and headers to refuse it with.
+-- The key, the protocols and the extensions that a request asks for; or nothing, and the status, the reason and headers to
+-- refuse it with.
 local function read(req)
   local headers = req.headers
   if req.method ~= "GET" then return nil, 405, "Invalid HTTP method", { Allow = "GET" } end
@@ -82,16 +83,15 @@ local function read(req)
     protocols = protocolsOf(offer)
     if not protocols then return nil, 400, "Invalid Sec-WebSocket-Protocol header" end
   end
-  return { req = req, key = key, protocols = protocols, extensions = headers["sec-websocket-extensions"] }
+  return key, protocols, headers["sec-websocket-extensions"]
 end
 
 -- The subprotocol that is agreed on, "" for none.
-local function chooseProtocol(server, asked)
-  local protocols = asked.protocols
+local function chooseProtocol(server, req, protocols)
   if #protocols == 0 then return "" end
   local handle = server.options.handleProtocols
   if not handle then return protocols[1] end
-  local chosen = handle(protocols, asked.req)
+  local chosen = handle(protocols, req)
   if not chosen then return "" end
   if type(chosen) ~= "string" or not chosen:find(TOKEN) then
     error(errors.argType("handleProtocols' result", "one of the protocols, or false", chosen), 0)
@@ -101,54 +101,55 @@ end
 
 -- Agreeing ------------------------------------------------------------------------------------------------------------
 
-local function response(server, asked, protocol, answer)
-  local lines = {
-    "HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
-    "Sec-WebSocket-Accept: " .. handshake.accept(asked.key),
-  }
-  if protocol ~= "" then lines[#lines + 1] = "Sec-WebSocket-Protocol: " .. protocol end
-  if answer then lines[#lines + 1] = "Sec-WebSocket-Extensions: " .. answer end
-  if server:listenerCount("headers") > 0 then
-    server:emit("headers", lines, asked.req)
-    for i, line in ipairs(lines) do
-      if type(line) ~= "string" or line:find("[\r\n%z]") or i > 1 and not line:find("^[^%s:]+:") then
-        error(errors.argValue("headers", line, "has what is no header line"), 0)
-      end
+local function response(key, protocol, answer)
+  return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " .. handshake.accept(key)
+    .. (protocol ~= "" and "\r\nSec-WebSocket-Protocol: " .. protocol or "")
+    .. (answer and "\r\nSec-WebSocket-Extensions: " .. answer or "") .. "\r\n\r\n"
+end
+
+-- The same when the listeners of `headers` have seen it.
+local function shown(server, req, text)
+  if server:listenerCount("headers") == 0 then return text end
+  local lines = {}
+  for line in text:gmatch("([^\r]+)\r\n") do lines[#lines + 1] = line end
+  server:emit("headers", lines, req)
+  for i, line in ipairs(lines) do
+    if type(line) ~= "string" or line:find("[\r\n%z]") or i > 1 and not line:find("^[^%s:]+:") then
+      error(errors.argValue("headers", line, "has what is no header line"), 0)
     end
   end
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
 
-local function agreeOn(server, asked)
-  if not server.perMessageDeflate or not asked.extensions then return nil end
-  return extension.accept(asked.extensions, server.perMessageDeflate)
+local function agreeOn(server, extensions)
+  if not server.perMessageDeflate or not extensions then return nil end
+  return extension.accept(extensions, server.perMessageDeflate)
 end
 
--- Hangs a socket on a stream. `origin` has beside what that needs the `response`, and what was `received` behind the request.
-local function open(server, req, origin, callback)
+-- Hangs a socket on a stream, after the response `text`; `received` came behind the request. A table for all of it, as for
+-- options, would be one more for each connection.
+local function open(server, req, text, handle, received, protocol, agreement, counted, callback)
   local ws = sockets.make(server)
-  if not sockets.attach(ws, origin) then return server:_uncount(origin.counted) end
-  core.write(ws._c, origin.response)
-  process.nextTick(sockets.start, ws, origin.received)     -- behind the listeners of `connection`, also those that wait
+  if not sockets.attach(ws, server.group, handle, protocol, agreement, counted) then return server:_uncount(counted) end
+  core.write(ws._c, text)
+  process.nextTick(sockets.start, ws, received)            -- behind the listeners of `connection`, also those that wait
   server:_entered(ws)
-  callback(ws, req)
+  if callback then callback(ws, req) else server:emit("connection", ws, req) end
 end
 
 -- The client is still there, and may be let in.
 local function complete(server, asked, socket, head, callback)
   if socket.destroyed or not socket.readable or not socket.writable then return socket:destroy() end
   if not server:_isRunning() then return handshake.refuse(socket, 503) end
-  local protocol = chooseProtocol(server, asked)
-  local agreement, answer = agreeOn(server, asked)
-  local text = response(server, asked, protocol, answer)
+  local req = asked.req
+  local protocol = chooseProtocol(server, req, asked.protocols)
+  local agreement, answer = agreeOn(server, asked.extensions)
+  local text = shown(server, req, response(asked.key, protocol, answer))
   local counted = socket:_acceptedBy()
   socket:_rememberAddresses()
   local handle, received = socket:_detach()
   if not handle then return end
-  open(server, asked.req, {
-    group = server.group, handle = handle, agreement = agreement, protocol = protocol, counted = counted or false, response = text,
-    received = head .. received,
-  }, callback)
+  open(server, req, text, handle, head .. received, protocol, agreement, counted or false, callback)
 end
 
 local function letIn(server, asked, socket, head, callback)
@@ -195,8 +196,10 @@ end
 function handshake.run(server, req, socket, head, callback)
   local function ignore() end
   socket:on("error", ignore)                               -- of a client that leaves meanwhile
-  local asked, status, reason, headers = read(req)
-  if not asked then
+  -- Of one that is to be refused: nil, the status, the reason, the headers.
+  local key, protocols, extensions, headers = read(req)
+  if not key then
+    local status, reason = protocols, extensions
     if server:listenerCount("wsClientError") > 0 then
       return server:emit("wsClientError", errors.coded("WS_ERR_HANDSHAKE", reason, { status = status }), socket, req)
     end
@@ -204,6 +207,7 @@ function handshake.run(server, req, socket, head, callback)
   end
   if not server:shouldHandle(req) then return handshake.refuse(socket, 400) end
   if not isAllowed(server.options.origins, req.headers.origin) then return handshake.refuse(socket, 403) end
+  local asked = { req = req, key = key, protocols = protocols, extensions = extensions }
   local function decided() letIn(server, asked, socket, head, callback) end
   if not server.options.verifyClient then return decided() end
   if not xpcall(verify, uncaught.report, server, asked, socket, decided) then handshake.refuse(socket, 500) end
@@ -216,24 +220,22 @@ local function asksProgram(server)
     or server:listenerCount("wsClientError") > 0
 end
 
---- The same for a connection of an http server's that has no socket, where nobody has to be asked; false: make one.
+--- The same for a connection of an http server's that has no socket, where nobody has to be asked; false: make one. The server
+--- emits `connection`.
 ---@param server WebSocketServer
 ---@param req IncomingMessage
 ---@param res ServerResponse
 ---@param connection HttpConnection
----@param callback fun(ws: WebSocket, req: IncomingMessage)
 ---@return boolean done
-function handshake.take(server, req, res, connection, callback)
+function handshake.take(server, req, res, connection)
   if asksProgram(server) then return false end
-  local asked = read(req)
-  if not asked or not server:shouldHandle(req) or not isAllowed(server.options.origins, req.headers.origin) then return false end
-  local protocol = asked.protocols[1] or ""
-  local agreement, answer = agreeOn(server, asked)
-  local text = response(server, asked, protocol, answer)
+  local key, protocols, extensions = read(req)
+  if not key or not server:shouldHandle(req) or not isAllowed(server.options.origins, req.headers.origin) then return false end
+  local protocol = protocols[1] or ""
+  local agreement, answer = agreeOn(server, extensions)
+  local text = response(key, protocol, answer)
   local handle, rest = requests.leave(connection, res)
-  open(server, req, {
-    group = server.group, handle = handle, agreement = agreement, protocol = protocol, response = text, received = rest,
-  }, callback)
+  open(server, req, text, handle, rest, protocol, agreement)
   return true
 end
 

@@ -91,7 +91,7 @@ local function join(httpServer, server)
     requests.takesConnection(hub.listener, function(req, res, connection)
       if isRuled(hub) then return false end
       local chosen = choose(hub, httpServer, req)
-      return chosen ~= nil and handshake.take(chosen, req, res, connection, function(ws, request) chosen:emit("connection", ws, request) end)
+      return chosen ~= nil and handshake.take(chosen, req, res, connection)
     end)
   end
   hub[#hub + 1] = server

@@ -353,13 +353,6 @@ calls.methods(WebSocket, "socket", { send = true })
 
 -- Its life ------------------------------------------------------------------------------------------------------------
 
----@class SocketOrigin
----@field group SocketGroup
----@field handle userdata a stream handle
----@field agreement DeflateAgreement?
----@field protocol string
----@field counted Server|false|nil a server's: which other than its own counts the connection, and hears of its end; false: none
-
 local module = { WebSocket = WebSocket }
 
 --- Makes a server's socket.
@@ -369,22 +362,25 @@ function module.make(server) return setmetatable({ _c = false, readyState = OPEN
 
 --- Hangs a socket on the stream of its handshake: it is open. Call `start` then.
 ---@param self WebSocket
----@param origin SocketOrigin
+---@param group SocketGroup
+---@param handle userdata a stream handle
+---@param protocol string
+---@param agreed DeflateAgreement?
+---@param counted Server|false|nil a server's: which other than its own counts the connection, and hears of its end; false: none
 ---@return boolean open false: the stream is closed
-function module.attach(self, origin)
-  local agreed, group = origin.agreement, origin.group
+function module.attach(self, group, handle, protocol, agreed, counted)
   local c
   if agreed then
-    c = core.attach(group.core, origin.handle, self, agreed.inflate, agreed.inflateGoesOn, agreed.deflate, agreed.deflateGoesOn)
+    c = core.attach(group.core, handle, self, agreed.inflate, agreed.inflateGoesOn, agreed.deflate, agreed.deflateGoesOn)
   else
-    c = core.attach(group.core, origin.handle, self)
+    c = core.attach(group.core, handle, self)
   end
   if not c then return false end
   self._c = c
   if not self._server then self._group, self.readyState = group, OPEN end         -- C's side of it is to live
-  if origin.protocol ~= "" then self.protocol = origin.protocol end
+  if protocol ~= "" then self.protocol = protocol end
   if agreed then self.extensions = "permessage-deflate" end
-  if origin.counted ~= nil then self._counted = origin.counted end
+  if counted ~= nil then self._counted = counted end
   group:watch()
   return true
 end
