@@ -281,6 +281,11 @@ void callback_at_end(lua_State *L, callback_end_t *end) {
   callbacks->ends = end;
 }
 
+void callback_end_turn(lua_State *L) {
+  callbacks_t *callbacks = callbacks_of(L);
+  if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) end_turn(callbacks);
+}
+
 callbacks_t *callback_state(lua_State *L) { return callbacks_of(L); }
 bool callback_has_ticks(const callbacks_t *callbacks) { return callbacks->ticks; }
 

@@ -72,6 +72,9 @@ struct callback_end {
 };
 void callback_at_end(lua_State *L, callback_end_t *end);
 
+/* Ends the turn, where no Lua runs: for C that has called others by itself, and what they did may have work for the end. */
+void callback_end_turn(lua_State *L);
+
 /* Whether nextTick has work, in a form that costs nothing to ask often. */
 bool callback_has_ticks(const callbacks_t *callbacks);
 

@@ -3,6 +3,7 @@
  * jobs (http/file_job.c), and Lua decides between the steps. */
 #include "http/files.h"
 
+#include "files/files.h"
 #include "host/userdata.h"
 #include "http/file_job.h"
 #include "http/format.h"

@@ -155,6 +155,7 @@ void stream_move(stream_t *to, stream_t *from, const stream_owner_t *owner) {
   if (!stream_is_open(from)) return;
   unlink_stream(from);
   link_stream(to);
+  stream_bare_moved(to, from);
   stream_write_moved(to);
   if (to->kind->moved != NULL) to->kind->moved(to);
   stream_shared_t *shared = from->shared;
@@ -249,17 +250,21 @@ static bool may_read_first(stream_shared_t *shared) {
   return shared->first_reads++ < STREAM_FIRST_READS;
 }
 
-int stream_read_first(stream_t *s) {
+bool stream_read_now(stream_t *s) {
   uv_os_fd_t fd;
-  if (!stream_is_open(s)) return 0;
-  if (s->reading || s->kind != &stream_plain)
-    return stream_read(s, true); /* a kind may be at work on the read buffer just now */
-  if (!may_read_first(s->shared) || stream_descriptor(s, &fd) < 0) return stream_read(s, true);
-  s->wanted = true;
+  if (stream_descriptor(s, &fd) < 0) return false;
   ssize_t n = recv(fd, s->shared->read_buffer, STREAM_READ_SIZE, MSG_DONTWAIT);
-  if (n <= 0) return stream_read(s, true); /* libuv sees an end or an error again */
-  take_read(s, (size_t)n);
-  return 0;
+  if (n > 0) take_read(s, (size_t)n);
+  return n > 0;
+}
+
+int stream_read_first(stream_t *s) {
+  if (!stream_is_open(s)) return 0;
+  /* A kind may be at work on the read buffer just now. */
+  if (s->reading || s->kind != &stream_plain || !may_read_first(s->shared)) return stream_read(s, true);
+  s->wanted = true;
+  if (stream_read_now(s) || (s->bare && stream_expect(s))) return 0;
+  return stream_read(s, true); /* libuv sees an end or an error again */
 }
 
 static void on_shutdown(uv_shutdown_t *req, int status) {

@@ -88,6 +88,7 @@ struct stream {
   stream_write_t *writing; /* what libuv has and the kernel has not */
   stream_segment_t *files; /* ranges of files, in order; `out` waits behind them */
   bool bare;               /* open, and without a handle yet (io/stream_bare.c) */
+  bool expected;           /* bare, and watched for its peer's first word */
   bool reading;            /* libuv reads */
   bool wanted;             /* the owner wants to */
   bool corked;             /* output only collects */
@@ -116,8 +117,8 @@ void stream_open(lua_State *L, stream_t *s, uv_stream_t *handle, const stream_ki
                  const stream_owner_t *owner);
 static inline bool stream_is_open(const stream_t *s) { return s->handle != NULL || s->bare; }
 
-/* The same on the descriptor of a connected socket, which is non-blocking and the stream's from here on. While Lua runs only:
- * what has to wait for the loop gets a handle of luv's by itself, and most that is asked and answered at once never does. */
+/* The same on the descriptor of a connected socket, which is non-blocking and the stream's from here on. While Lua runs.
+ * What has to wait for the loop makes a handle by itself; most that is asked and answered at once never does. */
 void stream_open_bare(lua_State *L, stream_t *s, int fd, const stream_owner_t *owner);
 
 /* Sees to it that an open stream has a handle. 0 or UV_E*. */

@@ -15,6 +15,8 @@ enum {
 /* Bits of stream_t.lent: `out`, `wire` is a scratch buffer; `out` lies in the common memory. */
 enum { STREAM_OUT = 1, STREAM_WIRE = 2, STREAM_COMMON = 4 };
 
+typedef struct stream_ready stream_ready_t;
+
 struct stream_shared {
   lua_State *L; /* the main state */
   uv_loop_t *loop;
@@ -26,6 +28,11 @@ struct stream_shared {
   stream_segment_t *retired;                     /* files whose end is to be told in this turn */
   callback_end_t files_end;                      /* tells them */
   bool files_end_asked;
+  uv_poll_t
+      expecting; /* on `expecting_fd`, which is 0 until it is needed: those of whom the first word is expected */
+  int expecting_fd;
+  unsigned expected;     /* how many; it keeps the loop alive while there are any */
+  stream_ready_t *ready; /* those that are looked at just now */
   buffer_t closed; /* refs of the functions that wait for the end of bare streams to be told, each an int */
   callback_end_t closed_end; /* tells it */
   bool closed_end_asked;
@@ -54,7 +61,16 @@ static inline int stream_descriptor(const stream_t *s, uv_os_fd_t *fd) {
 /* Lets go of the descriptor, or the handle, and of all memory; returns the handle. */
 uv_stream_t *stream_detach(stream_t *s);
 
-/* io/stream_bare.c: closes a bare stream; the function on top of L is called when the turn ends. */
+/* Receives what is there. False: nothing, for now, or no more; libuv will tell. */
+bool stream_read_now(stream_t *s);
+
+/* io/stream_bare.c: reads a bare stream when its peer speaks; false where that is impossible. */
+bool stream_expect(stream_t *s);
+
+/* It may have been expected. */
+void stream_bare_moved(stream_t *to, stream_t *from);
+
+/* Closes a bare stream; the function on top of L is called when the turn ends. */
 void stream_close_bare(lua_State *L, stream_t *s);
 
 /* Takes the stream from those that wait for the end of the turn. */

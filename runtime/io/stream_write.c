@@ -543,6 +543,7 @@ void stream_forget_all(void *data) {
   shared->common = NULL;
   stream_forget_files(shared);
   buffer_free(&shared->closed);
+  if (shared->expecting_fd > 0) close(shared->expecting_fd);
   for (stream_t *s = shared->first; s != NULL; s = s->next) {
     s->writing = NULL;
     if (s->bare) close(s->fd);

@@ -1,3 +1,4 @@
+local child_process = require("child_process")
 local fs = require("fs")
 local http = require("http")
 local net = require("net")
@@ -97,6 +98,66 @@ describe("a connection that comes as a descriptor", function()
     client:write((LAST:gsub("/x", "/y")))
     ends()
     assert.is_truthy(answer():find("/y$"))
+  end)
+
+  it("is closed when its client says nothing, or goes without a word", function()
+    local fd = connect()
+    serve(function() end)
+    server.headersTimeout = 50
+    server:_onDescriptor(fd)
+    ends()
+    assert.is_truthy(answer():find("^HTTP/1.1 408 "))
+
+    client:close()
+    listener:close()
+    fd = connect()
+    server.headersTimeout = 60000
+    server:_onDescriptor(fd)
+    client:close()
+    children.eventually(function() return server._connections == 0 end)
+  end)
+
+  it("is closed by a server that closes all, although its request is there", function()
+    local served, all = 0, {}
+    serve(function(_, res)
+      served = served + 1
+      server:closeAllConnections()
+      res:finish("x")
+    end)
+    for i = 1, 8 do
+      local fd = connect()
+      server:_onDescriptor(fd)
+      all[i] = { client, listener }
+    end
+    for _, pair in ipairs(all) do pair[1]:write(LAST) end
+    local busy = uv.hrtime() + 2e7                 -- all of them are ready when the loop looks
+    while uv.hrtime() < busy do end
+    children.eventually(function() return server._connections == 0 end)
+    assert.equal(1, served)
+    for i = 1, 7 do
+      for _, handle in ipairs(all[i]) do handle:close() end
+    end
+  end)
+
+  it("keeps the process while it is expected to speak", function()
+    local program = [[
+      local http, uv, sockets = require("http"), require("luv"), require("lrun.core.sockets")
+      local server = http.createServer(function(_, res) res:finish("x") end)
+      local listener, client = uv.new_tcp(), uv.new_tcp()
+      assert(listener:bind("127.0.0.1", 0))
+      listener:listen(1, function()
+        local accepted = uv.new_tcp()
+        listener:accept(accepted)
+        server:_onDescriptor(sockets.duplicate(accepted:fileno()))
+        accepted:close()
+        listener:close()
+        client:close()
+      end)
+      client:connect("127.0.0.1", listener:getsockname().port)
+      server:on("close", function() end)
+      process:on("exit", function() print(server._connections) end)
+    ]]
+    assert.equal("0\n", child_process.execFileSync(process.execPath, { "-e", program }))
   end)
 
   it("is answered later, and as much as no socket takes at once", function()
