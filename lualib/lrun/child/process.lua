@@ -53,22 +53,11 @@ local function closed(self)
   if self._closesLeft == 0 then self:emit("close", self.exitCode, self.signalCode) end
 end
 
--- A stream that the child reads is not read here meanwhile.
+-- A stream that the child reads is not read here meanwhile. What is no socket has nobody here who reads it ahead.
 local function lend(self, stream)
+  if not stream._lend then return end
+  stream:_lend()
   self._lent[#self._lent + 1] = stream
-  if not stream._borrowers then
-    stream._borrowers = 0
-    stream._readAgain = stream._kernelReads
-  end
-  stream._borrowers = stream._borrowers + 1
-  if stream._stopReading then stream:pause() end
-end
-
-local function takeBack(stream)
-  stream._borrowers = stream._borrowers - 1
-  if stream._borrowers > 0 then return end
-  stream._borrowers = nil
-  if stream._readAgain and stream.readable then stream:read(0) end
 end
 
 -- Streams -------------------------------------------------------------------------------------------------------------
@@ -119,9 +108,9 @@ end
 local function flushStdio(self)
   if self._slots then closeEnded(self) end
   for _, stream in ipairs(rawget(self, "stdio") or {}) do
-    if stream and stream.readable and not stream._borrowers then stream:resume() end
+    if stream and stream.readable and not stream._lent then stream:resume() end
   end
-  for _, stream in ipairs(self._lent) do takeBack(stream) end
+  for _, stream in ipairs(self._lent) do stream:_takeBack() end
 end
 
 local function finish(self, exitCode, signalCode)
@@ -144,7 +133,7 @@ local function onExit(self, status, signal)
   if signal > 0 then finish(self, nil, signals.name(signal) or tostring(signal)) else finish(self, status, nil) end
   if not self._channelOpen then return emitExit(self) end
   self._exitWaits = true
-  require("lrun.ipc.channel").drain(self, function() emitExit(self) end)
+  self._drainChannel(function() emitExit(self) end)
 end
 
 local function onNotStarted(self, err)
@@ -178,7 +167,7 @@ local function makeChannel(self, slot, wire)
   slot.ours = nil
   self._closesLeft = self._closesLeft + 1
   self._channelOpen = true
-  require("lrun.ipc.channel").setup(self, fd, { wire = wire, onClosed = function()
+  self._drainChannel = require("lrun.ipc.channel").setup(self, fd, { wire = wire, onClosed = function()
     self._channelOpen = false
     if self._exitWaits then emitExit(self) end
     closed(self)

@@ -325,6 +325,8 @@ end
 ---@param target EventEmitter a ChildProcess, or `process`
 ---@param fd integer a connected unix socket, ours from now on
 ---@param options { wire: "lua"|"json", onClosed: function? } onClosed is called after the `disconnect` event
+---@return fun(callback: function) drain for when the other process has ended: reads all that it sent, then calls back, unless the
+--- channel has closed by then or is about to tell so
 function ipc.setup(target, fd, options)
   local state = { target = target, wire = options.wire, onClosed = options.onClosed, refs = 0, turn = 0, told = 0, sockets = { sent = {}, got = {} } }
   state.incoming = Message()
@@ -332,7 +334,6 @@ function ipc.setup(target, fd, options)
     function() return batch(state) end, function(unwritten, reason) return onClose(state, unwritten, reason) end)
   if not channel then error(address, 0) end
   state.channel, state.address = channel, ffi.cast("void *", address)
-  target._ipc = state       -- not in a weak table: the state refers to its key
   local control = setmetatable({ _state = state, fd = fd }, Control)
   target.connected = true
   target.channel = control
@@ -344,15 +345,9 @@ function ipc.setup(target, fd, options)
   target.disconnect = function() return disconnect(state) end
   watchListeners(state)
   state.count = count
-end
-
---- The other process has ended: reads all that it sent, then calls back, unless the channel has closed by then or is about
---- to tell so.
----@param target EventEmitter
----@param callback function
-function ipc.drain(target, callback)
-  local channel = target._ipc.channel
-  if channel then channel:drain(callback) end
+  return function(callback)
+    if state.channel then state.channel:drain(callback) end
+  end
 end
 
 local function takeVariable(name)

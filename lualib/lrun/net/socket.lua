@@ -1,6 +1,6 @@
 --- net.Socket: a duplex stream over one stream handle: luv's (TCP, unix socket, pipe, terminal), or anything with the
 --- same methods, such as a TLS stream (lrun.net.handles has the list).
---- The socket owns `_handle` and closes it in `_destroy`, or gives it away in `_detach`. Bytes go kernel → the handle's read
+--- The socket owns `_handle` and closes it in `_destroy`, or gives it away (lrun.net.ownership). Bytes go kernel → the handle's read
 --- callback → `push` → `data` without a copy, and `write` → `handle:try_write` → what is left by `handle:write`.
 local process = require("process")
 local errors = require("errors")
@@ -11,6 +11,7 @@ local sendfile = require("lrun.core.sendfile")
 local handles = require("lrun.net.handles")
 local Idle = require("lrun.net.idle")
 local listen = require("lrun.net.listen")
+local ownership = require("lrun.net.ownership")
 local validate = require("lrun.check.validate")
 
 local nextTick = process.nextTick
@@ -274,91 +275,6 @@ function Socket:_destroy(err, callback)
     server:_connectionClosed()
   end
   callback(err)
-end
-
---- Internal: what was received and not yet read.
-function Socket:_unread()
-  local rs, handle = self._rs, self._handle
-  return table.concat(rs.chunks, "", rs.first, rs.last) .. (handle and handle.rest and handle:rest() or "")
-end
-
---- Internal: the server that counts this connection; `_countedBy` sets it.
----@return Server?
-function Socket:_acceptedBy() return self._server end
-
---- Internal: says which server counts this connection, from its acceptance to its end; nil for none.
----@param server Server?
-function Socket:_countedBy(server) self._server = server end
-
---- Internal: stops reading and takes the handle out of the socket, which stays open without one, until `_attach`. Of a
---- handle that stands on another one (`detach`), such as HTTP's, the one below.
----@return userdata? handle
----@return string data received and not yet read
-function Socket:_release()
-  local handle = self._handle
-  if not handle then return nil, "" end
-  self:_stopReading()
-  if self._sending then sendfile.settle(self._sending) end
-  local rs, data = self._rs, self:_unread()
-  rs.chunks, rs.first, rs.last, rs.length = {}, 1, 0, 0
-  self._received, self._written = traffic(self)
-  self._handle = nil
-  if handle.detach then handle = handle:detach() end
-  return handle, data
-end
-
---- Internal: the counterpart of `_release`.
-function Socket:_attach(handle)
-  self._handle = handle
-  self._before = handle.traffic and { received = self._received, written = self._written }
-  local idle = self._idle
-  if idle and handle.set_timeout then
-    stopTimer(self)
-    handle:set_timeout(idle.limit)
-  end
-  if self._refed == false then handle:unref() end
-end
-
-local function ignore() end
-
--- What the script has written before it gave the handle away still goes out.
-local function writePending(self, handle)
-  local data, callbacks = self:_takePending()
-  if data == "" then return end
-  handle:write(data, function(err)
-    for i = 1, #callbacks do callbacks[i](err and errors.system(err, "write") or nil) end
-  end)
-end
-
---- Internal: leaves the protocol that its handle belongs to, such as HTTP, for the stream below.
----@return string data received and not yet read
-function Socket:_standAlone()
-  local handle, data = self:_release()
-  if not handle then return "" end
-  self:_attach(handle)
-  if self.timeout and self.timeout > 0 then self:setTimeout(self.timeout) end
-  if not self._rs.paused then self:read(0) end   -- also to notice the peer's end
-  return data
-end
-
---- Internal: gives the handle away. The socket object closes; the handle stays open, and whoever takes it tells
---- the server of `_acceptedBy` by `_connectionClosed` when the connection has ended where it went.
----@return userdata? handle
----@return string data received and not yet read
-function Socket:_detach()
-  local handle, received = self:_release()
-  if not handle then return nil, "" end
-  stopTimer(self)
-  self.destroyed, self.closed = true, true
-  self._rs.ended = true
-  if self._reader then               -- luv keeps it, and with it this socket, for as long as the handle lives
-    handle:read_start(ignore)
-    handle:read_stop()
-  end
-  writePending(self, handle)
-  self:_failPending()
-  nextTick(emitClose, self, false)
-  return handle, received
 end
 
 --- Destroys the socket once everything was written.
@@ -643,6 +559,8 @@ end
 ---@overload fun(self: Socket, options: ConnectOptions|string, listener: function?): Socket
 ---@return self
 function Socket:connect(...) return require("lrun.net.connect").connect(self, ...) end
+
+ownership(Socket, { traffic = traffic, stopTimer = stopTimer, emitClose = emitClose })
 
 calls.methods(Socket, "socket", { write = true })
 
