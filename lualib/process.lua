@@ -114,19 +114,26 @@ local function compact()
   tickCount, ticksDone = left, 0
 end
 
--- A tick that runs the loop itself may run this again.
-vm.hook("tick", function()
+local tickRuns = 0                  -- counts the calls of runTicks
+
+-- Calls all, where this coroutine is the host's. The host calls it again, on another one, behind a tick that threw or that waits
+-- and keeps the coroutine, and inside a tick that runs the loop itself.
+local function runTicks()
+  tickRuns = tickRuns + 1
+  local run = tickRuns
   while ticksDone < tickCount do
     if ticksDone >= DONE_LIMIT and 2 * ticksDone >= tickCount then compact() end
     ticksDone = ticksDone + 1
     local tick = ticks[ticksDone]
     ticks[ticksDone] = false
-    if type(tick) == "function" then vm.enter(tick)
-    elseif tick[2] == 1 then vm.enter(tick[1], tick[3])        -- most: the compiler knows how many, without `unpack`
-    else vm.enter(tick[1], unpack(tick, 3, tick[2] + 2)) end
+    if type(tick) == "function" then tick()
+    elseif tick[2] == 1 then tick[1](tick[3])        -- most: the compiler knows how many, without `unpack`
+    else tick[1](unpack(tick, 3, tick[2] + 2)) end
+    if run ~= tickRuns then return end
   end
   compact()
-end)
+end
+vm.hook("tick", runTicks)
 
 -- The environment -----------------------------------------------------------------------------------------------------
 

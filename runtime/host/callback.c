@@ -49,16 +49,19 @@ enum { SPILL = 96 };
 
 /* Those of the state that was asked for last: a process has one, as a rule. */
 static struct {
+  const lua_State *L; /* the main one */
   const void *registry;
   callbacks_t *callbacks;
 } latest;
 
 static callbacks_t *callbacks_of(lua_State *L) {
+  if (L == latest.L) return latest.callbacks;
   const void *registry = lua_topointer(L, LUA_REGISTRYINDEX);
   if (registry == latest.registry) return latest.callbacks;
   lua_rawgeti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
   callbacks_t *callbacks = lua_touserdata(L, -1);
   lua_pop(L, 1);
+  latest.L = callbacks->L;
   latest.registry = registry;
   latest.callbacks = callbacks;
   return callbacks;
@@ -69,6 +72,7 @@ void callback_init(lua_State *L) {
   *callbacks = (callbacks_t){.L = L, .max_depth = MAX_DEPTH};
   for (int i = 0; i < HOOK_COUNT; i++) callbacks->hooks[i] = LUA_NOREF;
   lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
+  latest.L = NULL;
   latest.registry = NULL; /* this one's may lie where that of a closed state lay */
 }
 
@@ -166,6 +170,8 @@ static int settle(callbacks_t *callbacks, entry_t entry, int status) {
   return CALLBACK_FAILED;
 }
 
+/* The hook calls ticks itself. One that waits takes the coroutine with it, and one that throws ends it: the others are
+ * called on another one. */
 static void run_ticks(callbacks_t *callbacks) {
   while (callbacks->ticks) {
     callbacks->ticks = false;
@@ -173,7 +179,7 @@ static void run_ticks(callbacks_t *callbacks) {
     entry_t entry = entry_take(callbacks);
     lua_xmove(callbacks->L, entry.co, 1);
     callbacks->depth++;
-    settle(callbacks, entry, resume(callbacks, entry.co, 0));
+    if (settle(callbacks, entry, resume(callbacks, entry.co, 0)) != CALLBACK_DONE) callbacks->ticks = true;
     callbacks->depth--;
   }
 }

@@ -186,7 +186,7 @@ static bool may_parse(const http_conn_t *conn) {
          conn->inflight < HTTP_MAX_INFLIGHT && http_conn_pending(conn) < HTTP_MAX_OUTPUT;
 }
 
-/* One event; false when there is nothing more to do with these bytes now. */
+/* One event; false when these bytes hold no other. */
 static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, size_t *at) {
   http_event_t ev;
   if (http_parser_idle(&conn->parser)) conn->request_since = uv_now(conn->shared->loop);
@@ -206,7 +206,7 @@ static bool step(lua_State *L, http_conn_t *conn, const char *data, size_t len, 
   case HTTP_EV_END: on_end(conn, ev.data, ev.len); break;
   case HTTP_EV_FAULT: http_conn_fault(conn, &conn->parser.fault, data, len, (size_t)(from - data)); break;
   }
-  return may_parse(conn);
+  return true;
 }
 
 bool http_conn_is_clean(const http_conn_t *conn) {
@@ -218,8 +218,7 @@ static void parse(lua_State *L, http_conn_t *conn, const char *data, size_t len)
   size_t at = 0;
   conn->parsing = true;
   stream_cork(&conn->stream, true);
-  if (may_parse(conn)) {
-    while (step(L, conn, data, len, &at) && (at < len || !http_parser_idle(&conn->parser))) {}
+  while (may_parse(conn) && step(L, conn, data, len, &at) && (at < len || !http_parser_idle(&conn->parser))) {
   }
   conn->parsing = false;
   stream_cork(&conn->stream, false);
@@ -252,7 +251,7 @@ static bool has_more(const http_conn_t *conn) {
 
 void http_conn_resume(lua_State *L, http_conn_t *conn) {
   if (conn->parsing) return;
-  while (may_parse(conn) && has_more(conn)) {
+  while (has_more(conn) && may_parse(conn)) {
     buffer_t in = conn->in;
     conn->in = (buffer_t){0};
     parse(L, conn, in.data ? in.data : "", in.len);

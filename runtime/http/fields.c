@@ -189,6 +189,6 @@ int http_fields_is_token(lua_State *L) {
 int http_fields_is_text(lua_State *L) {
   size_t len;
   const char *s = lua_type(L, 1) == LUA_TSTRING ? lua_tolstring(L, 1, &len) : NULL;
-  lua_pushboolean(L, s != NULL && http_all_text(s, len));
+  lua_pushboolean(L, s != NULL && http_all_text(s, len, 0));
   return 1;
 }

@@ -48,20 +48,8 @@ const unsigned char http_classes[256] = {
     [128 ... 255] = TEXT,
 };
 
-/* Eight bytes at once: whether one may be a control byte; never false where one is. */
-static bool maybe_control(const char *s) {
-  const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-  uint64_t word;
-  memcpy(&word, s, sizeof word);
-  uint64_t below_space = (word - ones * ' ') & ~word & high;
-  uint64_t del = word ^ ones * 127;
-  return (below_space | ((del - ones) & ~del & high)) != 0;
-}
-
-bool http_all_text(const char *s, size_t len) {
+bool http_all_text_bytes(const char *s, size_t len) {
   const char *end = s + len;
-  for (; end - s > 8 && !maybe_control(s); s += 8) {}
-  if (len >= 8 && end - s <= 8 && !maybe_control(end - 8)) return true;
   while (s < end && http_is_text((unsigned char)*s)) s++;
   return s == end;
 }

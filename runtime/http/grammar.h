@@ -4,6 +4,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 enum { HTTP_TOKEN = 1, HTTP_TEXT = 2, HTTP_HOST = 4, HTTP_PLAIN = 8 };
 extern const unsigned char http_classes[256];
@@ -11,8 +13,26 @@ extern const unsigned char http_classes[256];
 static inline bool http_is_token(unsigned char c) { return (http_classes[c] & HTTP_TOKEN) != 0; }
 /* may stand in a field value: no control byte but tab */
 static inline bool http_is_text(unsigned char c) { return (http_classes[c] & HTTP_TEXT) != 0; }
-/* The same of `len` bytes. */
-bool http_all_text(const char *s, size_t len);
+bool http_all_text_bytes(const char *s, size_t len);
+
+/* Eight bytes at once: whether one may be a control byte; never false where one is. */
+static inline bool http_maybe_control(const char *s) {
+  const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+  uint64_t word;
+  memcpy(&word, s, sizeof word);
+  uint64_t del = word ^ ones * 127;
+  return ((((word - ones * ' ') & ~word) | ((del - ones) & ~del)) & high) != 0;
+}
+
+/* Whether `len` bytes are text, behind `before` ones in memory that are known to be such. */
+static inline bool http_all_text(const char *s, size_t len, size_t before) {
+  const char *end = s + len;
+  if (len + before < 8) return http_all_text_bytes(s, len);
+  for (; end - s > 8; s += 8) {
+    if (http_maybe_control(s)) return http_all_text_bytes(s, (size_t)(end - s));
+  }
+  return !http_maybe_control(end - 8) || http_all_text_bytes(s, (size_t)(end - s));
+}
 /* may stand in a Host value */
 static inline bool http_is_host(unsigned char c) { return (http_classes[c] & HTTP_HOST) != 0; }
 /* may stand in a path or query without a second look */

@@ -58,7 +58,7 @@ static http_event_kind_t status_line(http_parser_t *p, const char *line, size_t 
       len >= 12 && memcmp(line, "HTTP/1.", 7) == 0 && (line[7] == '0' || line[7] == '1') && line[8] == ' ';
   for (size_t i = 9; good && i < 12; i++) good = http_is_digit(line[i]);
   if (good) good = line[9] != '0' && (len == 12 || line[12] == ' ');
-  if (good) good = http_all_text(line + 12, len - 12);
+  if (good) good = http_all_text(line + 12, len - 12, 12);
   return good ? HTTP_EV_MORE : http_fail_line(p, "HPE_INVALID_STATUS", "Invalid status line");
 }
 
@@ -120,11 +120,30 @@ static http_event_kind_t transfer_coding(http_parser_t *p, const char *value, si
 static http_event_kind_t host_field(http_parser_t *p, const char *value, size_t len) {
   if (p->seen & SEEN_HOST) return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Host already present");
   p->seen |= SEEN_HOST;
-  for (size_t i = 0; i < len; i++) {
-    if (!http_is_host((unsigned char)value[i]))
-      return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid Host");
-  }
+  const char *s = value;
+  while (http_is_host((unsigned char)*s)) s++; /* nor is what follows the value */
+  if (s != value + len) return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid Host");
   return HTTP_EV_MORE;
+}
+
+static uint64_t folded8(const char *s) {
+  uint64_t word;
+  memcpy(&word, s, sizeof word);
+  return word | 0x2020202020202020u;
+}
+
+static uint32_t folded4(const char *s) {
+  uint32_t word;
+  memcpy(&word, s, sizeof word);
+  return word | 0x20202020u;
+}
+
+/* Whether a name, a token of the length of `word` (4 to 24), is that word of small letters and hyphens. In a token no other
+ * byte becomes a letter or a hyphen by the bit that is the case of letters. */
+static inline bool is_named(const char *name, const char *word, size_t len) {
+  if (len < 8) return folded4(name) == folded4(word) && folded4(name + len - 4) == folded4(word + len - 4);
+  if (folded8(name) != folded8(word) || folded8(name + len - 8) != folded8(word + len - 8)) return false;
+  return len <= 16 || folded8(name + len / 2 - 4) == folded8(word + len / 2 - 4);
 }
 
 static void connection_field(http_parser_t *p, const char *value, size_t len) {
@@ -138,53 +157,53 @@ static http_event_kind_t framing_field(http_parser_t *p, const char *name, size_
                                        size_t len) {
   bool request = p->role == HTTP_PARSE_REQUESTS;
   switch (nlen) {
-  case 4: return request && strncasecmp(name, "host", 4) == 0 ? host_field(p, value, len) : HTTP_EV_MORE;
+  case 4: return request && is_named(name, "host", 4) ? host_field(p, value, len) : HTTP_EV_MORE;
   case 6:
-    if (request && strncasecmp(name, "expect", 6) == 0) {
+    if (request && is_named(name, "expect", 6)) {
       p->expect = true;
       p->expect_100 = len == 12 && strncasecmp(value, "100-continue", 12) == 0;
     }
     return HTTP_EV_MORE;
   case 7:
-    if (strncasecmp(name, "upgrade", 7) == 0) p->seen |= SEEN_ODD;
+    if (is_named(name, "upgrade", 7)) p->seen |= SEEN_ODD;
     return HTTP_EV_MORE;
   case 10:
-    if (strncasecmp(name, "connection", 10) == 0) connection_field(p, value, len);
+    if (is_named(name, "connection", 10)) connection_field(p, value, len);
     return HTTP_EV_MORE;
   case 16:
-    if (strncasecmp(name, "proxy-connection", 16) == 0) p->seen |= SEEN_ODD;
+    if (is_named(name, "proxy-connection", 16)) p->seen |= SEEN_ODD;
     return HTTP_EV_MORE;
-  case 14: return strncasecmp(name, "content-length", 14) == 0 ? content_length(p, value, len) : HTTP_EV_MORE;
-  case 17:
-    return strncasecmp(name, "transfer-encoding", 17) == 0 ? transfer_coding(p, value, len) : HTTP_EV_MORE;
+  case 14: return is_named(name, "content-length", 14) ? content_length(p, value, len) : HTTP_EV_MORE;
+  case 17: return is_named(name, "transfer-encoding", 17) ? transfer_coding(p, value, len) : HTTP_EV_MORE;
   default: return HTTP_EV_MORE;
   }
 }
 
 /* Trailers may not say again, or otherwise, how the message is framed and where it goes. */
 static http_event_kind_t trailer_field(http_parser_t *p, const char *name, size_t nlen) {
-  if ((nlen == 4 && strncasecmp(name, "host", 4) == 0) ||
-      (nlen == 14 && strncasecmp(name, "content-length", 14) == 0) ||
-      (nlen == 17 && strncasecmp(name, "transfer-encoding", 17) == 0)) {
+  if ((nlen == 4 && is_named(name, "host", 4)) || (nlen == 14 && is_named(name, "content-length", 14)) ||
+      (nlen == 17 && is_named(name, "transfer-encoding", 17))) {
     return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Framing field in trailers");
   }
   return HTTP_EV_MORE;
 }
 
+static bool is_blank(char c) { return c == ' ' || c == '\t'; }
+
+/* The CR behind the line, which is neither a token's nor blank, ends the loops. */
 static http_event_kind_t field_line(http_parser_t *p, const char *line, size_t len) {
-  if (line[0] == ' ' || line[0] == '\t') {
-    return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Obsolete line folding is refused");
-  }
   size_t n = 0;
-  while (n < len && http_is_token((unsigned char)line[n])) n++;
-  if (n == 0 || n == len || line[n] != ':')
-    return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid header token");
+  while (http_is_token((unsigned char)line[n])) n++;
+  if (n == 0 || line[n] != ':') {
+    const char *reason = is_blank(line[0]) ? "Obsolete line folding is refused" : "Invalid header token";
+    return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", reason);
+  }
   const char *value = line + n + 1;
   const char *end = line + len;
-  if (!http_all_text(value, (size_t)(end - value)))
+  if (!http_all_text(value, (size_t)(end - value), n + 1))
     return http_fail_line(p, "HPE_INVALID_HEADER_TOKEN", "Invalid header value char");
-  while (value < end && (*value == ' ' || *value == '\t')) value++;
-  while (end > value && (end[-1] == ' ' || end[-1] == '\t')) {
+  while (is_blank(*value)) value++;
+  while (end > value && is_blank(end[-1])) {
     if (*--end == '\t') p->seen |= SEEN_TAB;
   }
   if (++p->fields > p->max_fields) return http_fail(p, 431, "HPE_HEADER_OVERFLOW", "Too many header fields");

@@ -49,6 +49,7 @@ static struct {
   size_t ignored;  /* see output_ignored */
   output_gather_t gather;
   void (*copy)(const char *bytes, size_t length); /* or NULL */
+  void (*begin)(void);                            /* see output_each_turn; or NULL */
 } output;
 
 static void nap(long microseconds) {
@@ -143,9 +144,16 @@ int output_flush(void) {
   return rc;
 }
 
-void output_turn(void) {
+bool output_turn(void) {
+  bool written = output.turn;
   output.turn = false;
   output_flush();
+  return written;
+}
+
+void output_each_turn(void (*begin)(void)) {
+  output.begin = begin;
+  if (output.turn) begin();
 }
 
 /* Writes what does not fit or need not wait; with the lock and an empty buffer. */
@@ -186,6 +194,7 @@ void output_write(const char *bytes, size_t length) {
   if (output.copy) output.copy(bytes, length);
   if (!output.asked) ask();
   bool gathered = can_gather() && length < BUFFER_SIZE;
+  if (!output.turn && output.begin) output.begin();
   output.turn = true;
   if (!gathered) {
     write_now(bytes, length);

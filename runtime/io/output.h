@@ -20,8 +20,11 @@ void output_write(const char *bytes, size_t length);
 /* Gives the kernel all that was accepted, and waits for it. 0, or UV_E*: then what it would not take is gone. */
 int output_flush(void);
 
-/* A turn of the loop is over: flushes. */
-void output_turn(void);
+/* A turn of the loop is over: flushes. False: nothing was written in it. */
+bool output_turn(void);
+
+/* `begin` is called at the first write of a turn. */
+void output_each_turn(void (*begin)(void));
 
 /* The first failure that nobody was told of, or 0. Taking it tells. Once a reader that is gone (UV_EPIPE) was told of,
  * whatever is written is dropped. */

@@ -14,25 +14,29 @@
 #include <unistd.h>
 #include <uv.h>
 
-/* The turns of a VM's loop. It is never closed, and keeps nothing alive. */
+/* The turns of a VM's loop. It is never closed, and keeps nothing alive. It is stopped where a turn has written nothing. */
 static struct {
   uv_prepare_t handle;
   vm_t *vm;
 } turns;
 
-void output_report(vm_t *vm) {
-  output_turn();
-  if (output_failure() == 0) return;
+static bool end_turn(vm_t *vm) {
+  bool written = output_turn();
+  if (output_failure() == 0) return written;
   lua_State *L = vm_state(vm);
-  if (!callback_push_hook(L, HOOK_OUTPUT)) return;
+  if (!callback_push_hook(L, HOOK_OUTPUT)) return true;
   lua_pushinteger(L, output_take_failure());
   callback_enter(L, 1);
+  return true;
 }
 
+void output_report(vm_t *vm) { end_turn(vm); }
+
 static void on_turn(uv_prepare_t *handle) {
-  (void)handle;
-  output_report(turns.vm);
+  if (!end_turn(turns.vm)) uv_prepare_stop(handle);
 }
+
+static void begin_turn(void) { uv_prepare_start(&turns.handle, on_turn); }
 
 static void on_flush(void *data, bool last) {
   (void)data;
@@ -45,8 +49,8 @@ void output_attach(vm_t *vm) {
   turns.vm = vm;
   turns.handle.data = NULL;
   uv_prepare_init(vm_loop(vm), &turns.handle);
-  uv_prepare_start(&turns.handle, on_turn);
   uv_unref((uv_handle_t *)&turns.handle);
+  output_each_turn(begin_turn);
 }
 
 /* print ----------------------------------------------------------------------------------------------------- */

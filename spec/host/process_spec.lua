@@ -155,6 +155,22 @@ error("first", 0)]])
     assert.equal("script\na\tnil\tb\nbad tick\nlast\nnested\n", out)
   end)
 
+  it("runs the ticks behind one that waits or yields, and goes on with it later", function()
+    local out, err, code = lrun.eval([[
+      local await, timers = require("await"), require("timers")
+      process:on("uncaughtException", function(e) print((e:gsub("^.-: ", ""))) end)
+      process.nextTick(function()
+        process.nextTick(print, "nested")
+        print("waits", await(timers.setImmediate))
+        process.nextTick(print, "tick of one that waited")
+        error("has waited")
+      end)
+      process.nextTick(function() coroutine.yield("lost") end)
+      process.nextTick(print, "second", nil)
+      process.nextTick(function() error("last") end)]])
+    assert.same({ "second\tnil\nlast\nnested\nwaits\nhas waited\ntick of one that waited\n", "", 0 }, { out, err, code })
+  end)
+
   it("holds memory flat while ticks queue ticks", function()
     local out = lrun.eval([[
       local left, before = 400000, nil

@@ -213,6 +213,25 @@ case("a length with NUL", length("5\0"), "400!")
 case("a length with CR", length("5\r6"), "400!")
 case("a length in other digits", length("\217\165"), "400!")
 
+-- Names that a message's framing hangs on, and those that differ from them in one byte, the case of all letters apart ----
+for name, value in pairs {
+  Host = "y", Connection = "close", ["Content-Length"] = "5", ["Transfer-Encoding"] = "chunked", Expect = "x", Upgrade = "x",
+} do
+  for at = 1, #name do
+    local byte = name:byte(at)
+    for _, other in ipairs { byte == 120 and "y" or "x", byte == 45 and "_" or "-", string.char(byte > 64 and byte - 1 or 46) } do
+      if other ~= name:sub(at, at) and other:find("^[%w%p]$") and not other:find("[@`]") then
+        local near = name:sub(1, at - 1) .. other .. name:sub(at + 1)
+        case(near .. " is another name", get(near .. ": " .. value .. "\r\n") .. NEXT, "200 200")
+      end
+    end
+  end
+end
+case("Host in capitals is Host", get("HOST: y\r\n"), "400!")
+case("Content-Length in mixed case", post("cONTENT-lENGTH: 2\r\n", "ab") .. NEXT, "200 200", { "POST / ab", "GET /next " })
+case("Connection in mixed case", get("cOnNeCtIoN: close\r\n"), "200!")
+case("Expect in capitals", get("EXPECT: something\r\n"), "417")
+
 -- Transfer-Encoding -------------------------------------------------------------------------------------------------
 local END = "0\r\n\r\n"
 local function coding(value) return post("Transfer-Encoding: " .. value .. "\r\n", END .. NEXT) end

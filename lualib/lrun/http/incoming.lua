@@ -182,7 +182,7 @@ end
 ---@param self IncomingMessage
 ---@return boolean
 function message.isOpen(self)
-  if rawget(self, "_listeners") == nil and rawget(self, "_rs") == nil and (rawget(self, "_isComplete") or band(self._flags, BODY) == 0) then
+  if rawget(self, "_listeners") == nil and rawget(self, "_rs") == nil and (band(self._flags, BODY) == 0 or rawget(self, "_isComplete")) then
     return false
   end
   return not self.readableEnded

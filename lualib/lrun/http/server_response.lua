@@ -10,7 +10,7 @@ local isOpen = require("lrun.http.incoming").isOpen
 local destroy = require("lrun.stream.destroy")
 local outgoing = require("lrun.http.outgoing")
 
-local bor = require("bit").bor
+local band, bor = require("bit").band, require("bit").bor
 local nextTick = process.nextTick
 local OutgoingMessage = outgoing.OutgoingMessage
 
@@ -24,7 +24,6 @@ local ServerResponse = OutgoingMessage:extend("ServerResponse")
 ServerResponse.statusCode = 200
 ServerResponse._fields = false
 ServerResponse._trailerLines = false
-ServerResponse._refuses = false      -- the client waits for a word before it sends its body
 ServerResponse._timeLimit = false    -- ms, for when its turn comes
 
 -- runtime/http/messages.c: compiled code calls it without leaving its trace.
@@ -39,10 +38,15 @@ local ENDED, AWAITED, FINISHED = states.ended, states.awaited, states.finished
 local OPENED = core.found.opened
 local NO_DATE, CLOSE = outgoing.headFlags.noDate, outgoing.headFlags.close
 
+local REFUSES = 65536                -- in `_headFlags`: the client waits for a word before it sends its body
+
 -- A client that was refused and did not send its body can send nothing else: the connection ends.
 local function headFlags(self)
   local bits = self._headFlags
-  if self._refuses and not self.req.complete then bits = bor(bits, CLOSE) end
+  if bits >= REFUSES then
+    bits = bits - REFUSES
+    if not self.req.complete then bits = bor(bits, CLOSE) end
+  end
   return self.sendDate and bits or bits + NO_DATE
 end
 
@@ -293,7 +297,7 @@ end
 ---@param callback function?
 ---@return boolean
 function ServerResponse:_tryFile(site, path, callback)
-  if self._state ~= FRESH or self._fields or self._special or self._refuses or self._headFlags ~= 0 or not self.sendDate then return false end
+  if self._state ~= FRESH or self._fields or self._special or self._headFlags ~= 0 or not self.sendDate then return false end
   if self.statusCode ~= 200 or rawget(self, "statusMessage") then return false end
   local head = self.req:_rawHead()
   local status = fileTry(self._connection.c, self._id, site, path, path and #path or 0, head, #head)
@@ -400,12 +404,12 @@ end
 
 --- Tells a client that waits before it sends its body to go on.
 function ServerResponse:writeContinue()
-  self._refuses = false
+  self._headFlags = band(self._headFlags, REFUSES - 1)
   interim(self, "HTTP/1.1 100 Continue\r\n\r\n")
 end
 
 --- Internal: the client waits for a word before it sends its body; without one the connection ends with the response.
-function ServerResponse:_expectsWord() self._refuses = true end
+function ServerResponse:_expectsWord() self._headFlags = bor(self._headFlags, REFUSES) end
 
 --- Internal: the connection ends with this response.
 function ServerResponse:_isLast() self._headFlags = CLOSE end
