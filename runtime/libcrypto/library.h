@@ -151,7 +151,6 @@
   X(EVP_PKEY_up_ref)                                                                                         \
   X(EVP_PKEY_verify)                                                                                         \
   X(EVP_PKEY_verify_init)                                                                                    \
-  X(EVP_aes_128_cbc)                                                                                         \
   X(EVP_get_cipherbyname)                                                                                    \
   X(EVP_get_digestbyname)                                                                                    \
   X(EVP_sha1)                                                                                                \

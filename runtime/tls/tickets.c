@@ -43,14 +43,20 @@ static bool set_mac(EVP_MAC_CTX *mac, const unsigned char *key) {
   return crypto_lib.EVP_MAC_CTX_set_params(mac, params) == 1;
 }
 
+/* Fetched once, not looked for with each ticket. */
+static const EVP_CIPHER *cipher_of_tickets(void) {
+  static EVP_CIPHER *fetched;
+  if (fetched == NULL) fetched = crypto_lib.EVP_CIPHER_fetch(NULL, "AES-128-CBC", NULL);
+  return fetched;
+}
+
 int tls_tickets_seal(const tls_tickets_t *ring, unsigned char name[16], unsigned char *iv,
                      EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac) {
   const unsigned char *key = ring->keys[0];
   memcpy(name, key, NAME);
   if (crypto_lib.RAND_bytes(iv, 16) != 1 || !set_mac(mac, key)) return -1;
-  return crypto_lib.EVP_EncryptInit_ex(cipher, crypto_lib.EVP_aes_128_cbc(), NULL, key + NAME + PART, iv) == 1
-             ? 1
-             : -1;
+  bool good = crypto_lib.EVP_EncryptInit_ex(cipher, cipher_of_tickets(), NULL, key + NAME + PART, iv) == 1;
+  return good ? 1 : -1;
 }
 
 int tls_tickets_open(const tls_tickets_t *ring, const unsigned char name[16], const unsigned char *iv,
@@ -59,7 +65,7 @@ int tls_tickets_open(const tls_tickets_t *ring, const unsigned char name[16], co
     const unsigned char *key = ring->keys[i];
     if (memcmp(name, key, NAME) != 0) continue;
     if (!set_mac(mac, key)) return -1;
-    if (crypto_lib.EVP_DecryptInit_ex(cipher, crypto_lib.EVP_aes_128_cbc(), NULL, key + NAME + PART, iv) != 1)
+    if (crypto_lib.EVP_DecryptInit_ex(cipher, cipher_of_tickets(), NULL, key + NAME + PART, iv) != 1)
       return -1;
     return renew || i > 0 ? 2 : 1;
   }

@@ -140,6 +140,16 @@ describe("a TLS handshake", function()
     assert.equal("ERR_SSL_NO_APPLICATION_PROTOCOL", server.failures[1].code)
   end)
 
+  it("gives one ticket of TLS 1.3, also to a client that says nothing", function()
+    local port = support.serve(pki.options("server"))
+    local silent, count = assert(support.connect(port, TRUST)), 0
+    silent:on("session", function() count = count + 1 end)
+    support.first(silent, "session")
+    assert.equal("x", support.echo(silent, "x"))
+    assert.equal("y", support.echo(silent, "y"))
+    assert.equal(1, count)
+  end)
+
   it("resumes sessions, by tickets and by what the program keeps", function()
     for _, version in ipairs{ "TLSv1.2", "TLSv1.3" } do
       local port = support.serve(pki.options("server", { maxVersion = version }))
