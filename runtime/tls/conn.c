@@ -41,8 +41,9 @@ void tls_conn_release(tls_conn_t *conn) {
 
 lua_State *tls_conn_tell(tls_conn_t *conn, const char *event) {
   lua_State *co = callback_begin(stream_state(conn->stream));
-  lua_rawgeti(co, LUA_REGISTRYINDEX, conn->tell);
-  lua_pushstring(co, event);
+  lua_rawgeti(co, LUA_REGISTRYINDEX, conn->listener);
+  lua_getfield(co, -1, event);
+  lua_insert(co, -2);
   return co;
 }
 
@@ -103,7 +104,8 @@ static void fail(tls_conn_t *conn) {
 
 /* Input ---------------------------------------------------------------------------------------------------------- */
 
-/* Tickets stay on the wire: they go out with what is answered to the request behind the handshake. */
+/* Tickets stay on the wire: they go out with what is answered to a request that came with the handshake's end, and without
+ * one at once: a client whose kernel waits for our acknowledgement has its request held back until then. */
 static bool secured(tls_conn_t *conn) {
   conn->stream->opening = false;
   if (!tell_kept(conn)) return false;
@@ -150,7 +152,7 @@ static bool deliver(tls_conn_t *conn, char *plain) {
 }
 
 static void take(tls_conn_t *conn, char *plain) {
-  if (!conn->engine.established && !handshake(conn)) return;
+  if (!conn->engine.established && (!handshake(conn) || conn->engine.in_len == 0)) return;
   while (deliver(conn, plain)) {}
 }
 
@@ -280,11 +282,11 @@ static void kind_free(stream_t *s) {
     free(each);
   }
   conn->last = NULL;
-  luaL_unref(L, LUA_REGISTRYINDEX, conn->tell);
+  luaL_unref(L, LUA_REGISTRYINDEX, conn->listener);
   luaL_unref(L, LUA_REGISTRYINDEX, conn->reader);
   luaL_unref(L, LUA_REGISTRYINDEX, conn->shutting);
   luaL_unref(L, LUA_REGISTRYINDEX, conn->self);
-  conn->tell = conn->reader = conn->shutting = conn->self = LUA_NOREF;
+  conn->listener = conn->reader = conn->shutting = conn->self = LUA_NOREF;
   tls_conn_release(conn);
 }
 
@@ -301,7 +303,7 @@ tls_conn_t *tls_conn_new(lua_State *L, uv_stream_t *handle, SSL_CTX *context, tl
                          bool server, const stream_owner_t *owner) {
   tls_conn_t *conn = calloc(1, sizeof *conn);
   if (conn == NULL) return NULL;
-  conn->tell = conn->self = conn->reader = conn->shutting = LUA_NOREF;
+  conn->listener = conn->self = conn->reader = conn->shutting = LUA_NOREF;
   if (tls_engine_open(&conn->engine, context, policy, server) < 0) {
     free(conn);
     return NULL;

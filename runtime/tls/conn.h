@@ -25,7 +25,7 @@ struct tls_conn {
   stream_t *stream; /* NULL once closed */
   stream_t own;     /* while the handle is the stream's owner */
   tls_engine_t engine;
-  int tell;        /* registry ref: function(event, ...) */
+  int listener;    /* registry ref: a table whose methods hear of TLS */
   int self;        /* registry ref of the handle, while it owns the stream */
   int reader;      /* registry ref: function(err, chunk), as luv's */
   int shutting;    /* registry ref of what is called when our side has ended */
@@ -54,7 +54,7 @@ void tls_conn_start(tls_conn_t *conn);
 /* Seals what Lua sends as far as the kernel takes it. False when something waits. */
 bool tls_conn_pump(tls_conn_t *conn);
 
-/* Calls `tell` with the event's name and the `n` values on top of the coroutine that this returns. */
+/* Begins a call of the listener's method `event`; its arguments, and callback_run with one more, are the caller's. */
 lua_State *tls_conn_tell(tls_conn_t *conn, const char *event);
 
 extern const stream_kind_t tls_conn_kind;

@@ -45,7 +45,7 @@ static void on_ended(stream_t *s) {
   tell_reader(conn, NULL, NULL, 0);
 }
 
-/* tell("failed", fault or nil, name of the code or nil) */
+/* listener:failed(fault or nil, name of the code or nil) */
 static void on_failed(stream_t *s, int error) {
   tls_conn_t *conn = conn_of(s);
   conn->failed = true;
@@ -108,13 +108,13 @@ static const stream_owner_t owner = {.received = on_received,
 
 /* Making one ----------------------------------------------------------------------------------------------------- */
 
-/* wrap(luv handle, context, policy, isServer, tell) → handle; it owns the luv handle from now on. Set what else there is
- * to set, then start(). */
+/* wrap(luv handle, context, policy, isServer, listener) → handle; it owns the luv handle from now on. Set what else there
+ * is to set, then start(). The listener is a table; what TLS has to tell are calls of its methods. */
 static int l_wrap(lua_State *L) {
   uv_stream_t **handle = lua_touserdata(L, 1);
   const tls_context_t *context = tls_context_at(L, 2);
   tls_policy_t **policy = luaL_checkudata(L, 3, TLS_POLICY_TYPE);
-  luaL_checktype(L, 5, LUA_TFUNCTION);
+  luaL_checktype(L, 5, LUA_TTABLE);
   if (handle == NULL || *handle == NULL) return luaL_argerror(L, 1, "no handle");
   tls_conn_t **at = lua_newuserdata(L, sizeof(tls_conn_t *));
   *at = NULL;
@@ -125,7 +125,7 @@ static int l_wrap(lua_State *L) {
   *at = conn;
   conn->refs++;
   lua_pushvalue(L, 5);
-  conn->tell = luaL_ref(L, LUA_REGISTRYINDEX);
+  conn->listener = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_pushvalue(L, -1);
   conn->self = luaL_ref(L, LUA_REGISTRYINDEX);
   return 1;
@@ -138,7 +138,7 @@ static int l_gc(lua_State *L) {
   return 0;
 }
 
-/* start([bytes]): begins the handshake, after bytes that came before. */
+/* start([bytes]): begins the handshake, after bytes that came before. A server has nothing to say before its client has. */
 static int l_start(lua_State *L) {
   tls_conn_t *conn = tls_handle_at(L, 1);
   size_t len = 0;
@@ -150,7 +150,7 @@ static int l_start(lua_State *L) {
     stream_fail(conn->stream, rc);
     return 0;
   }
-  tls_conn_feed(conn, data != NULL ? data : "", len);
+  if (len > 0 || !tls_lib.SSL_is_server(conn->engine.ssl)) tls_conn_feed(conn, len > 0 ? data : "", len);
   return 0;
 }
 

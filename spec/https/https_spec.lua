@@ -137,7 +137,7 @@ describe("an https server", function()
     support.first(raw, "connect")
     raw:on("error", function() end)
     raw:resume()
-    if not next(server._handshakes) then support.first(server, "connection") end
+    if #server._underWay:list() == 0 then support.first(server, "connection") end
     server:closeAllConnections()
     await(function(done) server:close(function() done() end) end)
     support.closed(raw)

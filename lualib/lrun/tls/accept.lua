@@ -1,8 +1,8 @@
 --- A server's side of the handshake: from a connection that was accepted to one that is secure.
 ---
 --- C shakes hands by itself; where the program has a say (names, protocols, sessions, OCSP) it stops behind the client's
---- greeting and asks here (`hello`), and goes on with `handle:answer`. `events` of a caller: `secure()`, `failed(err)`,
---- `keylog(lines)`, `renegotiated()`.
+--- greeting and asks here (`hello`), and goes on with `handle:answer`. An acceptance is one connection's table, of a class
+--- that the caller makes with `accept.class`: C calls its methods, and these those of the caller.
 local core = require("lrun.core.tls")
 local context = require("lrun.tls.context")
 local errors = require("errors")
@@ -13,6 +13,15 @@ local accept = {}
 
 local INTERNAL_ERROR = 80           -- numbers of alerts
 local UNRECOGNIZED_NAME = 112
+
+---@class Acceptance what C calls: `hello`, `session`, `secure`, `failed`, `keylog`, `renegotiated`
+---@field spec table what the connection's server, or socket, says: `context`, `policy`, `server`?, `names`?, `SNICallback`?,
+--- `ALPNCallback`?
+---@field handle userdata the encrypted connection
+---@field keeping integer sessions that the program has yet to keep
+---@field secured boolean the handshake is over, which nobody was told yet
+---@field failure any what the program refuses the connection with
+local Acceptance = { keeping = 0, secured = false }
 
 -- What the program says -----------------------------------------------------------------------------------------------
 
@@ -97,20 +106,18 @@ end
 
 -- What C tells ---------------------------------------------------------------------------------------------------------
 
-local on = {}
-
-function on.hello(self, name, alpn, sessionId, ocsp)
+function Acceptance:hello(name, alpn, sessionId, ocsp)
   askName(self, { name = name, alpn = alpn, sessionId = sessionId, ocsp = ocsp })
 end
 
 local function secureWhenKept(self)
   if not self.secured or self.keeping > 0 or self.handle:is_closing() then return end
   self.secured = false
-  self.events.secure()
+  self:onSecure()
 end
 
 -- Nothing is read or written before the program has kept the session.
-function on.session(self, session)
+function Acceptance:session(session)
   local server = self.spec.server
   if not server or server:listenerCount("newSession") == 0 then return end
   self.keeping = self.keeping + 1
@@ -120,32 +127,40 @@ function on.session(self, session)
   end))
 end
 
-function on.secure(self)
-  self.secured, self.wasSecure = true, true
-  secureWhenKept(self)
+function Acceptance:secure()
+  if self.keeping == 0 then return self:onSecure() end
+  self.secured = true
 end
 
-function on.keylog(self, lines) self.events.keylog(lines) end
-function on.renegotiated(self) if self.events.renegotiated then self.events.renegotiated() end end
+function Acceptance:renegotiated() if self.onRenegotiated then self:onRenegotiated() end end
 
-function on.failed(self, told, code)
+function Acceptance:failed(told, code)
   local err = self.failure
   if err == nil and told then err = fault.error(told) end
-  if err == nil and code == "ECONNRESET" and not self.wasSecure then err = fault.reset(true) end
-  self.events.failed(err or fault.system(code))
+  if err == nil and code == "ECONNRESET" and not self.handle:established() then err = fault.reset(true) end
+  self:onFailed(err or fault.system(code))
 end
 
 -- Making one -----------------------------------------------------------------------------------------------------------
 
+--- A class of acceptances with these methods: `onSecure()`, `onFailed(err)`, `keylog(lines)`, `onRenegotiated()`?
+---@param methods table changed
+---@return table class
+function accept.class(methods)
+  for name, value in pairs(Acceptance) do methods[name] = value end
+  methods.__index = methods
+  return methods
+end
+
 --- Puts TLS over a luv handle; `handle:start()` begins.
----@param spec { context: userdata, policy: userdata, server: EventEmitter?, names: function?, SNICallback: function?, ALPNCallback: function? }
+---@param self Acceptance its `handle` is set
 ---@param transport userdata luv handle; the connection's from now on
----@param events table
 ---@return userdata handle
-function accept.wrap(spec, transport, events)
-  local self = { spec = spec, events = events, keeping = 0, secured = false, wasSecure = false, failure = nil, handle = nil }
-  self.handle = core.wrap(transport, spec.context, spec.policy, true, function(event, ...) return on[event](self, ...) end)
-  return self.handle
+function accept.wrap(self, transport)
+  local spec = self.spec
+  local handle = core.wrap(transport, spec.context, spec.policy, true, self)
+  self.handle = handle
+  return handle
 end
 
 --- What the options of a server, or of a socket that is one, mean to C.
@@ -160,19 +175,17 @@ function accept.policy(given, more)
   return core.policy(more)
 end
 
---- The same for a socket of a program's own.
+--- What a socket that a program has put over a stream says.
 ---@param given table options
----@param transport userdata
----@param events table
----@return userdata handle
-function accept.over(given, transport, events)
+---@return table spec
+function accept.specOf(given)
   local secureContext = given.secureContext
   secureContext.tickets = secureContext.tickets or core.tickets()
   if given.ticketKeys then secureContext.tickets:set(given.ticketKeys) end
-  return accept.wrap({
+  return {
     context = secureContext.context, policy = accept.policy(given, { tickets = secureContext.tickets }),
     SNICallback = given.SNICallback, ALPNCallback = given.ALPNCallback,
-  }, transport, events)
+  }
 end
 
 return accept

@@ -1,70 +1,89 @@
 --- One timer for many things that each may take equally long: a list in the order of their beginnings.
+---
+--- An entry is a table of the caller's with the fields `before`, `after` (false while it is on no list, and at the ends) and
+--- `at`. The timer is set when there is none: entries mostly come and go before it fires, and then it finds what is left.
 local uv = require("luv")
 
+---@class Deadlines
+---@field limit integer ms; 0 for none
+---@field late fun(entry: table)
 local Deadlines = {}
 Deadlines.__index = Deadlines
 
-local function arm(self)
-  local first = self.first
-  if not first then return self.timer and uv.timer_stop(self.timer) end
-  if not self.timer then
-    self.timer = uv.new_timer()
-    uv.unref(self.timer)
-  end
-  uv.timer_start(self.timer, math.max(0, first.at - uv.now()), 0, function() self:_fire() end)
-end
-
 local function remove(self, entry)
-  if entry.before then entry.before.after = entry.after else self.first = entry.after end
-  if entry.after then entry.after.before = entry.before else self.last = entry.before end
-  entry.before, entry.after, entry.listed = nil, nil, false
+  local before, after = entry.before, entry.after
+  if before then before.after = after else self.first = after end
+  if after then after.before = before else self.last = before end
+  entry.before, entry.after = false, false
 end
 
-function Deadlines:_fire()
+local function arm(self)
+  local timer = self.timer
+  if not timer then
+    timer = uv.new_timer()
+    self.timer = timer
+    uv.unref(timer)
+  end
+  uv.timer_start(timer, math.max(1, self.first.at - uv.now()), 0, self.fire)
+  self.armed = true
+end
+
+local function fire(self)
+  self.armed = false
   local now = uv.now()
   while self.first and self.first.at <= now do
     local entry = self.first
     remove(self, entry)
-    entry.late(entry.value)
+    self.late(entry)
   end
-  arm(self)
+  if self.first and not self.armed then arm(self) end
 end
 
---- `late(value)` is called unless the entry is dropped in time.
----@param value any
----@param late fun(value: any)
----@return table entry
-function Deadlines:add(value, late)
-  local entry = { value = value, late = late, at = uv.now() + self.limit, listed = true, before = self.last, after = nil }
-  if self.last then self.last.after = entry else self.first = entry end
+--- `late(entry)` is called unless it is dropped in time.
+---@param entry table
+function Deadlines:add(entry)
+  local last = self.last
+  entry.before = last
+  if last then last.after = entry else self.first = entry end
   self.last = entry
-  if self.first == entry then arm(self) end
-  return entry
+  if self.limit == 0 then return end
+  entry.at = uv.now() + self.limit
+  if not self.armed then arm(self) end
 end
 
---- The thing is done. Harmless when it was dropped before.
+--- The thing is done. Harmless when it is on no list.
 ---@param entry table
 function Deadlines:drop(entry)
-  if not entry.listed then return end
-  local wasFirst = self.first == entry
-  remove(self, entry)
-  if wasFirst and not self.first then arm(self) end
+  if entry.before or entry.after or self.first == entry then remove(self, entry) end
+end
+
+--- All that are not done, the oldest first.
+---@return table[]
+function Deadlines:list()
+  local list, entry = {}, self.first
+  while entry do
+    list[#list + 1], entry = entry, entry.after
+  end
+  return list
 end
 
 --- Gives the timer back; `add` makes another.
 function Deadlines:close()
   local timer = self.timer
-  self.timer = nil
+  self.timer, self.armed = false, false
   if timer and not uv.is_closing(timer) then uv.close(timer) end
 end
 
 local deadlines = {}
 
 --- Makes a list. Its timer keeps no process alive.
----@param limit integer ms
----@return table
-function deadlines.new(limit)
-  return setmetatable({ limit = limit, timer = nil, first = nil, last = nil }, Deadlines)
+---@param limit integer ms; 0: as long as they like
+---@param late fun(entry: table)
+---@return Deadlines
+function deadlines.new(limit, late)
+  local self = setmetatable({ limit = limit, late = late, timer = false, armed = false, first = false, last = false }, Deadlines)
+  self.fire = function() fire(self) end
+  return self
 end
 
 return deadlines

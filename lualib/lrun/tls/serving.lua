@@ -2,8 +2,10 @@
 --- `_onconnection` to secure. `serving.into(class)` puts it into a class that extends net.Server; the class says in
 --- `_onSecure(record)` what becomes of a connection that is secure.
 ---
---- A record stands for a connection until then: `handle` (the encrypted one), `server`, `raw` (the net.Socket of the
---- `connection` event, if somebody heard it), `deadline`, `socket` (its TLSSocket, made when one is needed).
+--- A record stands for a connection until then: an Acceptance (lrun.tls.accept), which is also an entry of the server's
+--- list of those under way (lrun.tls.deadlines). Besides: `raw`, the net.Socket of the `connection` event if somebody heard
+--- it, else false; `counted`, the server that counts the connection; `over`: it is secure, or ends; `socket`, its TLSSocket,
+--- made when one is needed; `finish`, ends the wait for the peer's end.
 local accept = require("lrun.tls.accept")
 local context = require("lrun.tls.context")
 local core = require("lrun.core.tls")
@@ -40,11 +42,11 @@ end
 function serving.socketOf(record)
   local socket = record.socket
   if socket then return socket end
-  local server = record.server
+  local server = record.spec.server
   socket = makeSocket(server, record.handle, record.handle)
   record.socket = socket
   socket.server = server
-  socket:_countedBy(record.counted)
+  socket:_countedBy(record.counted or nil)
   if record.handle:established() then socket:_takeFacts(record.handle) end
   if record.raw then socket:_endsWith(record.raw) end
   return socket
@@ -56,14 +58,11 @@ local function close(record)
   if not record.handle:is_closing() then record.handle:close() end
   if record.raw then record.raw:destroy() end
   local counted = record.counted
-  record.counted = nil
+  record.counted = false
   if counted then counted:_connectionClosed() end
 end
 
-local function settle(record)
-  record.server._handshakes[record] = nil
-  if record.deadline then record.server._deadlines:drop(record.deadline) end
-end
+local function settle(record) record.spec.server._underWay:drop(record) end
 
 local function failed(record, err, late)
   if record.over then                -- it is secure, or ends already
@@ -72,7 +71,7 @@ local function failed(record, err, late)
   end
   record.over = true
   settle(record)
-  local server = record.server
+  local server = record.spec.server
   for _, name in ipairs(server._failureEvents) do
     if server:listenerCount(name) > 0 then emit(server, name, err, serving.socketOf(record)) end
   end
@@ -86,50 +85,54 @@ local function late(record)
   failed(record, errors.coded("ERR_TLS_HANDSHAKE_TIMEOUT", "TLS handshake timeout"), true)
 end
 
-local function secure(record)
-  record.over = true
-  settle(record)
-  record.server:_onSecure(record)
+local Record = accept.class{ socket = false }
+
+function Record:onSecure()
+  self.over = true
+  settle(self)
+  self.spec.server:_onSecure(self)
 end
 
--- What C is told depends on who listens now.
-local function policyOf(server)
-  local asks = {
-    askName = server._names ~= nil, askSession = server:listenerCount("resumeSession") > 0,
-    askOCSP = server:listenerCount("OCSPRequest") > 0, sessions = server:listenerCount("newSession") > 0,
-    keys = server:listenerCount("keylog") > 0,
+function Record:onFailed(err) failed(self, err) end
+
+function Record:keylog(lines)
+  local socket = serving.socketOf(self)
+  for line in lines:gmatch("[^\n]*\n") do emit(self.spec.server, "keylog", line, socket) end
+end
+
+local NONE = {}
+
+-- What the connections that come now have in common, and C is told of them: that depends on who listens.
+local function specOf(server)
+  local c = server._secureContext.context
+  local names, heard = server._names ~= nil, server._listeners or NONE
+  local sessions, known, ocsp, keys = heard.resumeSession, heard.newSession, heard.OCSPRequest, heard.keylog
+  local bits = (names and 1 or 0) + (sessions and 2 or 0) + (ocsp and 4 or 0) + (known and 8 or 0) + (keys and 16 or 0)
+  local spec = server._specs[bits]
+  if spec and spec.context == c then return spec end
+  local given = server._tlsOptions
+  spec = {
+    context = c, server = server, names = names and server._findContext or nil,
+    SNICallback = given.SNICallback, ALPNCallback = given.ALPNCallback,
+    policy = accept.policy(given, {
+      askName = names, askSession = sessions ~= nil, askOCSP = ocsp ~= nil, sessions = known ~= nil, keys = keys ~= nil,
+      tickets = server._tickets,
+    }),
   }
-  local bits = (asks.askName and 1 or 0) + (asks.askSession and 2 or 0) + (asks.askOCSP and 4 or 0)
-    + (asks.sessions and 8 or 0) + (asks.keys and 16 or 0)
-  local known = server._policies[bits]
-  if known then return known, asks.keys end
-  asks.tickets = server._tickets
-  known = accept.policy(server._tlsOptions, asks)
-  server._policies[bits] = known
-  return known, asks.keys
+  if keys then c:keylog() end
+  server._specs[bits] = spec
+  return spec
 end
 
 local function begin(server, transport, received, raw, counted)
-  local record = { server = server, handle = nil, raw = raw, counted = counted, socket = nil, deadline = nil, over = false, finish = nil }
-  local policy, keys = policyOf(server)
-  local c = server._secureContext.context
-  if keys then c:keylog() end
-  local spec = server._spec
-  spec.context, spec.policy = c, policy
-  record.handle = accept.wrap({
-    context = c, policy = policy, server = server, names = server._names and server._findContext,
-    SNICallback = spec.SNICallback, ALPNCallback = spec.ALPNCallback,
-  }, transport, {
-    secure = function() secure(record) end,
-    failed = function(err) failed(record, err) end,
-    keylog = function(lines)
-      local socket = serving.socketOf(record)
-      for line in lines:gmatch("[^\n]*\n") do emit(server, "keylog", line, socket) end
-    end,
-  })
-  server._handshakes[record] = true
-  if server._handshakeTimeout > 0 then record.deadline = server._deadlines:add(record, late) end
-  record.handle:start(received)
+  -- Eight fields: a ninth costs a table as much as the eight.
+  local record = {
+    spec = false, handle = false, raw = false, counted = false, over = false, before = false, after = false, at = 0,
+  }
+  record.spec, record.raw, record.counted = specOf(server), raw, counted
+  local handle = accept.wrap(setmetatable(record, Record), transport)
+  server._underWay:add(record)
+  handle:start(received)
 end
 
 -- Names -------------------------------------------------------------------------------------------------------------------
@@ -171,13 +174,12 @@ function methods:_initializeTLS(given)
   for key, value in pairs(given) do own[key] = value end
   self._tlsOptions = own
   self._tickets = core.tickets()
-  self._policies, self._handshakes = {}, {}
-  self._deadlines = deadlines.new(math.max(1, self._handshakeTimeout))
-  self._spec = { SNICallback = given.SNICallback, ALPNCallback = given.ALPNCallback }
+  self._specs = {}
+  self._underWay = deadlines.new(self._handshakeTimeout, late)
   self._names = nil
   self._findContext = function(name) return findIn(self._names, name) end
   if given.ticketKeys then self:setTicketKeys(given.ticketKeys) else require("lrun.tls.tickets").share(self) end
-  self:on("close", function() self._deadlines:close() end)
+  self:on("close", function() self._underWay:close() end)
   if given.watch then require("lrun.tls.watch").follow(self, given) end
 end
 
@@ -187,7 +189,7 @@ methods._onDescriptor = net.Server._onDescriptor
 --- Called by net for each accepted connection.
 function methods:_onconnection(handle)
   if not self:_admit(handle) then return end
-  if self:listenerCount("connection") == 0 then return begin(self, handle, nil, nil, self) end
+  if self:listenerCount("connection") == 0 then return begin(self, handle, nil, false, self) end
   local raw = net.Socket:new{ handle = handle, manualStart = true, allowHalfOpen = true }
   raw.server = self
   raw:_countedBy(self)
@@ -230,9 +232,7 @@ end
 
 --- Internal: ends the connections that are not secure yet.
 function methods:_closeHandshakes()
-  local all = {}
-  for record in pairs(self._handshakes) do all[#all + 1] = record end
-  for _, record in ipairs(all) do
+  for _, record in ipairs(self._underWay:list()) do
     record.over = true
     settle(record)
     close(record)

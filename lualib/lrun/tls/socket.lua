@@ -165,11 +165,30 @@ local function onKeylog(self, lines)
   for line in lines:gmatch("[^\n]*\n") do self:emit("keylog", line) end
 end
 
-local function onRenegotiated(self) self:emit("secure") end
+-- What C calls for a client's connection.
+local Client = {}
+Client.__index = Client
 
-local EVENTS = {
-  secure = onSecure, session = onSession, keylog = onKeylog, failed = onFailed, renegotiated = onRenegotiated,
-}
+function Client:secure() onSecure(self.socket) end
+function Client:session(session) onSession(self.socket, session) end
+function Client:keylog(lines) onKeylog(self.socket, lines) end
+function Client:failed(told, code) onFailed(self.socket, told, code) end
+function Client:renegotiated() self.socket:emit("secure") end
+
+-- The same for a server's side that a program has put over a stream; made with the first of them.
+local Server
+
+local function serverClass()
+  local accept = require("lrun.tls.accept")
+  Server = Server or accept.class{
+    onSecure = function(self) onSecure(self.socket) end,
+    onFailed = function(self, err)
+      if self.handle and not self.socket.destroyed then self.socket:destroy(err) end
+    end,
+    keylog = Client.keylog, onRenegotiated = Client.renegotiated,
+  }
+  return accept
+end
 
 -- The transport --------------------------------------------------------------------------------------------------------
 
@@ -193,28 +212,17 @@ end
 -- Puts TLS over a luv handle; the handshake is begun by the caller.
 local function wrapClient(self, transport)
   local given = self._tls
-  local handle = core.wrap(transport, given.secureContext.context, policyOf(self, given), false, function(event, ...)
-    return EVENTS[event](self, ...)
-  end)
+  local handle = core.wrap(transport, given.secureContext.context, policyOf(self, given), false, setmetatable({ socket = self }, Client))
   if self:listenerCount("keylog") > 0 then given.secureContext.context:keylog() end
   prepareClient(self, handle, given)
   self.secureConnecting = true
   return handle
 end
 
--- A server's side that a program has put over a stream.
 local function wrapServer(self, transport)
-  local handle
-  handle = require("lrun.tls.accept").over(self._tls, transport, {
-    secure = function() onSecure(self) end,
-    failed = function(err)
-      if handle and not self.destroyed then self:destroy(err) end
-    end,
-    keylog = function(lines) onKeylog(self, lines) end,
-    renegotiated = function() onRenegotiated(self) end,
-  })
+  local accept = serverClass()
   self.secureConnecting = true
-  return handle
+  return accept.wrap(setmetatable({ spec = accept.specOf(self._tls), handle = false, socket = self }, Server), transport)
 end
 
 local function begin(self, handle, received)
