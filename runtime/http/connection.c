@@ -32,7 +32,7 @@ static void unlink_conn(http_conn_t *conn) {
 
 lua_State *http_conn_call(http_conn_t *conn, http_callback_t callback) {
   http_shared_t *shared = conn->shared;
-  lua_State *co = callback_begin(shared->L);
+  lua_State *co = callback_begin_by(shared->door);
   lua_rawgeti(co, LUA_REGISTRYINDEX, shared->callbacks[callback]);
   lua_rawgeti(co, LUA_REGISTRYINDEX, conn->ref);
   return co;
@@ -98,7 +98,7 @@ void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *d
   lua_pushstring(co, fault->reason);
   lua_pushlstring(co, data, len);
   lua_pushinteger(co, (lua_Integer)parsed);
-  callback_run(co, 6);
+  http_conn_run(conn, 6);
 }
 
 /* HTTP/1.0 has no Expect. */
@@ -132,7 +132,7 @@ static void on_request(lua_State *L, http_conn_t *conn, const char *head, size_t
   lua_pushinteger(co, (lua_Integer)e->id);
   lua_pushlstring(co, head, len);
   lua_pushinteger(co, flags);
-  callback_run(co, 4);
+  http_conn_run(conn, 4);
 }
 
 static void on_response(http_conn_t *conn, const char *head, size_t len) {
@@ -144,14 +144,14 @@ static void on_response(http_conn_t *conn, const char *head, size_t len) {
   lua_pushinteger(co, p->status);
   lua_pushlstring(co, head, len);
   lua_pushinteger(co, head_flags(p));
-  callback_run(co, 4);
+  http_conn_run(conn, 4);
 }
 
 static void on_body(http_conn_t *conn, const char *data, size_t len) {
   if (conn->dump) return;
   lua_State *co = http_conn_call(conn, HTTP_ON_DATA);
   lua_pushlstring(co, data, len);
-  callback_run(co, 2);
+  http_conn_run(conn, 2);
 }
 
 /* Whether the message under way is the last that we take. */
@@ -178,7 +178,7 @@ static void on_end(http_conn_t *conn, const char *trailers, size_t len) {
   if (len > 0) lua_pushlstring(co, trailers, len);
   else lua_pushnil(co);
   lua_pushboolean(co, surplus);
-  callback_run(co, 3);
+  http_conn_run(conn, 3);
 }
 
 static bool may_parse(const http_conn_t *conn) {

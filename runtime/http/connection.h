@@ -141,8 +141,12 @@ void http_conn_release(lua_State *L, http_conn_t *conn);
  * this one. `parsed` bytes of the data were good. */
 void http_conn_fault(http_conn_t *conn, const http_fault_t *fault, const char *data, size_t len,
                      size_t parsed);
-/* Enters Lua: begin pushes the function and the connection on the coroutine it returns, then run it. */
+/* Enters Lua: the function and the connection are on the coroutine that is returned; push what else it takes, then run it
+ * with the number of all arguments. */
 lua_State *http_conn_call(http_conn_t *conn, http_callback_t callback);
+static inline void http_conn_run(const http_conn_t *conn, int arguments) {
+  callback_run_by(conn->shared->door, arguments);
+}
 
 /* http/exchange.c */
 http_exchange_t *http_exchange_begin(http_conn_t *conn);

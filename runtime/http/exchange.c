@@ -119,7 +119,7 @@ static void tell_drain(http_conn_t *conn, uint32_t id) {
   lua_State *co = http_conn_call(conn, HTTP_ON_DRAIN);
   lua_pushinteger(co, (lua_Integer)id);
   lua_pushinteger(co, (lua_Integer)conn->sent_id);
-  callback_run(co, 3);
+  http_conn_run(conn, 3);
 }
 
 static void drained(http_conn_t *conn) {

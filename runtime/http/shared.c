@@ -15,6 +15,7 @@ static http_shared_t *make(lua_State *L) {
   vm_t *vm = vm_of(L);
   shared->L = vm_state(vm);
   shared->loop = vm_loop(vm);
+  shared->door = callback_state(L);
   shared->stats = stats_of(L);
   if (shared->stats == NULL) luaL_error(L, "not enough memory");
   for (int i = 0; i < HTTP_CALLBACKS; i++) shared->callbacks[i] = LUA_NOREF;

@@ -3,6 +3,7 @@
 #ifndef LRUN_HTTP_SHARED_H
 #define LRUN_HTTP_SHARED_H
 
+#include "host/callback.h"
 #include "io/buffer.h"
 #include "io/stats.h"
 
@@ -28,6 +29,7 @@ typedef enum {
 typedef struct {
   lua_State *L; /* the main state */
   uv_loop_t *loop;
+  callbacks_t *door;
   int callbacks[HTTP_CALLBACKS]; /* registry refs */
   uint64_t date_until;           /* loop time in ms at which the Date line is stale */
   stats_t *stats;                /* counts the requests */

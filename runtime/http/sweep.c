@@ -39,7 +39,8 @@ static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
   uint64_t active = conn->stream.active;
   if (conn->timed_out != active && passed(now, active, conn->timeout)) {
     conn->timed_out = active;
-    callback_run(http_conn_call(conn, HTTP_ON_TIMEOUT), 1);
+    http_conn_call(conn, HTTP_ON_TIMEOUT);
+    http_conn_run(conn, 1);
     return;
   }
   if (conn->client || conn->way >= HTTP_MUTED) return;

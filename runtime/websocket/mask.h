@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Writes `len` bytes of `from` to `to`, which may be the same, with the mask on or off; the first one meets byte `at` of
+/* Writes `len` bytes of `from` to `to`, which do not overlap, with the mask on or off; the first one meets byte `at` of
  * the key. Returns whether all that was written is ASCII. */
-bool ws_mask(char *to, const char *from, size_t len, const uint8_t key[4], unsigned at);
+bool ws_mask(char *restrict to, const char *restrict from, size_t len, const uint8_t key[4], unsigned at);
 
 #endif

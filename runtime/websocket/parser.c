@@ -58,27 +58,30 @@ void ws_workshop_free(ws_workshop_t *workshop) {
 
 /* Faults ---------------------------------------------------------------------------------------------- */
 
-static ws_event_kind_t fail(ws_parser_t *p, uint16_t status, const char *code, const char *reason) {
+/* Kept out of the way of what goes well: the compiler would get the texts ready for each message. */
+#define COLD __attribute__((cold, noinline))
+
+COLD static ws_event_kind_t fail(ws_parser_t *p, uint16_t status, const char *code, const char *reason) {
   p->workshop->fault = (ws_fault_t){status, code, reason, -1};
   p->failed = true;
   return WS_EV_FAULT;
 }
 
-static ws_event_kind_t fail_frame(ws_parser_t *p, const char *code, const char *reason, int64_t number) {
+COLD static ws_event_kind_t fail_frame(ws_parser_t *p, const char *code, const char *reason, int64_t number) {
   p->workshop->fault = (ws_fault_t){WS_PROTOCOL_ERROR, code, reason, number};
   p->failed = true;
   return WS_EV_FAULT;
 }
 
-static ws_event_kind_t out_of_memory(ws_parser_t *p) {
+COLD static ws_event_kind_t out_of_memory(ws_parser_t *p) {
   return fail(p, WS_TOO_BIG, "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH", "not enough memory for the message");
 }
 
-static ws_event_kind_t too_big(ws_parser_t *p) {
+COLD static ws_event_kind_t too_big(ws_parser_t *p) {
   return fail(p, WS_TOO_BIG, "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH", "Max payload size exceeded");
 }
 
-static ws_event_kind_t no_text(ws_parser_t *p) {
+COLD static ws_event_kind_t no_text(ws_parser_t *p) {
   return fail(p, WS_INVALID_DATA, "WS_ERR_INVALID_UTF8", "Invalid WebSocket frame: invalid UTF-8 sequence");
 }
 
