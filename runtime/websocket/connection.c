@@ -281,10 +281,21 @@ static void on_ended(stream_t *s) {
   if (conn->way >= WS_MUTED || (!conn->parsing && held_back(conn) == 0)) ws_conn_close(state_of(conn), conn);
 }
 
+/* Lua is told where there is more to tell than that the connection broke. */
 static void on_failed(stream_t *s, int error) {
-  (void)error;
   ws_conn_t *conn = (ws_conn_t *)s;
-  ws_conn_close(state_of(conn), conn);
+  lua_State *L = state_of(conn);
+  ws_conn_hold(conn);
+  stream_push_failure(L, s, error);
+  if (lua_isnil(L, -1)) {
+    lua_pop(L, 1);
+  } else {
+    lua_State *co = ws_conn_call(conn, WS_ON_FAILED);
+    lua_xmove(L, co, 1);
+    ws_conn_run(conn, 2);
+  }
+  ws_conn_close(L, conn);
+  ws_conn_let_go(conn);
 }
 
 static void on_written(stream_t *s, int status) {

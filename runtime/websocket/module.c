@@ -20,7 +20,8 @@ enum { NO_TEXT = WS_CUT + 1 };
 
 /* setup{ onmessage = f, … }: the functions that connections call. */
 static int l_setup(lua_State *L) {
-  static const char *const names[WS_CALLBACKS] = {"onmessage", "oncontrol", "onsent", "onfault", "onclosed"};
+  static const char *const names[WS_CALLBACKS] = {"onmessage", "oncontrol", "onsent",
+                                                  "onfault",   "onfailed",  "onclosed"};
   luaL_checktype(L, 1, LUA_TTABLE);
   ws_shared_t *shared = ws_shared(L);
   for (int i = 0; i < WS_CALLBACKS; i++) {

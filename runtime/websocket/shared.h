@@ -16,7 +16,8 @@ typedef enum {
   WS_ON_CONTROL, /* (socket, "ping" or "pong", data) */
   WS_ON_SENT,    /* (socket, how many bytes were written since the beginning, whether a sender may go on) */
   WS_ON_FAULT,   /* (socket, close code, "WS_ERR_…", reason): the peer broke the rules */
-  WS_ON_CLOSED,  /* (socket, close code, reason): the handle is closed */
+  WS_ON_FAILED, /* (socket, table of stream_push_failure): what lies below failed; the socket closes behind it */
+  WS_ON_CLOSED, /* (socket, close code, reason): the handle is closed */
   WS_CALLBACKS
 } ws_callback_t;
 

@@ -9,6 +9,7 @@ local os = require("os")
 local peer = require("spec.support.websocket_peer")
 local pki = require("spec.support.pki")
 local servers = require("spec.support.servers")
+local tlsSupport = require("spec.support.tls")
 local urls = require("url")
 local websocket = require("websocket")
 
@@ -95,6 +96,35 @@ describe("a WebSocket client", function()
     end
     socket:close(1000)
     assert.equal(1000, (children.once(socket, "close")))
+    wss:close()
+  end)
+
+  it("gets the code of a fault of TLS, as the server's socket does", function()
+    if not pki.has("openssl") then return pending("no openssl") end
+    local secure = https.createServer(pki.options("server"))
+    local inner = servers.listen(secure)
+    local wss = websocket.WebSocketServer:new{ server = secure }
+    for _, way in ipairs{ "down", "up" } do
+      local changes, failures = {}, {}
+      local socket = WebSocket:new(("wss://localhost:%d/"):format(tlsSupport.proxy(inner, changes)), { ca = pki.ca.cert })
+      local accepted = children.once(wss, "connection")
+      if socket.readyState == WebSocket.CONNECTING then children.once(socket, "open") end
+      local spoiled = way == "down" and socket or accepted
+      for _, each in ipairs{ socket, accepted } do
+        each:on("error", function(err)
+          failures[#failures + 1] = each
+          assert.equal(each == spoiled and "ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC" or "ERR_SSL_SSLV3_ALERT_BAD_RECORD_MAC", err.code)
+          assert.equal("SSL routines", err.library)
+          each:send("too late", function() end)
+        end)
+      end
+      changes[way] = tlsSupport.spoiled
+      if way == "down" then accepted:send("x") else socket:send("x") end
+      local code = children.once(spoiled, "close")
+      assert.equal(1006, code)
+      assert.equal(spoiled, failures[1])
+      socket:terminate()
+    end
     wss:close()
   end)
 

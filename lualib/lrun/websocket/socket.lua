@@ -462,6 +462,7 @@ core.setup{
   onfault = function(self, status, code, reason)
     dispatch(self, "error", errors.coded(code, reason, { status = status }))
   end,
+  onfailed = function(self, told) dispatch(self, "error", errors.coded(told.code, told.message, told)) end,
   onclosed = function(self, code, reason)
     self.readyState = CLOSED
     answerAll(self)
