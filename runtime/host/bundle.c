@@ -15,25 +15,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Those that each start asks for first. */
 static const luaL_Reg bundle_c_modules[] = {
     {"luv", luaopen_lrun_luv},
+    {"lrun.core.vm", luaopen_lrun_vm},
+    {"lrun.core.first", luaopen_lrun_first},
+    {"lrun.core.system", luaopen_lrun_system},
+    {"lrun.core.output", luaopen_lrun_output},
+    {"lrun.core.errno", luaopen_lrun_errno},
+    {"lrun.core.bundle", luaopen_lrun_bundle},
     {"cjson", luaopen_cjson},
     {"cjson.safe", luaopen_cjson_safe},
-    {"lrun.core.bundle", luaopen_lrun_bundle},
     {"lrun.core.channel", luaopen_lrun_channel},
     {"lrun.core.crypto", luaopen_lrun_crypto},
     {"lrun.core.encoding", luaopen_lrun_encoding},
-    {"lrun.core.errno", luaopen_lrun_errno},
     {"lrun.core.files", luaopen_lrun_files},
-    {"lrun.core.first", luaopen_lrun_first},
     {"lrun.core.handoff", luaopen_lrun_handoff},
     {"lrun.core.http", luaopen_lrun_http},
     {"lrun.core.supervise", luaopen_lrun_supervise},
-    {"lrun.core.system", luaopen_lrun_system},
     {"lrun.core.interrupt", luaopen_lrun_interrupt},
     {"lrun.core.json", luaopen_lrun_json},
     {"lrun.core.orphan", luaopen_lrun_orphan},
-    {"lrun.core.output", luaopen_lrun_output},
     {"lrun.core.probe", luaopen_lrun_probe},
     {"lrun.core.redis", luaopen_lrun_redis},
     {"lrun.core.sendfile", luaopen_lrun_sendfile},
@@ -44,7 +46,6 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.unix", luaopen_lrun_unix},
     {"lrun.core.timing", luaopen_lrun_timing},
     {"lrun.core.tls", luaopen_lrun_tls},
-    {"lrun.core.vm", luaopen_lrun_vm},
     {"lrun.core.wait", luaopen_lrun_wait},
     {"lrun.core.websocket", luaopen_lrun_websocket},
     {"lrun.core.zlib", luaopen_lrun_zlib},
@@ -60,6 +61,7 @@ static const bundle_module_t *find_lua(const char *name) {
 }
 
 static lua_CFunction find_c(const char *name) {
+  if (strncmp(name, "lrun.", 5) == 0 && strncmp(name + 5, "core.", 5) != 0) return NULL; /* Lua's */
   for (size_t i = 0; i < C_COUNT; i++)
     if (strcmp(bundle_c_modules[i].name, name) == 0) return bundle_c_modules[i].func;
   return NULL;
@@ -77,13 +79,13 @@ enum { LOADED = 1, NATIVE = 2 };
 /* Pushes the function that makes the module. Of a Lua module the chunk: it runs once, its loops are not worth
  * compiling. */
 static void push_maker(lua_State *L, const char *name) {
-  const bundle_module_t *module = find_lua(name);
+  lua_CFunction open = find_c(name);
+  const bundle_module_t *module = open ? NULL : find_lua(name);
   if (module) {
     if (load_chunk(L, module) != 0) lua_error(L);
     luaJIT_setmode(L, -1, LUAJIT_MODE_FUNC | LUAJIT_MODE_OFF);
     return;
   }
-  lua_CFunction open = find_c(name);
   if (open) lua_pushcfunction(L, open);
   else lua_getfield(L, lua_upvalueindex(NATIVE), name);
   if (lua_isnil(L, -1)) luaL_error(L, "lrun has no module '%s'", name);

@@ -14,10 +14,17 @@ local bundle = require("lrun.core.bundle")
 local modules = {}
 local builtin = require             -- the runtime's own
 
--- What Node has too. luv and cjson are C modules that are linked in: they are lrun's own names.
-local NODE = {}
-for name in ([[child_process cluster crypto dgram dns events fs http https net os path process querystring readline repl
-  stream timers tls url zlib]]):gmatch("%S+") do NODE[name] = true end
+-- What Node has too, once somebody asks: an empty script does not. luv and cjson are C modules that are linked in: they are
+-- lrun's own names.
+local nodeNames
+local function isNodes(name)
+  if not nodeNames then
+    nodeNames = {}
+    for each in ([[child_process cluster crypto dgram dns events fs http https net os path process querystring readline repl
+      stream timers tls url zlib]]):gmatch("%S+") do nodeNames[each] = true end
+  end
+  return nodeNames[name] == true
+end
 local OWN_C = { luv = true, cjson = true, ["cjson.safe"] = true }
 
 local startDirectory = uv.cwd() or "/"
@@ -47,7 +54,7 @@ function modules.isBuiltin(name) return OWN_C[name] or not name:find(".", 1, tru
 --- Whether Node has a module of this name, too: then no file of a program's takes its place.
 ---@param name string
 ---@return boolean
-function modules.isNodes(name) return NODE[name] == true end
+function modules.isNodes(name) return isNodes(name) end
 
 --- The names of the built-in modules, sorted.
 ---@return string[]
@@ -202,7 +209,7 @@ local function require(name)
     local path, tried = findFile(name, callerDirectory(2))
     if not path then notFound(name, tried) end
     module = loadFile(path, path)
-  elseif NODE[name] and modules.isBuiltin(name) then
+  elseif isNodes(name) and modules.isBuiltin(name) then
     module = takeBuiltin(name, name)
   else
     local own = modules.isBuiltin(name)
