@@ -1,5 +1,7 @@
 --- Emitters and the class system that every object of the runtime is made with.
 --- A class is a table that is also its instances' metatable; `extend` chains classes, `getter` adds computed fields.
+--- A class whose instances have many fields may have `_blank`, a function that returns a new table with constants in them: that is
+--- one copy, where a table that grows field by field is moved again and again.
 --- Listeners live in `self._listeners[name]`: one, or a list that is copied on change, so that an emit walks the list it
 --- started with. A listener is a function, or a record { listener, fired } of one that is called once.
 local errors = require("errors")
@@ -14,7 +16,8 @@ EventEmitter.__index = EventEmitter
 ---@return any instance
 function EventEmitter:new(...)
   if type(self) ~= "table" or rawget(self, "__index") == nil then calls.needsColon("Class", "new") end
-  local object = setmetatable({}, self)
+  local blank = self._blank
+  local object = setmetatable(blank and blank() or {}, self)
   local initialize = self.initialize
   if initialize then initialize(object, ...) end
   return object

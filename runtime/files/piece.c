@@ -1,5 +1,5 @@
-/* files/piece.c: what a stream asks that has a file sent in pieces: how much of it there is, and for a descriptor of its own,
- * which lasts as long as a piece is under way, whoever closes the one that the program sees. */
+/* files/piece.c: what is asked where a file is sent in pieces: how much of it there is, and for a descriptor of its own, which lasts
+ * as long as a piece is under way, whoever closes the one that the program sees. */
 #include "files/attempt.h"
 #include "files/files.h"
 

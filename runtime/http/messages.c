@@ -6,7 +6,9 @@
 #include "http/module.h"
 #include "io/file_callback.h"
 
+#include <fcntl.h>
 #include <lauxlib.h>
+#include <unistd.h>
 
 enum { THROUGH = 16 * 1024 }; /* bodies from here on are not copied where the socket takes them */
 
@@ -146,22 +148,51 @@ static int send_file(http_conn_t *conn, http_exchange_t *e, stream_file_t *file,
   return rc;
 }
 
-/* What waits; `framed`: the head of its chunk is written. */
+/* Gives the file a descriptor of its own, which goes with it. False: there is none left. */
+static bool hold_file(stream_file_t *file) {
+  int fd = fcntl(file->fd, F_DUPFD_CLOEXEC, 3);
+  if (fd < 0) return false;
+  file->fd = fd;
+  file->owned = true;
+  return true;
+}
+
+static void drop_file(stream_file_t *file) {
+  if (file->owned) close(file->fd);
+  file->owned = false;
+}
+
+/* What waits; `framed`: its chunk has its head. */
 static int write_file(lua_State *L, http_conn_t *conn, const http_exchange_t *e, stream_file_t *file,
                       bool framed) {
   bool chunk = e->chunked && file->length > 0;
   int rc = chunk && !framed ? http_response_chunk_size(stream_out(&conn->stream), (size_t)file->length) : 0;
-  if (rc == 0) rc = file_callback_open(L, 6, file);
+  if (rc == 0) rc = file_callback_open(L, 7, file);
   if (rc < 0) return rc;
   rc = stream_write_file(&conn->stream, file);
   if (rc < 0) file_callback_drop(file);
   return rc == 0 && chunk ? buffer_add(stream_out(&conn->stream), "\r\n", 2) : rc;
 }
 
-/* writeFile(conn, id, fd, offset, length, callback, piece): a range of a file as a piece of the body → as write returns, how many
- * bytes were taken, and whether the callback comes: with a negative code or nil, and how many bytes of what waited were sent,
- * when the descriptor is not used any more. All is taken and waits; with `piece` what goes at once is taken, and no more than
- * `piece` of the rest. "later" while an earlier response is not complete: nothing was taken. */
+/* Takes what goes at once, and a piece of the rest that waits; how many bytes that is, or a negative code. */
+static int64_t take_file(lua_State *L, http_conn_t *conn, http_exchange_t *e, stream_file_t *file,
+                         uint64_t piece) {
+  uint64_t from = file->offset;
+  bool held = e->chunked && hold_file(file); /* a chunk that was begun must be finished */
+  if (e->chunked && !held) return 0;
+  int rc = send_file(conn, e, file, piece);
+  if (file->length > 0 && !held && !hold_file(file)) file->length = 0;
+  uint64_t taken = file->offset - from + file->length;
+  if (rc == 0 && file->length > 0) rc = write_file(L, conn, e, file, true);
+  if (rc < 0 || file->length == 0) drop_file(file);
+  return rc < 0 ? rc : (int64_t)taken;
+}
+
+/* writeFile(conn, id, fd, offset, length, piece or nil, callback or nil): a range of a file as a piece of the body → as write returns, and
+ * how many bytes were taken: what goes at once, and no more than `piece` of the rest, by a descriptor of its own. Without
+ * `piece` all is taken and waits, by the descriptor that was given. The callback gets a negative code or nil, and how many
+ * bytes of what waited were sent, when the descriptor is not used any more; it is not called where nothing waits. Nothing
+ * is taken where it returns "later", as an earlier response is not complete, or "read", as no descriptor is left. */
 static int l_write_file(lua_State *L) {
   http_conn_t *conn;
   http_exchange_t *e = exchange_at(L, &conn);
@@ -171,24 +202,30 @@ static int l_write_file(lua_State *L) {
     return 1;
   }
   stream_file_t file = {.fd = (int)lua_tointeger(L, 3), .offset = (uint64_t)lua_tonumber(L, 4)};
-  uint64_t length = (uint64_t)lua_tonumber(L, 5), from = file.offset;
+  uint64_t length = (uint64_t)lua_tonumber(L, 5);
   file.length = e->bodyless ? 0 : e->counted && length > e->left ? e->left : length;
-  uint64_t surplus = length - file.length;
-  bool whole = lua_isnoneornil(L, 7);
-  int rc = whole ? 0 : send_file(conn, e, &file, (uint64_t)lua_tonumber(L, 7));
-  length = file.offset - from + file.length;
-  bool waits = whole || file.length > 0;
-  if (e->counted) e->left -= length;
-  if (rc == 0 && waits) rc = write_file(L, conn, e, &file, !whole);
-  if (rc < 0) return broken(L, conn, rc);
+  uint64_t sent = file.length;
+  bool whole = lua_isnoneornil(L, 6);
+  int64_t taken =
+      sent > 0 && !whole ? take_file(L, conn, e, &file, (uint64_t)lua_tonumber(L, 6)) : (int64_t)sent;
+  if (taken >= 0 && e->counted) e->left -= (uint64_t)taken;
+  if (whole) {
+    int rc = write_file(L, conn, e, &file, false);
+    if (rc < 0) taken = rc;
+  }
+  if (taken < 0) return broken(L, conn, (int)taken);
+  if (taken == 0 && sent > 0) {
+    lua_pushliteral(L, "read");
+    return 1;
+  }
   if (whole) http_conn_flush(L, conn);
   else stream_flush_soon(&conn->stream); /* Lua is not entered before the writer knows what was taken */
   e = exchange_at(L, &conn);
   if (e != NULL) wait_or_go(L, conn, e);
   else lua_pushboolean(L, 0); /* the connection ended over it, of which the callback is told */
-  lua_pushnumber(L, (lua_Number)(length + (file.length == 0 || whole ? surplus : 0)));
-  lua_pushboolean(L, waits);
-  return 3;
+  /* What is beyond Content-Length is not sent. */
+  lua_pushnumber(L, (lua_Number)((uint64_t)taken == sent ? length : (uint64_t)taken));
+  return 2;
 }
 
 /* finish(conn, id, bytes, trailers): the end of a body that came in pieces → as respond. */

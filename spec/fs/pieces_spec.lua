@@ -1,5 +1,6 @@
 local await = require("await")
 local child_process = require("child_process")
+local ffi = require("ffi")
 local fs = require("fs")
 local http = require("http")
 local net = require("net")
@@ -46,6 +47,19 @@ describe("a file on its way", function()
   end
 
   local function body(response) return response:match("\r\n\r\n(.*)") end
+
+  -- What a chunked body says, and the size of its largest chunk.
+  local function unchunk(bytes)
+    local at, parts, largest = 1, {}, 0
+    while true do
+      local size, from = bytes:match("^(%x+)\r\n()", at)
+      size = tonumber(size, 16)
+      if size == 0 then return table.concat(parts), largest end
+      assert.equal("\r\n", bytes:sub(from + size, from + size + 1))
+      parts[#parts + 1] = bytes:sub(from, from + size - 1)
+      at, largest = from + size + 2, math.max(largest, size)
+    end
+  end
 
   -- Pipes a stream of the file into a socket, or a response that says its length, whose reader waits; returns the stream when it
   -- stands, the destination, and `rest`.
@@ -176,19 +190,44 @@ describe("a file on its way", function()
       file:pipe(res)
     end)
     local _, rest = connect(port, true)
-    local chunks = rest():match("\r\n\r\n(.*)")
+    local received, largest = unchunk(body(rest()))
     assert.equal(0, seen)
-    local at, parts = 1, {}
-    while true do
-      local size, from = chunks:match("^(%x+)\r\n()", at)
-      size = tonumber(size, 16)
-      if size == 0 then break end
-      assert.is_true(size <= mark)
-      parts[#parts + 1] = chunks:sub(from, from + size - 1)
-      assert.equal("\r\n", chunks:sub(from + size, from + size + 1))
-      at = from + size + 2
+    assert.is_true(largest <= mark)
+    assert.is_true(text == received)
+  end)
+
+  it("is read where no descriptor is left for what waits", function()
+    pcall(ffi.cdef, "struct rlimit_spec { unsigned long now, most; }; int getrlimit(int, void *); int setrlimit(int, const void *);")
+    local NOFILE, limits = 7, ffi.new("struct rlimit_spec")
+    assert.equal(0, ffi.C.getrlimit(NOFILE, limits))
+    local before = limits.now
+    local function limit(number)
+      limits.now = number
+      assert.equal(0, ffi.C.setrlimit(NOFILE, limits))
     end
-    assert.is_true(text == table.concat(parts))
+    local counts = require("lrun.fs.ways").counts
+    for _, kind in ipairs{ "socket", "response", "chunks" } do
+      local file, start
+      function start(to, res)
+        if kind == "response" then res:setHeader("Content-Length", #text) end
+        file = fs.createReadStream(path)
+        file:on("ready", function() limit(3) end)       -- what is open stays open
+        file:pipe(to)
+      end
+      local port = kind == "socket" and servers.listen(net.createServer(start)) or servers.serve(function(_, res) start(res, res) end)
+      local _, rest = connect(port, kind ~= "socket")
+      local reads = counts().read
+      local read = reads.cache + reads.pool
+      eventually(function() return file and file.bytesRead > 200000 and file:isPaused() end)
+      limit(before)
+      reads = counts().read
+      assert.is_true(reads.cache + reads.pool > read, kind)
+      local received = rest()
+      if kind == "response" then received = body(received) end
+      if kind == "chunks" then received = unchunk(body(received)) end
+      assert.is_true(text == received, kind)
+      servers.close()
+    end
   end)
 
   it("is read where its size need not be true, on a file system that is not local", function()

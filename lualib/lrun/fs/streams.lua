@@ -109,7 +109,6 @@ local function destroyStream(self, err, callback)
   end
   local held, fd = self._held, self.fd
   self._held = nil
-  if self._pieces then require("lrun.fs.pieces").close(self) end
   if held then held(err or destroy.refusal("write")) end
   if fd == nil or not self._autoClose then return callback(err) end
   self.fd = nil
@@ -119,6 +118,14 @@ end
 ReadStream._destroy, WriteStream._destroy = destroyStream, destroyStream
 
 -- Reading -------------------------------------------------------------------------------------------------------------
+
+function ReadStream._blank()
+  return {
+    destroyed = false, closed = false, readableEnded = false, _failed = false, _errorEmitted = false, _closeEmitted = false,
+    _emitClose = true, _autoDestroy = true, _rs = false, _ws = false, _autoClose = true, _lent = false, _busy = false, _held = false,
+    _afterBusy = false, _sends = false, _left = false, pending = false, bytesRead = 0,
+  }
+end
 
 --- Opens a file for reading; `fs.createReadStream` makes it.
 ---@param path string?

@@ -227,16 +227,16 @@ end
 ---@param fd integer
 ---@param offset integer
 ---@param length integer
----@param callback fun(err: Error?, bytes: integer) the descriptor is not used any more
 ---@param piece integer? bytes
+---@param callback (fun(err: Error?, bytes: integer))?
 ---@return boolean? more as `write`
 ---@return integer taken
----@return boolean waits whether the callback comes
-function ClientRequest:_writeFile(fd, offset, length, callback, piece)
-  if self._state ~= BEGUN or self.destroyed or self._bodyless or not self._connection then return nil, 0, false end
-  local more, taken, waits = outgoing.putFile(self, fd, offset, length, callback, piece)
+function ClientRequest:_writeFile(fd, offset, length, piece, callback)
+  if self._state ~= BEGUN or self.destroyed or self._bodyless or not self._connection then return nil, 0 end
+  local more, taken = outgoing.putFile(self, fd, offset, length, piece, callback)
+  if more == "read" then return nil, 0 end
   self._queue, self._queued = false, self._queued + taken
-  return outgoing.written(self, more), taken, waits
+  return outgoing.written(self, more), taken
 end
 
 --- Ends the request, after a last piece of its body.

@@ -327,18 +327,18 @@ function outgoing.written(self, more, callback)
 end
 
 --- Gives C a range of a file as the next piece of the body.
----@param callback fun(err: Error?, bytes: integer) the descriptor is not used any more
----@param piece integer? bytes that may wait; nil: all
----@return boolean|"later"|nil more as C's `write` says; "later": nothing was taken, those before it are not complete
----@return integer? taken bytes
----@return boolean? waits whether the callback comes
-function outgoing.putFile(self, fd, offset, length, callback, piece)
-  local more, taken, waits = core.writeFile(self._connection.c, self._id, fd, offset, length, function(code, bytes)
+---@param piece integer? bytes that may wait, by a descriptor of their own; nil: all
+---@param callback (fun(err: Error?, bytes: integer))? the descriptor is not used any more
+---@return boolean|"later"|"read"|nil more as C's `write` says; nothing was taken where the responses before it are not complete
+--- ("later"), or where there is no descriptor left ("read")
+---@return integer taken bytes
+function outgoing.putFile(self, fd, offset, length, piece, callback)
+  local more, taken = core.writeFile(self._connection.c, self._id, fd, offset, length, piece, callback and function(code, bytes)
     return callback(code and require("lrun.fs.sending").errorOf(code) or nil, bytes)
-  end, piece)
-  if more ~= nil then return more, taken, waits end
-  nextTick(callback, destroy.refusal("write"), 0)
-  return nil, length, true
+  end or nil)
+  if more ~= nil then return more, taken or 0 end
+  if callback then nextTick(callback, destroy.refusal("write"), 0) end
+  return nil, 0
 end
 
 --- The callbacks of writes that had to wait get their turn, with the error when the connection is gone.

@@ -243,39 +243,44 @@ function ServerResponse:write(chunk, encoding, callback)
   return outgoing.written(self, core.write(self._connection.c, self._id, chunk), callback)
 end
 
--- The piece that may wait, once those before it are complete.
+-- A piece that waits for the responses before this one, by a descriptor of its own.
 local function putFileLater(self, fd, offset, length, callback)
+  local descriptors = require("lrun.core.files")
+  local own = descriptors.hold(fd)
+  if not own then return "read", 0 end
   self:_whenFirst(function(_, err)
-    if err ~= nil then return callback(err, 0) end
-    self:_writeFile(fd, offset, length, callback)
+    local function done(...)
+      descriptors.release(own)
+      if callback then callback(...) end
+    end
+    if err ~= nil then return done(err, 0) end
+    self:_writeFile(own, offset, length, nil, done)
   end)
+  return false, length
 end
 
 --- Internal: a range of a file as the next piece of the body, which never becomes a string; nil where the body is coded: then
---- it is to be read and written. The callback hears when the descriptor is not used any more, and how many bytes of what waited
---- were sent. With `piece` what goes at once is taken, and no more than `piece` of the rest; the callback is for that.
+--- it is to be read and written. With `piece` what goes at once is taken, and no more than `piece` of the rest, which has a
+--- descriptor of its own; without it all is taken. The callback hears when the descriptor is not used any more, and how many
+--- bytes of what waited were sent.
 ---@param fd integer
 ---@param offset integer
 ---@param length integer
----@param callback fun(err: Error?, bytes: integer)
 ---@param piece integer? bytes
+---@param callback (fun(err: Error?, bytes: integer))?
 ---@return boolean? more as `write`
 ---@return integer taken
----@return boolean waits whether the callback comes
-function ServerResponse:_writeFile(fd, offset, length, callback, piece)
+function ServerResponse:_writeFile(fd, offset, length, piece, callback)
   if self._state >= ENDED or self.destroyed then
-    nextTick(callback, destroy.refusal("write"), 0)
-    return false, length, true
+    if callback then nextTick(callback, destroy.refusal("write"), 0) end
+    return false, length
   end
   if self._state < BEGUN then sendHead(self, false) end
-  if self._state == CODED then return nil, 0, false end
-  local more, taken, waits = outgoing.putFile(self, fd, offset, length, callback, piece)
-  if more == "later" then
-    taken, waits = math.min(length, piece or length), true
-    putFileLater(self, fd, offset, taken, callback)
-    more = false
-  end
-  return outgoing.written(self, more), taken, waits
+  if self._state == CODED then return nil, 0 end
+  local more, taken = outgoing.putFile(self, fd, offset, length, piece, callback)
+  if more == "later" then more, taken = putFileLater(self, fd, offset, math.min(length, piece or length), callback) end
+  if more == "read" then return nil, 0 end
+  return outgoing.written(self, more), taken
 end
 
 --- Answers with a file: its type by its name, validators, conditions, ranges, codings beside it. Without a callback failures are

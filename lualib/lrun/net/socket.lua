@@ -134,46 +134,45 @@ function Socket:_write(data, callback)
   writeRest(self, handle, data, size, callback)
 end
 
--- A range of a file that waits.
-local function writeFile(self, handle, fd, offset, length, done)
-  return self:_writeOther(length, function(callback)
+-- A range of a file that waits, by a descriptor of its own; nil where none is left.
+local function writeFile(self, handle, fd, offset, length)
+  local files = require("lrun.core.files")
+  local own = files.hold(fd)
+  return own and self:_writeOther(length, function(callback)
     local function sent(code, bytes)
+      files.release(own)
       self._sending = nil
       self._written = self._written + bytes
       if self._idle then self._idle:touch() end
-      local err = code and require("lrun.fs.sending").errorOf(code) or nil
-      done(err, bytes)
-      callback(err)
+      callback(code and require("lrun.fs.sending").errorOf(code) or nil)
     end
     if self._idle then self._idle:touch() end
-    local sending, code, bytes = sendfile.send(handle, fd, offset, length, sent)
+    local sending, code, bytes = sendfile.send(handle, own, offset, length, sent)
     if type(sending) == "userdata" then self._sending = sending else sent(code, sending or bytes) end
   end)
 end
 
 --- Internal: a range of a file as a write that never becomes a string; nil where the socket is not the kernel's own, as over TLS,
---- or others wait before it: then it is to be read and written.
+--- or others wait before it: then it is to be read and written. What goes at once is taken, and no more than a piece of the rest.
 ---@param fd integer
 ---@param offset integer
 ---@param length integer
----@param done fun(err: Error?, bytes: integer?) the descriptor is not used any more
----@param piece integer? what goes at once is taken, and no more than this of the rest; `done` is for that
+---@param piece integer bytes
 ---@return boolean? more as `write`
 ---@return integer taken
----@return boolean waits whether `done` is called
-function Socket:_writeFile(fd, offset, length, done, piece)
+function Socket:_writeFile(fd, offset, length, piece)
   local handle = self._handle
-  if self.connecting or not handle or not sendfile.takes(handle) then return nil, 0, false end
-  local now = piece and self:_isFree() and sendfile.now(handle, fd, offset, length) or 0
+  if self.connecting or not handle or not sendfile.takes(handle) or not self:_isFree() then return nil, 0 end
+  local now = sendfile.now(handle, fd, offset, length)
   if now > 0 then
     self._written = self._written + now
     if self._idle then self._idle:touch() end
   end
-  local rest = math.min(length - now, piece or length)
-  if rest == 0 then return true, now, false end
-  local more = writeFile(self, handle, fd, offset + now, rest, done)
-  if more == nil and now > 0 then return true, now, false end
-  return more, now + rest, more ~= nil
+  local rest = math.min(length - now, piece)
+  if rest == 0 then return true, now end
+  local more = writeFile(self, handle, fd, offset + now, rest)
+  if more == nil then return now > 0 or nil, now end
+  return more, now + rest
 end
 
 -- The peer has ended, and for that the socket has, too.

@@ -98,7 +98,11 @@ function pipe.pipe(source, destination, options)
     error(errors.argType("destination", "an instance of Writable", destination), 0)
   end
   local rs = source._rs
-  local entry = { destination = destination, waiting = false }
+  local entry = {               -- constants only: one copy
+    destination = false, waiting = false, removed = false,
+    onData = false, onEnd = false, onDrain = false, onError = false, onClose = false, onFinish = false,
+  }
+  entry.destination = destination
   rs.pipes = rs.pipes or {}
   rs.pipes[#rs.pipes + 1] = entry
   local finish = options.finish ~= false and options["end"] ~= false and not pipe.isStandard(destination)

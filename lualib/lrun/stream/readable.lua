@@ -37,15 +37,16 @@ Readable.readableEnded = false
 
 local function initialize(self, options)
   local mark, objectMode = streamOptions.mark(options, options.readableHighWaterMark, options.readableObjectMode)
-  self._rs = {
-    chunks = {}, first = 1, last = 0, length = 0, objectMode = objectMode, mark = mark,
+  local rs = {                  -- constants only: one copy
+    chunks = false, first = 1, last = 0, length = 0, objectMode = false, mark = 0, flowing = false, paused = false,
     readable = true, ended = false, endEmitted = false, reading = false, sync = true, continuous = false,
     needReadable = false, emittedReadable = false, readableListening = false, resumeScheduled = false,
     readingMore = false, pipes = false, awaitingDrain = 0,
   }
+  rs.chunks, rs.objectMode, rs.mark, rs.flowing = {}, objectMode, mark, nil
+  self._rs = rs
   if options.read then self._read = options.read end
   if options.readable == false then
-    local rs = self._rs
     rs.readable, rs.ended, rs.endEmitted = false, true, true
   end
 end

@@ -41,12 +41,13 @@ local onWritten
 
 local function initialize(self, options)
   local mark, objectMode = streamOptions.mark(options, options.writableHighWaterMark, options.writableObjectMode)
-  local ws = {
-    chunks = {}, callbacks = {}, first = 1, last = 0, length = 0, size = 0, callback = false, pending = 0,
-    mark = mark, objectMode = objectMode,
+  local ws = {                  -- constants only: one copy
+    chunks = false, callbacks = false, first = 1, last = 0, length = 0, size = 0, callback = false, pending = 0,
+    mark = 0, objectMode = false, onWrite = false,
     writing = false, sync = false, flushing = false, corked = 0, needDrain = false,
     ending = false, finished = false, finalCalled = false, finalPending = false, finishing = false, onFinish = false,
   }
+  ws.chunks, ws.callbacks, ws.mark, ws.objectMode = {}, {}, mark, objectMode
   ws.onWrite = function(err) onWritten(self, ws, err) end
   self._ws = ws
   self.writableEnded, self.writableFinished = false, false
