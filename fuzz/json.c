@@ -49,13 +49,12 @@ static int decode(lua_State *L, const char *text, size_t length, json_mode_t mod
 
 /* The value on the top → its text as a Lua string; or nothing is left (1e999 is an infinite number). */
 static int encode(lua_State *L, json_mode_t mode) {
-  const char *text;
-  size_t length;
+  json_text_t text;
   int top = lua_gettop(L);
-  int done = json_encode(L, mode, &text, &length) == NULL;
+  int done = json_encode(L, mode, &text) == NULL;
   lua_settop(L, top);
-  if (done) lua_pushlstring(L, text, length);
-  json_release(L, length);
+  if (done) lua_pushlstring(L, text.bytes, text.length);
+  json_release(L, &text);
   lua_remove(L, top);
   return done;
 }

@@ -172,6 +172,8 @@ int vm_new(vm_t **out) {
   luv_set_callback(L, callback_luv);
   output_attach(vm);
   bundle_init(L);
+  lua_pushboolean(L, 0); /* json/state.c fills it */
+  lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_JSON);
   *out = vm;
   return 0;
 }

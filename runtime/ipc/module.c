@@ -52,14 +52,13 @@ static int l_pair(lua_State *L) {
 /* appendJson(message, fd or -1) → what channel_append returns; or nil and why it cannot be carried */
 static int l_append_json(lua_State *L) {
   channel_t *ch = check_channel(L);
-  const char *text;
-  size_t length;
+  json_text_t text;
   if (!ch) return lua_pushinteger(L, UV_EPIPE), 1;
   int fd = (int)lua_tointeger(L, 3);
   lua_settop(L, 2);
-  const char *error = json_encode(L, JSON_LENIENT, &text, &length);
-  int rc = error ? 0 : channel_append(ch, text, length, fd);
-  json_release(L, length);
+  const char *error = json_encode(L, JSON_LENIENT, &text);
+  int rc = error ? 0 : channel_append(ch, text.bytes, text.length, fd);
+  json_release(L, &text);
   if (error) {
     lua_settop(L, 2);
     lua_pushnil(L);

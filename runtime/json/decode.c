@@ -3,6 +3,8 @@
  * surrogate pairs), tells less of where it stopped, and needs the text as a Lua string and a second pass for
  * `null`. Recursion ends at JSON_MAX_DEPTH; memory grows with the text, not with what it claims. */
 #include "json/json.h"
+#include "json/plain.h"
+#include "json/state.h"
 
 #include <lauxlib.h>
 #include <limits.h>
@@ -14,10 +16,14 @@
 
 typedef struct {
   lua_State *L;
-  const unsigned char *at, *end;
+  const unsigned char *start, *at, *end;
   const char *reason; /* of the fault at `at` */
   bool strict;
+  bool nulls; /* were read */
   int depth;
+  json_keys_t *keys;
+  int strings;     /* stack index of the keys' table */
+  uint8_t *inside; /* where the place of the next object's first key is guessed, and noted */
   char *scratch; /* a string with escapes, as far as it is read */
   size_t room;   /* bytes of scratch */
 } reader_t;
@@ -31,11 +37,20 @@ static bool fail(reader_t *r, const char *reason) {
   return false;
 }
 
+static bool is_space(unsigned char c) { return c <= ' ' && (c == ' ' || c == '\n' || c == '\t' || c == '\r'); }
+
 static void skip_space(reader_t *r) {
-  while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\t' || *r->at == '\r')) r->at++;
+  while (r->at < r->end && is_space(*r->at)) r->at++;
 }
 
-static bool next_is(const reader_t *r, char c) { return r->at < r->end && *r->at == (unsigned char)c; }
+/* The first byte behind space; 0, which belongs nowhere, at the end. */
+static inline unsigned behind_space(reader_t *r) {
+  if (r->at < r->end && *r->at > ' ') return *r->at;
+  skip_space(r);
+  return r->at < r->end ? *r->at : 0;
+}
+
+static inline bool next_is(const reader_t *r, char c) { return r->at < r->end && *r->at == (unsigned char)c; }
 
 static bool is_digit(const reader_t *r) { return r->at < r->end && *r->at >= '0' && *r->at <= '9'; }
 
@@ -77,10 +92,13 @@ static lua_Number scale(int64_t digits, int power) {
 
 /* Appends digits to `*value` while they are exact; returns how many there were, exact or not. */
 static int read_digits(reader_t *r, int64_t *value, int known) {
-  const unsigned char *first = r->at;
-  for (; is_digit(r); r->at++)
-    if (known + (r->at - first) < EXACT_DIGITS) *value = *value * 10 + (*r->at - '0');
-  return r->at - first > INT_MAX ? INT_MAX : (int)(r->at - first);
+  const unsigned char *first = r->at, *end = r->end, *at = first;
+  int64_t digits = *value;
+  for (; at < end && (unsigned)(*at - '0') <= 9; at++)
+    if (known + (at - first) < EXACT_DIGITS) digits = digits * 10 + (*at - '0');
+  *value = digits;
+  r->at = at;
+  return at - first > INT_MAX ? INT_MAX : (int)(at - first);
 }
 
 /* The exponent behind an `e`; one that is too large for a double is as good as any such. */
@@ -197,19 +215,26 @@ static bool keep(reader_t *r, const unsigned char *start, size_t *used) {
   return true;
 }
 
-/* Without escapes the bytes of the text are the string; with some, scratch is. */
-static bool read_string(reader_t *r) {
-  const unsigned char *start = ++r->at;
-  bool escaped = false;
-  size_t used = 0;
-  for (;;) {
-    r->at += json_plain_run(r->at, r->end, r->strict);
+/* Passes over plain bytes: most strings are over within a step, which at the end of the text begins before them. */
+static inline void skip_plain(reader_t *r) {
+  ptrdiff_t left = r->end - r->at;
+  unsigned marks = 0;
+  for (; left >= PLAIN_STEP; left -= PLAIN_STEP, r->at += PLAIN_STEP)
+    if ((marks = plain_marks(r->at, r->strict))) break;
+  if (!marks && left > 0 && r->end - r->start >= PLAIN_STEP)
+    marks = plain_marks(r->end - PLAIN_STEP, r->strict) >> (PLAIN_STEP - left);
+  r->at += marks ? (size_t)__builtin_ctz(marks) : json_plain_run(r->at, r->end, r->strict);
+}
+
+/* From the first byte on that is not plain, to the closing quote. The string is scratch, of which `*used` bytes are taken,
+ * when it has escapes. */
+static bool read_special(reader_t *r, const unsigned char *start, bool *escaped, size_t *used) {
+  for (; r->at == r->end || *r->at != '"'; skip_plain(r)) {
     if (r->at == r->end) return fail(r, NULL);
-    if (*r->at == '"') break;
     if (*r->at < 0x20) return fail(r, "control character in a string");
     if (*r->at == '\\') {
-      if (!keep(r, start, &used) || !read_escape(r, &used)) return false;
-      escaped = true;
+      if (!keep(r, start, used) || !read_escape(r, used)) return false;
+      *escaped = true;
       start = r->at;
       continue;
     }
@@ -217,8 +242,18 @@ static bool read_string(reader_t *r) {
     if (length == 0) return fail(r, "string that is not UTF-8");
     r->at += length;
   }
-  if (escaped && !keep(r, start, &used)) return false;
+  return !*escaped || keep(r, start, used);
+}
+
+/* Pushes a string, and passes over its quotes. `place`, if not NULL: it is a key, of which the place is told. */
+static inline bool read_string(reader_t *r, int *place) {
+  const unsigned char *start = ++r->at;
+  bool escaped = false;
+  size_t used = 0;
+  skip_plain(r);
+  if ((r->at == r->end || *r->at != '"') && !read_special(r, start, &escaped, &used)) return false;
   if (escaped) lua_pushlstring(r->L, r->scratch, used);
+  else if (place) *place = json_keys_push(r->keys, r->L, r->strings, start, (size_t)(r->at - start));
   else lua_pushlstring(r->L, (const char *)start, (size_t)(r->at - start));
   r->at++;
   return true;
@@ -234,16 +269,6 @@ static bool read_word(reader_t *r, const char *word) {
   return true;
 }
 
-static bool read_key(reader_t *r) {
-  skip_space(r);
-  if (!next_is(r, '"')) return fail(r, "expected a key in quotes");
-  if (!read_string(r)) return false;
-  skip_space(r);
-  if (!next_is(r, ':')) return fail(r, "expected ':'");
-  r->at++;
-  return true;
-}
-
 /* Members wait on the stack until it is known how many there are, so that the table is made in its size: as many as
  * this, fewer far down, where the stack is scarce. */
 enum { WAITING = 16, WAITING_DEPTH = 100 };
@@ -254,38 +279,99 @@ typedef struct {
   int waiting;   /* how many */
   int index;     /* of an array: the last that is in the table */
   bool is_there; /* the table */
+  bool alike;    /* of an object: two of the keys that wait may be the same */
+  uint64_t seen[JSON_KEYS / 64]; /* a bit for each place that they have */
 } members_t;
+
+/* Notes which key came. */
+static void note_key(members_t *m, int place) {
+  if (place < 0) {
+    m->alike = true;
+    return;
+  }
+  uint64_t *word = &m->seen[place / 64], bit = UINT64_C(1) << place % 64;
+  if (*word & bit) m->alike = true;
+  *word |= bit;
+}
+
+/* A key and its colon. `*guess` is the place that it may have. */
+static bool read_key(reader_t *r, members_t *m, uint8_t **guess) {
+  int place = **guess;
+  if (behind_space(r) != '"') return fail(r, "expected a key in quotes");
+  size_t length = json_keys_guess(r->keys, r->L, r->strings, place, r->at + 1, r->end);
+  if (length > 0) {
+    r->at += 1 + length;
+  } else {
+    place = -1;
+    if (!read_string(r, &place)) return false;
+    if (place >= 0) **guess = (uint8_t)place;
+  }
+  note_key(m, place);
+  if (place >= 0) {
+    *guess = &r->keys->places[place].next;
+    r->inside = &r->keys->places[place].inside;
+  }
+  if (behind_space(r) != ':') return fail(r, "expected ':'");
+  r->at++;
+  return true;
+}
 
 static bool is_null(lua_State *L, int index) {
   return lua_type(L, index) == LUA_TLIGHTUSERDATA; /* nothing else is one */
 }
 
-/* Puts what waits into the table, which has room for `expected` when it is made here. */
-static void settle(lua_State *L, members_t *m, int expected) {
+/* A key and a value from the top of the stack into the table. */
+static void set_member(const reader_t *r, const members_t *m) {
+  lua_State *L = r->L;
+  if (r->nulls && is_null(L, -1)) {
+    lua_pop(L, 1);
+    lua_pushnil(L);
+  }
+  lua_rawset(L, m->table);
+}
+
+/* Of keys that are the same the last one stays; an array grows from its end. */
+static void set_in_order(const reader_t *r, const members_t *m) {
+  lua_State *L = r->L;
+  for (int i = 0, at = m->table + 1; i < m->waiting; i++) {
+    lua_pushvalue(L, at++);
+    if (m->keyed) {
+      lua_pushvalue(L, at++);
+      set_member(r, m);
+    } else {
+      lua_rawseti(L, m->table, m->index + i + 1);
+    }
+  }
+  lua_settop(L, m->table);
+}
+
+/* Puts what waits into the table, which has room for `expected` when it is made here. Mostly from the top down, which
+ * takes no copies. */
+static void settle(const reader_t *r, members_t *m, int expected) {
+  lua_State *L = r->L;
+  bool in_order = m->keyed ? m->alike : m->is_there;
   if (!m->is_there) {
     lua_createtable(L, m->keyed ? 0 : expected, m->keyed ? expected : 0);
     lua_replace(L, m->table);
     m->is_there = true;
   }
-  int at = m->table + 1;
-  for (int i = 0; i < m->waiting; i++, at += m->keyed ? 2 : 1) {
-    if (!m->keyed) {
-      lua_pushvalue(L, at);
-      lua_rawseti(L, m->table, ++m->index);
-      continue;
+  if (in_order) {
+    set_in_order(r, m);
+  } else {
+    for (int i = m->waiting; i > 0; i--) {
+      if (m->keyed) set_member(r, m);
+      else lua_rawseti(L, m->table, i);
     }
-    lua_pushvalue(L, at);
-    if (is_null(L, at + 1)) lua_pushnil(L);
-    else lua_pushvalue(L, at + 1);
-    lua_rawset(L, m->table);
   }
+  m->index += m->waiting;
   m->waiting = 0;
-  lua_settop(L, m->table);
+  m->alike = false;
+  memset(m->seen, 0, sizeof m->seen);
 }
 
 /* An array or object; `keyed` tells which. */
 static bool read_members(reader_t *r, bool keyed) {
-  char close = keyed ? '}' : ']';
+  unsigned close = keyed ? '}' : ']';
   int most = r->depth < WAITING_DEPTH ? WAITING : 1;
   if (r->depth == JSON_MAX_DEPTH || !lua_checkstack(r->L, (keyed ? 2 : 1) * most + 5))
     return fail(r, "nested too deep");
@@ -293,65 +379,75 @@ static bool read_members(reader_t *r, bool keyed) {
   r->at++;
   lua_pushnil(r->L);
   members_t m = {.keyed = keyed, .table = lua_gettop(r->L)};
-  skip_space(r);
-  bool more = !next_is(r, close);
+  uint8_t *inside = r->inside, *guess = inside;
+  bool more = behind_space(r) != close;
   while (more) {
-    if (keyed && !read_key(r)) return false;
-    if (!read_value(r)) return false;
-    more = next_is(r, ',');
-    if (more) r->at++;
-    else if (!next_is(r, close)) return fail(r, keyed ? "expected ',' or '}'" : "expected ',' or ']'");
-    if (++m.waiting == most && more) settle(r->L, &m, 2 * most);
+    if (keyed) {
+      if (!read_key(r, &m, &guess)) return false;
+    } else {
+      r->inside = inside;
+    }
+    /* Most values are strings. */
+    if (!(behind_space(r) == '"' ? read_string(r, NULL) : read_value(r))) return false;
+    unsigned c = behind_space(r);
+    m.waiting++;
+    more = c == ',';
+    if (more) {
+      r->at++;
+      if (m.waiting == most) settle(r, &m, 2 * most);
+    } else if (c != close) {
+      return fail(r, keyed ? "expected ',' or '}'" : "expected ',' or ']'");
+    }
   }
-  settle(r->L, &m, m.waiting);
+  settle(r, &m, m.waiting);
   r->at++;
   r->depth--;
   return true;
 }
 
-/* A value and the space around it. */
+/* A value, from its first byte on. */
 static bool read_value(reader_t *r) {
-  bool ok;
-  skip_space(r);
   if (r->at == r->end) return fail(r, NULL);
   switch (*r->at) {
-  case '{': ok = read_members(r, true); break;
-  case '[': ok = read_members(r, false); break;
-  case '"': ok = read_string(r); break;
-  case 't':
-    lua_pushboolean(r->L, 1);
-    ok = read_word(r, "true");
-    break;
-  case 'f':
-    lua_pushboolean(r->L, 0);
-    ok = read_word(r, "false");
-    break;
+  case '{': return read_members(r, true);
+  case '[': return read_members(r, false);
+  case '"': return read_string(r, NULL);
+  case 't': lua_pushboolean(r->L, 1); return read_word(r, "true");
+  case 'f': lua_pushboolean(r->L, 0); return read_word(r, "false");
   case 'n':
+    r->nulls = true;
     lua_pushlightuserdata(r->L, NULL);
-    ok = read_word(r, "null");
-    break;
-  default:
-    if (*r->at != '-' && !is_digit(r)) return fail(r, "unexpected character");
-    ok = read_number(r);
+    return read_word(r, "null");
+  default: return *r->at == '-' || is_digit(r) ? read_number(r) : fail(r, "unexpected character");
   }
-  if (ok) skip_space(r);
-  return ok;
 }
 
 int json_decode(lua_State *L, const char *text, size_t length, json_mode_t mode, json_fault_t *fault) {
   const unsigned char *start = (const unsigned char *)text;
-  reader_t r = {.L = L, .at = start, .end = start + length, .strict = mode == JSON_STRICT};
+  reader_t r = {.L = L, .start = start, .at = start, .end = start + length, .strict = mode == JSON_STRICT};
   int top = lua_gettop(L);
-  luaL_checkstack(L, 4, NULL);
-  bool ok = read_value(&r) && (r.at == r.end || fail(&r, "unexpected character after the value"));
-  free(r.scratch);
-  if (ok && lua_type(L, -1) != LUA_TLIGHTUSERDATA) return 0;
-  lua_settop(L, top);
-  if (ok) {
-    lua_pushnil(L);
-    return 0;
+  unsigned first = behind_space(&r);
+  bool composed = first == '{' || first == '[';
+  if (composed) {
+    r.keys = json_state_with_keys(L)->keys;
+    r.strings = top + 1;
+    r.inside = &r.keys->first;
   }
-  fault->offset = (size_t)(r.at - start);
-  fault->reason = r.reason;
-  return -1;
+  bool ok = read_value(&r);
+  if (ok) skip_space(&r);
+  if (ok && r.at < r.end) ok = fail(&r, "unexpected character after the value");
+  free(r.scratch);
+  if (!ok) {
+    lua_settop(L, top);
+    fault->offset = (size_t)(r.at - start);
+    fault->reason = r.reason;
+    return -1;
+  }
+  if (composed) {
+    lua_replace(L, top + 1);
+  } else if (r.nulls) {
+    lua_settop(L, top);
+    lua_pushnil(L);
+  }
+  return 0;
 }

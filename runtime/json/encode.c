@@ -1,10 +1,11 @@
 /* json/encode.c: JSON text of Lua values. lua-cjson's encoder writes numbers with 14 digits, passes broken
  * UTF-8 on and does not say which value it could not encode. A table with the keys 1…n is an array, any other
  * an object; an empty one is `{}`. Holes are `null` when the array is not mostly holes. Numbers keep every
- * bit. The text grows in one buffer a Lua state, which is kept from call to call while it is small. No Lua
- * code runs meanwhile, so two calls never share it. */
+ * bit. */
 #include "json/json.h"
 #include "json/number.h"
+#include "json/plain.h"
+#include "json/state.h"
 
 #include <lauxlib.h>
 #include <math.h>
@@ -13,60 +14,34 @@
 #include <string.h>
 
 #define KEPT_SIZE (1024 * 1024)
-#define MAX_HOLES 10 /* a list this short may have any number of holes */
+
+enum {
+  MAX_HOLES = 10,     /* a list this short may have any number of holes */
+  MARGIN = PLAIN_STEP /* bytes behind the text that may be looked at, and written over */
+};
 
 typedef struct {
   char *bytes;
-  size_t length, capacity;
+  size_t length, capacity; /* which does not count the margin */
   bool lenient;
   bool
       careful; /* a list was none: from now on their keys are looked at first, lest texts are written again and again */
 } output_t;
 
-static const char output_key = 'o'; /* its address is the registry key of the output */
-
 static const char *const no_memory = "not enough memory";
 
-static void free_bytes(output_t *out) {
-  free(out->bytes);
-  memset(out, 0, sizeof *out);
-}
-
-static int l_free_output(lua_State *L) {
-  free_bytes(lua_touserdata(L, 1));
-  return 0;
-}
-
-/* NULL when there is none yet. */
-static output_t *find_output(lua_State *L) {
-  lua_pushlightuserdata(L, (void *)&output_key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  output_t *out = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  return out;
-}
-
-static output_t *make_output(lua_State *L) {
-  lua_pushlightuserdata(L, (void *)&output_key);
-  output_t *out = lua_newuserdata(L, sizeof *out);
-  memset(out, 0, sizeof *out);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, l_free_output);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  lua_rawset(L, LUA_REGISTRYINDEX);
-  return out;
-}
-
-static bool reserve(output_t *out, size_t more) {
-  if (out->capacity - out->length >= more) return true;
-  size_t capacity = out->capacity ? out->capacity : 1024;
+static bool grow(output_t *out, size_t more) {
+  size_t capacity = out->capacity ? out->capacity : 1024 - MARGIN;
   while (capacity - out->length < more) capacity *= 2;
-  char *bytes = realloc(out->bytes, capacity);
+  char *bytes = realloc(out->bytes, capacity + MARGIN);
   if (!bytes) return false;
   out->bytes = bytes;
   out->capacity = capacity;
   return true;
+}
+
+static inline bool reserve(output_t *out, size_t more) {
+  return out->capacity - out->length >= more || grow(out, more);
 }
 
 static const char *put(output_t *out, const char *bytes, size_t length) {
@@ -94,22 +69,10 @@ static char *escape(char *to, unsigned char c) {
 /* One character, for which there is room. */
 static void put_char(output_t *out, char c) { out->bytes[out->length++] = c; }
 
-/* Leaves room for two more bytes behind it. */
-static const char *put_string(output_t *out, const char *text, size_t length) {
-  const unsigned char *at = (const unsigned char *)text, *end = at + length;
-  if (!reserve(out, length + 4)) return no_memory;
-  size_t plain = json_plain_run(at, end, !out->lenient);
-  if (plain == length) {
-    char *to = out->bytes + out->length;
-    to[0] = '"';
-    memcpy(to + 1, text, length);
-    to[length + 1] = '"';
-    out->length += length + 2;
-    return NULL;
-  }
+/* Those behind the first `plain`, and the quotes. There is room for a string without escapes. */
+static const char *put_escaped(output_t *out, const unsigned char *at, const unsigned char *end, size_t plain) {
   out->bytes[out->length++] = '"';
-  while (at < end) {
-    size_t run = json_plain_run(at, end, !out->lenient);
+  for (size_t run = plain; at < end; run = json_plain_run(at, end, !out->lenient)) {
     /* The rest may need no escape; when it needs many, the room doubles. */
     if (!reserve(out, (size_t)(end - at) + 10)) return no_memory;
     char *to = out->bytes + out->length;
@@ -132,6 +95,55 @@ static const char *put_string(output_t *out, const char *text, size_t length) {
   return NULL;
 }
 
+/* Copies up to a step; quicker than memcpy is for so few bytes. */
+static inline void copy_few(char *to, const char *from, size_t length) {
+  if (length >= 8) {
+    uint64_t first, last;
+    memcpy(&first, from, sizeof first);
+    memcpy(&last, from + length - sizeof last, sizeof last);
+    memcpy(to, &first, sizeof first);
+    memcpy(to + length - sizeof last, &last, sizeof last);
+  } else if (length >= 4) {
+    uint32_t first, last;
+    memcpy(&first, from, sizeof first);
+    memcpy(&last, from + length - sizeof last, sizeof last);
+    memcpy(to, &first, sizeof first);
+    memcpy(to + length - sizeof last, &last, sizeof last);
+  } else if (length > 0) {
+    to[0] = from[0];
+    to[length / 2] = from[length / 2];
+    to[length - 1] = from[length - 1];
+  }
+}
+
+/* Copies a string, and returns how much of it is plain. A short one is looked at where it was copied to, with the
+ * margin behind it. */
+static inline size_t copy_plain(output_t *out, char *to, const char *text, size_t length) {
+  if (length <= PLAIN_STEP) {
+    copy_few(to, text, length);
+    unsigned marks = plain_marks((unsigned char *)to, !out->lenient) & ((1U << length) - 1);
+    return marks ? (size_t)__builtin_ctz(marks) : length;
+  }
+  const unsigned char *bytes = (const unsigned char *)text;
+  size_t plain = json_plain_run(bytes, bytes + length, !out->lenient);
+  if (plain == length) memcpy(to, text, length);
+  return plain;
+}
+
+/* Leaves room for two more bytes behind it. */
+static inline const char *put_string(output_t *out, const char *text, size_t length) {
+  if (!reserve(out, length + 4)) return no_memory;
+  char *to = out->bytes + out->length;
+  size_t plain = copy_plain(out, to + 1, text, length);
+  if (plain < length) {
+    const unsigned char *bytes = (const unsigned char *)text;
+    return put_escaped(out, bytes, bytes + length, plain);
+  }
+  to[0] = to[length + 1] = '"';
+  out->length += length + 2;
+  return NULL;
+}
+
 static const char *put_number(output_t *out, double number) {
   if (!isfinite(number) && out->lenient) return put(out, "null", 4);
   if (!isfinite(number)) return number != number ? "not a number (NaN)" : "an infinite number";
@@ -140,7 +152,18 @@ static const char *put_number(output_t *out, double number) {
   return NULL;
 }
 
-static const char *encode_value(lua_State *L, output_t *out, int depth);
+static const char *encode_other(lua_State *L, output_t *out, int type, int depth);
+
+/* Appends the value on the top of the stack and leaves it there. Returns NULL, or why not. */
+static inline const char *encode_value(lua_State *L, output_t *out, int depth) {
+  int type = lua_type(L, -1);
+  if (type == LUA_TSTRING) {
+    size_t length;
+    const char *text = lua_tolstring(L, -1, &length);
+    return put_string(out, text, length);
+  }
+  return type == LUA_TNUMBER ? put_number(out, lua_tonumber(L, -1)) : encode_other(L, out, type, depth);
+}
 
 /* On a fault every function below leaves the stack as it is: value, key, value, key, …, which is the way to
  * the value that could not be encoded. */
@@ -296,16 +319,11 @@ static const char *refuse_type(const output_t *out, int type) {
   }
 }
 
-/* Appends the value on the top of the stack and leaves it there. Returns NULL, or why not. */
-static const char *encode_value(lua_State *L, output_t *out, int depth) {
-  size_t length;
-  const char *text;
-  int type = lua_type(L, -1);
+/* A value that is neither string nor number. */
+static const char *encode_other(lua_State *L, output_t *out, int type, int depth) {
   switch (type) {
   case LUA_TNIL: return put(out, "null", 4);
   case LUA_TBOOLEAN: return lua_toboolean(L, -1) ? put(out, "true", 4) : put(out, "false", 5);
-  case LUA_TNUMBER: return put_number(out, lua_tonumber(L, -1));
-  case LUA_TSTRING: text = lua_tolstring(L, -1, &length); return put_string(out, text, length);
   case LUA_TTABLE: return encode_table(L, out, depth);
   case LUA_TLIGHTUSERDATA:
     if (!lua_touserdata(L, -1)) return put(out, "null", 4); /* json.null */
@@ -314,20 +332,24 @@ static const char *encode_value(lua_State *L, output_t *out, int depth) {
   }
 }
 
-const char *json_encode(lua_State *L, json_mode_t mode, const char **text, size_t *length) {
+const char *json_encode(lua_State *L, json_mode_t mode, json_text_t *text) {
   luaL_checkstack(L, 8, NULL);
-  output_t *out = find_output(L);
-  if (!out) out = make_output(L);
-  out->length = 0;
-  out->lenient = mode == JSON_LENIENT;
-  out->careful = false;
-  const char *reason = encode_value(L, out, 0);
-  *text = out->bytes;
-  *length = out->length;
+  json_state_t *state = json_state(L);
+  output_t out = {.bytes = state->text, .capacity = state->capacity, .lenient = mode == JSON_LENIENT};
+  state->text = NULL;
+  state->capacity = 0;
+  const char *reason = encode_value(L, &out, 0);
+  *text = (json_text_t){out.bytes, out.length, out.capacity};
   return reason;
 }
 
-void json_release(lua_State *L, size_t length) {
-  output_t *out = length > KEPT_SIZE ? find_output(L) : NULL;
-  if (out) free_bytes(out);
+void json_release(lua_State *L, json_text_t *text) {
+  json_state_t *state = json_state(L);
+  if (state->text || text->length > KEPT_SIZE) {
+    free(text->bytes);
+  } else {
+    state->text = text->bytes;
+    state->capacity = text->capacity;
+  }
+  text->bytes = NULL;
 }

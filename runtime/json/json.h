@@ -21,17 +21,23 @@ typedef struct {
 } json_fault_t;
 
 /* Pushes the value of a text that is one JSON value as RFC 8259 has it, and returns 0; or pushes nothing,
- * fills in the fault and returns -1. `null` is nil, in an array a light userdata NULL. Throws only when
- * memory is short. */
+ * fills in the fault and returns -1. `null` is nil, in an array a light userdata NULL. The stack has room for
+ * a few values. Throws only when memory is short. */
 int json_decode(lua_State *L, const char *text, size_t length, json_mode_t mode, json_fault_t *fault);
 
-/* The text of the value on the top of the stack, which stays there; the bytes are good until the next call or
- * json_release. Returns NULL; or why there is none, and leaves the way to what could not be encoded above the
- * value: key, value, key, value, …, with what comes after the last key, if anything. Runs no Lua code. */
-const char *json_encode(lua_State *L, json_mode_t mode, const char **text, size_t *length);
+/* A text that was written: it belongs to whoever had it written, until json_release. */
+typedef struct {
+  char *bytes;
+  size_t length, capacity;
+} json_text_t;
 
-/* Ends the use of json_encode's text of that length: much memory is given back, little is kept. */
-void json_release(lua_State *L, size_t length);
+/* Writes the value on the top of the stack, which stays there. Returns NULL; or why there is no text, and leaves the way
+ * to what could not be encoded above the value: key, value, key, value, …, with what comes after the last key, if
+ * anything. Runs no Lua code but finalizers. */
+const char *json_encode(lua_State *L, json_mode_t mode, json_text_t *text);
+
+/* Gives it back, also when there is none: if it is not large, the next one is written in its place. */
+void json_release(lua_State *L, json_text_t *text);
 
 /* How many bytes from `bytes` on stand for themselves in a string of JSON: no quote, backslash or control
  * character; with `ascii`, none above 127. */

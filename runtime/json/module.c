@@ -17,16 +17,12 @@ static void push_path(lua_State *L) {
 
 /* encode(value) → text; or nil, why, and the list of keys that lead to what could not be encoded */
 static int l_encode(lua_State *L) {
-  const char *text;
-  size_t length;
+  json_text_t text;
   lua_settop(L, 1);
-  const char *reason = json_encode(L, JSON_STRICT, &text, &length);
-  if (!reason) {
-    lua_pushlstring(L, text, length);
-    json_release(L, length);
-    return 1;
-  }
-  json_release(L, length);
+  const char *reason = json_encode(L, JSON_STRICT, &text);
+  if (!reason) lua_pushlstring(L, text.bytes, text.length);
+  json_release(L, &text);
+  if (!reason) return 1;
   push_path(L);
   lua_pushnil(L);
   lua_pushstring(L, reason);

@@ -1,50 +1,24 @@
 /* json/text.c: the bytes of strings, as both ways look at them. */
 #include "json/json.h"
 
-#include <endian.h>
-#include <stdint.h>
-#include <string.h>
+#include "json/plain.h"
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-static uint64_t load4(const unsigned char *bytes) {
-  uint32_t word;
-  memcpy(&word, bytes, sizeof word);
-  return le32toh(word) | (uint64_t)' ' * 0x0101010100000000; /* plain ones behind it */
-}
-
-static bool is_plain(unsigned char c, bool ascii) {
-  return c >= 0x20 && c != '"' && c != '\\' && (c < 0x80 || !ascii);
-}
-
-/* Marks (0x80) bytes of eight that are not plain: the first for certain, those after it perhaps wrongly. */
-static uint64_t special_bytes(uint64_t word, bool ascii) {
-  uint64_t quote = word ^ EACH('"'), backslash = word ^ EACH('\\');
-  uint64_t special =
-      ((word - EACH(0x20)) & ~word) | ((quote - EACH(1)) & ~quote) | ((backslash - EACH(1)) & ~backslash);
-  if (ascii) special |= word;
-  return special & EACH(0x80);
+/* Up to 15 bytes: as sixteen, with spaces behind them. */
+static size_t run_of_rest(const unsigned char *bytes, size_t length, bool ascii) {
+  unsigned char step[PLAIN_STEP];
+  memset(step, ' ', sizeof step);
+  memcpy(step, bytes, length);
+  unsigned marks = plain_marks(step, ascii);
+  return marks ? (size_t)__builtin_ctz(marks) : length;
 }
 
 size_t json_plain_run(const unsigned char *bytes, const unsigned char *end, bool ascii) {
   const unsigned char *at = bytes;
-  uint64_t word;
-  for (; end - at >= (ptrdiff_t)sizeof word; at += sizeof word) {
-    memcpy(&word, at, sizeof word);
-    uint64_t special = special_bytes(le64toh(word), ascii);
-    if (special) return (size_t)(at - bytes) + (size_t)__builtin_ctzll(special) / 8;
+  for (; end - at >= PLAIN_STEP; at += PLAIN_STEP) {
+    unsigned marks = plain_marks(at, ascii);
+    if (marks) return (size_t)(at - bytes) + (size_t)__builtin_ctz(marks);
   }
-  size_t left = (size_t)(end - at);
-  if (left >= 4) { /* four, and the last four, which may be some of the same */
-    uint64_t special = special_bytes(load4(at), ascii);
-    if (!special) {
-      at += left - 4;
-      special = special_bytes(load4(at), ascii);
-    }
-    return (size_t)(at - bytes) + (special ? (size_t)__builtin_ctzll(special) / 8 : 4);
-  }
-  while (at < end && is_plain(*at, ascii)) at++;
-  return (size_t)(at - bytes);
+  return (size_t)(at - bytes) + run_of_rest(at, (size_t)(end - at), ascii);
 }
 
 size_t json_utf8_sequence(const unsigned char *s, size_t left) {

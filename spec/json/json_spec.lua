@@ -76,6 +76,53 @@ describe("json.encode", function()
     assert.same({ a = 1 }, json.decode('{"a":2,"b":1,"b":null,"a":1}'))
   end)
 
+  it("reads keys that come again and again, whatever comes between them", function()
+    local names = { "", "a", "ab", "a key of 22 characters", "a key of 23 characters.", "a key of 24 characters..", ("long"):rep(50), "\u{e9}" }
+    for i = 1, 600 do names[#names + 1] = "name" .. i end     -- more than are kept
+    local random = 1
+    local function next(limit)
+      random = (random * 16807) % 2147483647
+      return random % limit + 1
+    end
+    for _ = 1, 3000 do
+      local parts, expected = {}, {}
+      for i = 1, next(20) do
+        local name = names[next(next(3) == 1 and #names or 12)]
+        local escaped = next(5) == 1 and name:gsub("^a", "\\u0061") or name
+        local value = next(4)
+        parts[i] = ('"%s"%s:%s'):format(escaped, next(5) == 1 and " " or "", ({ "1", '"text"', "null", '{"a":[{"ab":2}]}' })[value])
+        expected[name] = ({ 1, "text", nil, { a = { { ab = 2 } } } })[value]
+        if value == 3 then expected[name] = nil end
+      end
+      local text = (next(2) == 1 and "{%s}" or "{%s}          "):format(table.concat(parts, ","))
+      assert.same(expected, json.decode(text), text)
+    end
+  end)
+
+  it("goes on when finalizers write and read JSON meanwhile", function()
+    local ran, turn, live = 0, 0, true
+    local function litter()
+      getmetatable(newproxy(true)).__gc = function()
+        ran = ran + 1
+        json.encode{ [ran + 0.5] = ("x"):rep(ran % 5000) }
+        local key = "key" .. ran % 1000
+        assert.equal(1, json.decode(('{"%s":1,"a":2}'):format(key))[key])
+        if live then litter() end
+      end
+    end
+    for _ = 1, 50 do litter() end
+    while ran < 2000 do
+      turn = turn + 1
+      local value = { [turn + 0.25] = true, name = ("y"):rep(100), list = { 1, 2, { [turn + 0.75] = {} } } }
+      local text = json.encode(value)
+      assert.is_truthy(text:find(("y"):rep(100), 1, true))
+      local back = json.decode(text)
+      assert.equal(true, back[turn .. ".25"])
+      assert.equal(2, back.list[2])
+    end
+    live = false
+  end)
+
   it("writes lists of lists with holes in the time of their length", function()
     local value = {}
     for _ = 1, 200 do value = { value, nil, 1 } end
