@@ -35,8 +35,10 @@ enum { CHANNEL_TOO_LONG = -100001 };
 
 /* The next two are what LuaJIT's compiled code calls through the FFI: they never enter Lua. */
 
-/* Fills `message`. CHANNEL_NOTHING ends the batch: there is none, or process.nextTick has work first. */
-void channel_next(channel_t *ch, channel_message_t *message);
+/* Fills `message`, and copies a body of up to CHANNEL_SHORT bytes to `copy`: Lua has that address already, and makes none
+ * for each. CHANNEL_NOTHING ends the batch: there is none, or process.nextTick has work first. */
+enum { CHANNEL_SHORT = 512 };
+void channel_next(channel_t *ch, channel_message_t *message, char *copy);
 
 /* Queues a message; `fd` >= 0 is duplicated and travels with it. 1, or 0 when the backlog is long; or a
  * negative code: UV_E*, or the above. */

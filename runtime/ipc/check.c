@@ -29,7 +29,8 @@ enum {
   TAG_INT64 = 0x10,
   TAG_UINT64 = 0x11,
   TAG_COMPLEX = 0x12,
-  TAG_STRING = 0x20
+  TAG_STRING = 0x20,
+  TAG_LONG_STRING = 0xe0 /* the size takes more than the tag */
 };
 
 typedef const unsigned char *place_t;
@@ -40,13 +41,8 @@ static inline place_t skip(place_t at, place_t end, size_t length) {
   return (size_t)(end - at) < length ? NULL : at + length;
 }
 
-static place_t read_size(place_t at, place_t end, size_t *size) {
+static place_t read_long_size(place_t at, place_t end, size_t *size) {
   size_t left = (size_t)(end - at);
-  if (left < 1) return NULL;
-  if (at[0] < 0xe0) {
-    *size = at[0];
-    return at + 1;
-  }
   if (at[0] < 0xff) {
     if (left < 2) return NULL;
     *size = (size_t)(at[0] & 0x1f) * 256 + at[1] + 0xe0;
@@ -57,29 +53,33 @@ static place_t read_size(place_t at, place_t end, size_t *size) {
   return at + 5;
 }
 
+static inline place_t read_size(place_t at, place_t end, size_t *size) {
+  if (at == end) return NULL;
+  if (*at >= TAG_LONG_STRING) return read_long_size(at, end, size);
+  *size = *at;
+  return at + 1;
+}
+
 static place_t skip_long_string(place_t at, place_t end) {
   size_t size;
   at = read_size(at, end, &size);
   return at && size >= TAG_STRING ? skip(at, end, size - TAG_STRING) : NULL;
 }
 
+/* The size of an object that is no table, where its tag tells it; else 0. */
+static inline size_t scalar_size(unsigned tag) {
+  static const uint8_t sizes[TAG_STRING] = {
+      [TAG_NIL] = 1,    [TAG_FALSE] = 1, [TAG_TRUE] = 1,   [TAG_NULL] = 1,    [TAG_INT] = 5,
+      [TAG_NUMBER] = 9, [TAG_INT64] = 9, [TAG_UINT64] = 9, [TAG_COMPLEX] = 17};
+  if (tag < TAG_STRING) return sizes[tag];
+  return tag < TAG_LONG_STRING ? tag - TAG_STRING + 1 : 0;
+}
+
 /* An object that is no table. */
 static inline place_t skip_scalar(place_t at, place_t end) {
-  unsigned tag = *at;
-  if (tag >= 0xe0) return skip_long_string(at, end);
-  if (tag >= TAG_STRING) return skip(at, end, tag - TAG_STRING + 1);
-  switch (tag) {
-  case TAG_NIL:
-  case TAG_FALSE:
-  case TAG_TRUE:
-  case TAG_NULL: return at + 1;
-  case TAG_INT: return skip(at, end, 5);
-  case TAG_NUMBER:
-  case TAG_INT64:
-  case TAG_UINT64: return skip(at, end, 9);
-  case TAG_COMPLEX: return skip(at, end, 17);
-  default: return NULL;
-  }
+  if (*at >= TAG_LONG_STRING) return skip_long_string(at, end);
+  size_t size = scalar_size(*at);
+  return size > 0 ? skip(at, end, size) : NULL;
 }
 
 static inline bool is_table(unsigned tag) { return tag >= TAG_TABLE && tag <= TAG_TABLE_LAST; }
@@ -94,7 +94,7 @@ typedef struct {
 } level_t;
 
 /* The head of a table. */
-static place_t open_table(place_t at, place_t end, level_t *level) {
+static inline place_t open_table(place_t at, place_t end, level_t *level) {
   unsigned parts = *at++ - TAG_TABLE;
   size_t array = 0, pairs = 0;
   if (parts >= 2) at = read_size(at, end, &array);
@@ -205,15 +205,19 @@ static bool has_number(const key_set_t *keys, place_t at, place_t end) {
   return keys_have(keys->numbered, (const char *)text, size - TAG_STRING);
 }
 
+static inline void glance_number(key_set_t *keys, level_t *level, unsigned number) {
+  uint64_t own = (uint64_t)1 << (number & 63);
+  if (level->numbered & own) keys->alike = true;
+  level->numbered |= own;
+}
+
 /* False: it is no key. */
 static inline bool glance(key_set_t *keys, level_t *level, place_t at, place_t end) {
   unsigned tag = *at;
   size_t length = (size_t)(end - at);
   keys->count++;
   if (tag == TAG_KEY) {
-    uint64_t own = (uint64_t)1 << (at[1] & 63);
-    if (level->numbered & own) keys->alike = true;
-    level->numbered |= own;
+    glance_number(keys, level, at[1]);
     return true;
   }
   if (tag == TAG_NIL) return false;
@@ -236,38 +240,64 @@ static inline bool glance(key_set_t *keys, level_t *level, place_t at, place_t e
 
 /* The walk ------------------------------------------------------------------------------------------------ */
 
+/* The most of most messages in few steps: objects that are no tables, as far as there is no other. */
+static inline place_t skip_objects(level_t *level, place_t at, place_t end) {
+  uint32_t objects = level->objects;
+  for (; objects > 0 && at < end; objects--) {
+    size_t size = scalar_size(*at);
+    if (size == 0 || size > (size_t)(end - at)) break;
+    at += size;
+  }
+  level->objects = objects;
+  return at;
+}
+
+/* Likewise pairs of a key that has a number below `numbers` and such an object. */
+static inline place_t skip_pairs(key_set_t *keys, level_t *level, place_t at, place_t end, unsigned numbers) {
+  for (; level->pairs > 0 && end - at > 2 && at[0] == TAG_KEY && at[1] < numbers; level->pairs--) {
+    size_t size = scalar_size(at[2]);
+    if (size == 0 || size > (size_t)(end - at - 2)) break;
+    glance_number(keys, level, at[1]);
+    keys->count++;
+    at += 2 + size;
+  }
+  return at;
+}
+
 static inline bool walk(key_set_t *keys, size_t length, bool gather) {
   place_t at = keys->bytes, end = at + length;
-  level_t outer[MAX_DEPTH], level = {.objects = 1};
+  level_t levels[MAX_DEPTH + 1], *level = levels;
+  *level = (level_t){.objects = 1};
   uint32_t tables = 0;
-  int depth = 0;
+  unsigned numbers = keys->numbered && !gather ? keys->numbered->count : 0;
   for (;;) {
-    if (level.objects > 0) {
-      level.objects--;
-    } else if (level.pairs > 0) {
+    if (level->objects > 0) at = skip_objects(level, at, end);
+    else at = skip_pairs(keys, level, at, end, numbers);
+    if (level->objects > 0) {
+      level->objects--;
+    } else if (level->pairs > 0) {
       place_t key = at;
-      level.pairs--;
+      level->pairs--;
       if (at == end) return false;
       if (is_table(*at)) {
-        level.objects = 1; /* first this table, then what it is the key of */
+        level->objects = 1; /* first this table, then what it is the key of */
       } else {
         at = skip_key(keys, at, end);
-        if (!at || !(gather ? gather_key(keys, &level, key, at) : glance(keys, &level, key, at)))
+        if (!at || !(gather ? gather_key(keys, level, key, at) : glance(keys, level, key, at)))
           return false;
       }
     } else {
-      if (depth == 0) return at == end;
-      level = outer[--depth];
+      if (level == levels) return at == end;
+      level--;
       continue;
     }
     if (at == end) return false;
     if (!is_table(*at)) {
       at = skip_scalar(at, end);
     } else {
-      if (depth == MAX_DEPTH) return false;
-      outer[depth++] = level;
-      level.number = ++tables;
-      at = open_table(at, end, &level);
+      if (level == &levels[MAX_DEPTH]) return false;
+      (++level)->number = ++tables;
+      at = open_table(at, end, level);
     }
     if (!at) return false;
   }

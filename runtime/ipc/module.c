@@ -213,6 +213,7 @@ static void export_shared(lua_State *L) {
   set_number(L, "NOTHING", CHANNEL_NOTHING);
   set_number(L, "HANDLE", CHANNEL_HANDLE);
   set_number(L, "KEYS", CHANNEL_KEYS);
+  set_number(L, "SHORT", CHANNEL_SHORT);
   set_number(L, "TOO_LONG", CHANNEL_TOO_LONG);
   set_number(L, "KEYS_MAX", KEYS_MAX);
   set_number(L, "KEY_LENGTH_MAX", KEYS_LENGTH_MAX);

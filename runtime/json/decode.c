@@ -114,10 +114,23 @@ static bool read_exponent(reader_t *r, int *exponent) {
   return true;
 }
 
+/* The most of most numbers: a whole one of few digits, from its first on. False: it is none. */
+static inline bool read_whole(reader_t *r, bool negative) {
+  const unsigned char *first = r->at, *end = r->end, *at = first;
+  uint64_t digits = 0;
+  for (; at < end && (unsigned)(*at - '0') <= 9; at++) digits = digits * 10 + (unsigned)(*at - '0');
+  if (at == first || at - first > EXACT_DIGITS || (*first == '0' && at - first > 1)) return false;
+  if (at < end && (*at == '.' || *at == 'e' || *at == 'E')) return false;
+  r->at = at;
+  lua_pushnumber(r->L, negative ? -(lua_Number)digits : (lua_Number)digits);
+  return true;
+}
+
 static bool read_number(reader_t *r) {
   const unsigned char *start = r->at;
   bool negative = next_is(r, '-');
   if (negative) r->at++;
+  if (read_whole(r, negative)) return true;
   const unsigned char *first = r->at;
   int64_t value = 0;
   int whole = read_digits(r, &value, 0), behind = 0, exponent = 0;
@@ -365,8 +378,6 @@ static void settle(const reader_t *r, members_t *m, int expected) {
   }
   m->index += m->waiting;
   m->waiting = 0;
-  m->alike = false;
-  memset(m->seen, 0, sizeof m->seen);
 }
 
 /* An array or object; `keyed` tells which. */
@@ -394,7 +405,11 @@ static bool read_members(reader_t *r, bool keyed) {
     more = c == ',';
     if (more) {
       r->at++;
-      if (m.waiting == most) settle(r, &m, 2 * most);
+      if (m.waiting == most) {
+        settle(r, &m, 2 * most);
+        m.alike = false;
+        memset(m.seen, 0, sizeof m.seen);
+      }
     } else if (c != close) {
       return fail(r, keyed ? "expected ',' or '}'" : "expected ',' or ']'");
     }

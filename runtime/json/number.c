@@ -170,38 +170,46 @@ static char *put_digits(char *end, uint64_t number) {
   return end;
 }
 
+/* Where digits are made: they end in its middle, and as many bytes as they may be can be copied from any of them. */
+enum { DIGITS = 24 };
+typedef char room_t[2 * DIGITS];
+
+/* Copies digits, and what lies behind them, up to DIGITS; quicker than memcpy is for a length that is not known. */
+static inline char *copy_digits(char *to, const char *digits, size_t count) {
+  memcpy(to, digits, DIGITS);
+  return to + count;
+}
+
+/* 1.5e+21, 1e-07 */
+static char *put_exponent(char *at, int exponent) {
+  room_t room;
+  char *end = room + DIGITS, *first = put_digits(end, (uint64_t)(exponent < 0 ? -exponent : exponent));
+  if (end - first == 1) *--first = '0';
+  *at++ = 'e';
+  *at++ = exponent < 0 ? '-' : '+';
+  return copy_digits(at, first, (size_t)(end - first));
+}
+
 /* 12345, 0.0012, 12.5, 1.5e+21, 1e-07: with an exponent where printf's %.17g has one. */
-static size_t put_decimal(char *text, decimal_t decimal) {
+static char *put_decimal(char *at, decimal_t decimal) {
   enum { LEAST_PLAIN = -4, MOST_PLAIN = 16 };
-  char room[24], *end = room + sizeof room, *digits = put_digits(end, decimal.digits), *at = text;
+  static const char zeros[DIGITS + 1] = "000000000000000000000000";
+  room_t room;
+  char *end = room + DIGITS, *digits = put_digits(end, decimal.digits);
   int count = (int)(end - digits), point = count + decimal.exponent; /* 0.DIGITS × 10^point */
   if (point <= LEAST_PLAIN || point > MOST_PLAIN + 1) {
     *at++ = *digits;
     if (count > 1) *at++ = '.';
-    memcpy(at, digits + 1, (size_t)count - 1);
-    at += count - 1;
-    int exponent = point - 1;
-    *at++ = 'e';
-    *at++ = exponent < 0 ? '-' : '+';
-    char *first = put_digits(end, (uint64_t)(exponent < 0 ? -exponent : exponent));
-    if (end - first == 1) *--first = '0';
-    memcpy(at, first, (size_t)(end - first));
-    return (size_t)(at + (end - first) - text);
+    return put_exponent(copy_digits(at, digits + 1, (size_t)count - 1), point - 1);
   }
   if (point <= 0) {
-    memcpy(at, "0.0000", (size_t)(2 - point));
-    at += 2 - point;
-    memcpy(at, digits, (size_t)count);
-    return (size_t)(at + count - text);
+    memcpy(at, "0.000000", 8);
+    return copy_digits(at + 2 - point, digits, (size_t)count);
   }
-  int whole = point < count ? point : count;
-  memcpy(at, digits, (size_t)whole);
-  at += whole;
-  for (; whole < point; whole++) *at++ = '0';
-  if (count <= point) return (size_t)(at - text);
+  if (count <= point) return copy_digits(copy_digits(at, digits, (size_t)count), zeros, (size_t)(point - count));
+  at = copy_digits(at, digits, (size_t)point);
   *at++ = '.';
-  memcpy(at, digits + point, (size_t)(count - point));
-  return (size_t)(at + count - point - text);
+  return copy_digits(at, digits + point, (size_t)(count - point));
 }
 
 size_t json_put_number(char *text, double number) {
@@ -211,9 +219,11 @@ size_t json_put_number(char *text, double number) {
     number = -number;
   }
   if (number <= EXACT_LIMIT && number == (double)(uint64_t)number) {
-    char room[24], *end = room + sizeof room, *digits = put_digits(end, (uint64_t)number);
-    memcpy(at, digits, (size_t)(end - digits));
-    return (size_t)(at + (end - digits) - text);
+    room_t room;
+    char *end = room + DIGITS, *digits = put_digits(end, (uint64_t)number);
+    at = copy_digits(at, digits, (size_t)(end - digits));
+  } else {
+    at = put_decimal(at, decimal_of(number));
   }
-  return (size_t)(at - text) + put_decimal(at, decimal_of(number));
+  return (size_t)(at - text);
 }

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-enum { JSON_NUMBER_SIZE = 32 }; /* more than any text below has */
+enum { JSON_NUMBER_SIZE = 48 }; /* more than any text below has: bytes behind it are written over */
 
 /* Writes the shortest text that reads as the number, which is finite; returns its length. 0 for both zeros. */
 size_t json_put_number(char *text, double number);

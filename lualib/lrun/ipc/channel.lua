@@ -26,8 +26,10 @@ local ipc = {}
 
 -- runtime/ipc/channel.h: compiled code calls these without leaving its trace.
 local Message = ffi.typeof(channels.MESSAGE)
-local nextMessage = ffi.cast(ffi.typeof("void (*)(void *, $ *)", Message), channels.next)
+local nextMessage = ffi.cast(ffi.typeof("void (*)(void *, $ *, char *)", Message), channels.next)
 local append = ffi.cast("int (*)(void *, const char *, size_t, int)", channels.append)
+local SHORT = channels.SHORT
+local copy = ffi.new("char[?]", SHORT)           -- the body of a short message, from `nextMessage` to `decode`
 local NOTHING, HANDLE, KEYS, TOO_LONG = channels.NOTHING, channels.HANDLE, channels.KEYS, channels.TOO_LONG
 
 -- Bytes that messages without a listener may take; then the channel is read no further until there is one.
@@ -150,18 +152,24 @@ local function onKeys(state, incoming)
   state.decoder = state.peerKeys.decoder
 end
 
+local function decode(incoming, decoder)
+  local length = incoming.length
+  if length <= SHORT then return codec.decode(copy, length, decoder) end
+  return codec.decode(incoming.body, length, decoder)
+end
+
 -- Takes what has arrived, message by message. A listener may throw or wait: then the host calls again, and a coroutine
 -- that went on later finds that its turn is over.
 local function batch(state)
   local turn, incoming = state.turn + 1, state.incoming
   state.turn = turn
   while state.turn == turn and state.address do
-    nextMessage(state.address, incoming)
+    nextMessage(state.address, incoming, copy)
     local kind = incoming.kind
     if kind == NOTHING then return end
     local ok, message = true
     if kind == KEYS then onKeys(state, incoming)
-    elseif state.wire == "lua" then message = codec.decode(incoming.body, incoming.length, state.decoder)
+    elseif state.wire == "lua" then message = decode(incoming, state.decoder)
     else ok, message = state.channel:decodeJson() end
     if not ok then
       if incoming.fd >= 0 then sockets.close(incoming.fd) end
