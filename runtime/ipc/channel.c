@@ -259,7 +259,8 @@ static void copy_short(char *to, const char *from, size_t length) {
     for (size_t i = 0; i < length; i++) to[i] = from[i];
     return;
   }
-  for (size_t left = length; left > STEP; left -= STEP) memcpy(&to[length - left], &from[length - left], STEP);
+  for (size_t left = length; left > STEP; left -= STEP)
+    memcpy(&to[length - left], &from[length - left], STEP);
   memcpy(&to[length - STEP], &from[length - STEP], STEP);
 }
 

@@ -283,8 +283,7 @@ static inline bool walk(key_set_t *keys, size_t length, bool gather) {
         level->objects = 1; /* first this table, then what it is the key of */
       } else {
         at = skip_key(keys, at, end);
-        if (!at || !(gather ? gather_key(keys, level, key, at) : glance(keys, level, key, at)))
-          return false;
+        if (!at || !(gather ? gather_key(keys, level, key, at) : glance(keys, level, key, at))) return false;
       }
     } else {
       if (level == levels) return at == end;

@@ -24,8 +24,8 @@ typedef struct {
   json_keys_t *keys;
   int strings;     /* stack index of the keys' table */
   uint8_t *inside; /* where the place of the next object's first key is guessed, and noted */
-  char *scratch; /* a string with escapes, as far as it is read */
-  size_t room;   /* bytes of scratch */
+  char *scratch;   /* a string with escapes, as far as it is read */
+  size_t room;     /* bytes of scratch */
 } reader_t;
 
 static const char no_memory[] = "not enough memory";
@@ -37,7 +37,9 @@ static bool fail(reader_t *r, const char *reason) {
   return false;
 }
 
-static bool is_space(unsigned char c) { return c <= ' ' && (c == ' ' || c == '\n' || c == '\t' || c == '\r'); }
+static bool is_space(unsigned char c) {
+  return c <= ' ' && (c == ' ' || c == '\n' || c == '\t' || c == '\r');
+}
 
 static void skip_space(reader_t *r) {
   while (r->at < r->end && is_space(*r->at)) r->at++;
@@ -45,7 +47,7 @@ static void skip_space(reader_t *r) {
 
 /* The first byte behind space; 0, which belongs nowhere, at the end. */
 static inline unsigned behind_space(reader_t *r) {
-  if (r->at < r->end && *r->at > ' ') return *r->at;
+  if (r->at<r->end && * r->at> ' ') return *r->at;
   skip_space(r);
   return r->at < r->end ? *r->at : 0;
 }
@@ -287,12 +289,12 @@ static bool read_word(reader_t *r, const char *word) {
 enum { WAITING = 16, WAITING_DEPTH = 100 };
 
 typedef struct {
-  bool keyed;    /* an object */
-  int table;     /* stack index of the table, or of where it will be; members wait above it */
-  int waiting;   /* how many */
-  int index;     /* of an array: the last that is in the table */
-  bool is_there; /* the table */
-  bool alike;    /* of an object: two of the keys that wait may be the same */
+  bool keyed;                    /* an object */
+  int table;                     /* stack index of the table, or of where it will be; members wait above it */
+  int waiting;                   /* how many */
+  int index;                     /* of an array: the last that is in the table */
+  bool is_there;                 /* the table */
+  bool alike;                    /* of an object: two of the keys that wait may be the same */
   uint64_t seen[JSON_KEYS / 64]; /* a bit for each place that they have */
 } members_t;
 

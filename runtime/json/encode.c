@@ -70,7 +70,8 @@ static char *escape(char *to, unsigned char c) {
 static void put_char(output_t *out, char c) { out->bytes[out->length++] = c; }
 
 /* Those behind the first `plain`, and the quotes. There is room for a string without escapes. */
-static const char *put_escaped(output_t *out, const unsigned char *at, const unsigned char *end, size_t plain) {
+static const char *put_escaped(output_t *out, const unsigned char *at, const unsigned char *end,
+                               size_t plain) {
   out->bytes[out->length++] = '"';
   for (size_t run = plain; at < end; run = json_plain_run(at, end, !out->lenient)) {
     /* The rest may need no escape; when it needs many, the room doubles. */

@@ -26,8 +26,8 @@ static inline bool comes(const json_key_t *key, const unsigned char *text, const
   return left >= length && memcmp(text, key->text, length) == 0;
 }
 
-size_t json_keys_guess(const json_keys_t *keys, lua_State *L, int strings, int place, const unsigned char *text,
-                       const unsigned char *end) {
+size_t json_keys_guess(const json_keys_t *keys, lua_State *L, int strings, int place,
+                       const unsigned char *text, const unsigned char *end) {
   const json_key_t *key = &keys->places[place];
   if (key->credit == 0 || !comes(key, text, end)) return 0;
   lua_rawgeti(L, strings, place + 1);

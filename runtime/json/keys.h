@@ -14,7 +14,8 @@ enum {
 
 typedef struct {
   uint8_t length; /* of the text with its closing quote; 0: nothing is here */
-  uint8_t credit; /* 0: its string is not kept; else how often other keys must want the place before they get it */
+  uint8_t
+      credit; /* 0: its string is not kept; else how often other keys must want the place before they get it */
   uint8_t next;   /* the place of the key that came behind it */
   uint8_t inside; /* the place of the first key of an object that was its value */
   char text[JSON_KEY_MAX];
@@ -29,8 +30,8 @@ typedef struct {
 
 /* Pushes the key whose bytes begin at `text`, behind its opening quote, if it is the one at `place`, and returns its
  * length with the closing quote; else 0. */
-size_t json_keys_guess(const json_keys_t *keys, lua_State *L, int strings, int place, const unsigned char *text,
-                       const unsigned char *end);
+size_t json_keys_guess(const json_keys_t *keys, lua_State *L, int strings, int place,
+                       const unsigned char *text, const unsigned char *end);
 
 /* Pushes a key, which needs no escapes and whose closing quote follows it. Returns its place, or -1: it is too long. */
 int json_keys_push(json_keys_t *keys, lua_State *L, int strings, const unsigned char *text, size_t length);

@@ -206,7 +206,8 @@ static char *put_decimal(char *at, decimal_t decimal) {
     memcpy(at, "0.000000", 8);
     return copy_digits(at + 2 - point, digits, (size_t)count);
   }
-  if (count <= point) return copy_digits(copy_digits(at, digits, (size_t)count), zeros, (size_t)(point - count));
+  if (count <= point)
+    return copy_digits(copy_digits(at, digits, (size_t)count), zeros, (size_t)(point - count));
   at = copy_digits(at, digits, (size_t)point);
   *at++ = '.';
   return copy_digits(at, digits + point, (size_t)(count - point));
