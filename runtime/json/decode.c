@@ -47,7 +47,8 @@ static void skip_space(reader_t *r) {
 
 /* The first byte behind space; 0, which belongs nowhere, at the end. */
 static inline unsigned behind_space(reader_t *r) {
-  if (r->at<r->end && * r->at> ' ') return *r->at;
+  const unsigned char *at = r->at;
+  if (at != r->end && *at > ' ') return *at;
   skip_space(r);
   return r->at < r->end ? *r->at : 0;
 }
