@@ -1,4 +1,5 @@
-/* tls/library.c: see tls/library.h. The library stays open until the process ends. */
+/* tls/library.c: see tls/library.h. The library stays open until the process ends. It initialises itself, which includes the
+ * reading of openssl.cnf, when the first context is made. */
 #include "tls/library.h"
 
 tls_library_t tls_lib;
@@ -31,7 +32,6 @@ const char *tls_library_open(void) {
   const char *error = libcrypto_open();
   if (error == NULL) error = fill();
   if (error != NULL) return error;
-  if (tls_lib.OPENSSL_init_ssl(0, NULL) != 1) return "OpenSSL could not be initialised";
   open = true;
   return NULL;
 }

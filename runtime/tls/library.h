@@ -13,7 +13,6 @@
 #include <openssl/x509v3.h>
 
 #define TLS_LIBRARY_SSL(X)                                                                                   \
-  X(OPENSSL_init_ssl)                                                                                        \
   X(SSL_CIPHER_get_name)                                                                                     \
   X(SSL_CIPHER_get_version)                                                                                  \
   X(SSL_CIPHER_standard_name)                                                                                \
