@@ -2,6 +2,7 @@
 #include "http/site.h"
 
 #include "files/beneath.h"
+#include "host/fields.h"
 #include "http/held.h"
 
 #include <fcntl.h>
@@ -70,13 +71,6 @@ static char *take_text(lua_State *L, const char *name) {
   return text;
 }
 
-static bool take_flag(lua_State *L, const char *name) {
-  lua_getfield(L, 1, name);
-  bool flag = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return flag;
-}
-
 static char **take_list(lua_State *L, const char *name) {
   lua_getfield(L, 1, name);
   size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
@@ -137,12 +131,12 @@ int http_site_new(lua_State *L) {
   lua_getfield(L, 1, "dotfiles");
   site->dotfiles = (http_dotfiles_t)lua_tointeger(L, -1);
   lua_pop(L, 1);
-  site->etag = take_flag(L, "etag");
-  site->modified = take_flag(L, "lastModified");
-  site->ranges = take_flag(L, "acceptRanges");
-  site->links = take_flag(L, "links");
-  site->precompressed = take_flag(L, "precompressed");
-  site->pages = take_flag(L, "pages");
-  site->listing = take_flag(L, "listing");
+  site->etag = fields_flag(L, 1, "etag");
+  site->modified = fields_flag(L, 1, "lastModified");
+  site->ranges = fields_flag(L, 1, "acceptRanges");
+  site->links = fields_flag(L, 1, "links");
+  site->precompressed = fields_flag(L, 1, "precompressed");
+  site->pages = fields_flag(L, 1, "pages");
+  site->listing = fields_flag(L, 1, "listing");
   return 1;
 }

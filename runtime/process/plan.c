@@ -2,6 +2,7 @@
 #include "process/plan.h"
 
 #include "host/errors.h"
+#include "host/fields.h"
 #include "host/vm.h"
 #include <errno.h>
 #include <grp.h>
@@ -46,13 +47,6 @@ static const char *read_string(lua_State *L, int index, const char *field) {
   const char *text = lua_tostring(L, -1);
   lua_pop(L, 1);
   return text;
-}
-
-static bool read_flag(lua_State *L, int index, const char *field) {
-  lua_getfield(L, index, field);
-  bool flag = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return flag;
 }
 
 /* Whether there is such a number; ids from -2^31 to 2^32 - 1 are the same 32 bits. */
@@ -183,7 +177,7 @@ bool plan_read(lua_State *L, int index, plan_t *plan) {
   launch->cwd = read_string(L, index, "cwd");
   launch->args = read_strings(L, index, "args");
   launch->env = read_strings(L, index, "env");
-  launch->detached = read_flag(L, index, "detached");
+  launch->detached = fields_flag(L, index, "detached");
   read_stdio(L, index, plan);
   read_limits(L, index, launch);
   if ((launch->has_umask = read_number(L, index, "umask", &number))) launch->umask = (mode_t)number;

@@ -2,6 +2,8 @@
  * transaction). See shared/dict.h. */
 #include "shared/dict.h"
 
+#include "host/fields.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -158,8 +160,7 @@ static void read_walk(lua_State *L, walk_t *walk) {
   if (!lua_isnil(L, -1)) dict_read_key(L, lua_gettop(L), &walk->from);
   lua_getfield(L, 2, "most");
   walk->most = (int)luaL_checkinteger(L, -1);
-  lua_getfield(L, 2, "values");
-  walk->values = lua_toboolean(L, -1);
+  walk->values = fields_flag(L, 2, "values");
   lua_settop(L, 2);
 }
 

@@ -1,16 +1,10 @@
 /* tls/policy.c: policies (what a server or client wants of its connections) and rings of ticket keys, as Lua has them. */
 #include "tls/handle.h"
 
+#include "host/fields.h"
 #include "host/userdata.h"
 #include <stdlib.h>
 #include <string.h>
-
-static bool flag(lua_State *L, const char *name) {
-  lua_getfield(L, 1, name);
-  bool on = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return on;
-}
 
 static bool copy_alpn(lua_State *L, tls_policy_t *policy) {
   lua_getfield(L, 1, "alpn");
@@ -38,14 +32,14 @@ static int l_policy(lua_State *L) {
   if (policy == NULL) return luaL_error(L, "not enough memory");
   *at = policy;
   policy->refs = 1;
-  policy->request_cert = flag(L, "requestCert");
-  policy->reject = flag(L, "reject");
-  policy->want_sessions = flag(L, "sessions");
-  policy->want_keys = flag(L, "keys");
-  policy->ask_name = flag(L, "askName");
-  policy->ask_alpn = flag(L, "askALPN");
-  policy->ask_session = flag(L, "askSession");
-  policy->ask_ocsp = flag(L, "askOCSP");
+  policy->request_cert = fields_flag(L, 1, "requestCert");
+  policy->reject = fields_flag(L, 1, "reject");
+  policy->want_sessions = fields_flag(L, 1, "sessions");
+  policy->want_keys = fields_flag(L, 1, "keys");
+  policy->ask_name = fields_flag(L, 1, "askName");
+  policy->ask_alpn = fields_flag(L, 1, "askALPN");
+  policy->ask_session = fields_flag(L, 1, "askSession");
+  policy->ask_ocsp = fields_flag(L, 1, "askOCSP");
   lua_getfield(L, 1, "tickets");
   if (!lua_isnil(L, -1))
     policy->tickets = tls_tickets_hold(*(tls_tickets_t **)luaL_checkudata(L, -1, TLS_TICKETS_TYPE));

@@ -1,6 +1,7 @@
 /* websocket/module.c: the module `lrun.core.websocket`: what lualib/lrun/websocket asks of connections. Internal:
  * arguments are trusted to be of the right kind, not to belong to a connection that is still open. */
 #include "host/collector.h"
+#include "host/fields.h"
 #include "host/modules.h"
 #include "host/userdata.h"
 #include "websocket/connection.h"
@@ -65,9 +66,7 @@ static int l_group(lua_State *L) {
   group->stall_timeout = number_field(L, "stallTimeout");
   group->threshold = number_field(L, "threshold");
   group->effort = (ws_effort_t){integer_field(L, "level", -1), integer_field(L, "memLevel", 8)};
-  lua_getfield(L, 2, "drop");
-  group->drop = lua_toboolean(L, -1);
-  lua_pop(L, 1);
+  group->drop = fields_flag(L, 2, "drop");
   luaL_getmetatable(L, GROUP);
   lua_setmetatable(L, -2);
   lua_newtable(L);
