@@ -65,6 +65,51 @@ describe("timers", function()
     assert.same({ "- waits first thrown tick second last - next turn has waited also next\n", "", 0 }, { out, err, code })
   end)
 
+  it("calls every timer that is due, also behind one that waits, yields or throws", function()
+    local out, err, code = lrun.eval([[
+      local timers, await = require("timers"), require("await")
+      local seen = {}
+      local function see(what) seen[#seen + 1] = what end
+      process:on("uncaughtException", function(err) see(tostring(err):match("%a+$")) end)
+      timers.setTimeout(function()
+        process.nextTick(see, "tick")
+        see("waits")
+        await.sleep(30)
+        see("has waited")
+      end, 1)
+      timers.setTimeout(function() coroutine.yield("lost") end, 1)
+      timers.setTimeout(see, 1, "first")
+      timers.setTimeout(function() process.nextTick(see, "another tick") error("thrown") end, 1)
+      timers.setTimeout(see, 2, "second")
+      local cleared
+      timers.setTimeout(function() timers.clearTimeout(cleared) error("last") end, 2)
+      cleared = timers.setTimeout(see, 2, "cleared")
+      local stop = require("luv").hrtime() + 5e6
+      while require("luv").hrtime() < stop do end         -- all are due now
+      process:on("exit", function() print(table.concat(seen, " ")) end)]])
+    assert.same({ "waits tick first thrown another tick second last has waited\n", "", 0 }, { out, err, code })
+  end)
+
+  it("repeats an interval whose function waits, yields or throws", function()
+    local out, err, code = lrun.eval([[
+      local timers, await = require("timers"), require("await")
+      local thrown, counts = 0, { 0, 0, 0 }
+      process:on("uncaughtException", function() thrown = thrown + 1 end)
+      local function each(index, after)
+        local interval
+        interval = timers.setInterval(function()
+          counts[index] = counts[index] + 1
+          if counts[index] == 3 then timers.clearInterval(interval) end
+          after()
+        end, 1)
+      end
+      each(1, function() await.sleep(3) end)
+      each(2, function() coroutine.yield("lost") end)
+      each(3, function() error("thrown") end)
+      process:on("exit", function() print(counts[1], counts[2], counts[3], thrown) end)]])
+    assert.same({ "3\t3\t3\t3\n", "", 0 }, { out, err, code })
+  end)
+
   it("lets I/O have its turn between an immediate and the one that it sets", function()
     local read
     require("fs").readFile("spec/timers_spec.lua", function() read = true end)

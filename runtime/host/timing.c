@@ -25,15 +25,19 @@ static int call(int function, bool begins) {
   return callback_run(co, 1);
 }
 
-static void on_timer(uv_timer_t *handle) {
-  (void)handle;
-  call(timing.on_timer, true);
+/* The function calls those of the program itself: until it returns there may be others. */
+static void call_all(int function) {
+  for (bool begins = true; call(function, begins) != CALLBACK_DONE; begins = false) {}
 }
 
-/* The function calls those of the program itself: until it returns there may be others. */
+static void on_timer(uv_timer_t *handle) {
+  (void)handle;
+  call_all(timing.on_timer);
+}
+
 static void on_check(uv_check_t *handle) {
   (void)handle;
-  for (bool begins = true; call(timing.on_check, begins) != CALLBACK_DONE; begins = false) {}
+  call_all(timing.on_check);
 }
 
 static void on_idle(uv_idle_t *handle) { (void)handle; }
@@ -69,7 +73,7 @@ static void idle(bool on) {
   else uv_idle_stop(&timing.idle);
 }
 
-/* open(onTimer, onCheck): onCheck is called with true, then with false until it returns. */
+/* open(onTimer, onCheck): both are called with true, then with false until they return. */
 static int l_open(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checktype(L, 2, LUA_TFUNCTION);

@@ -13,7 +13,6 @@ local timing = require("lrun.core.timing")
 
 local now, armHost = ffi.cast("double (*)(void)", timing.now), ffi.cast("void (*)(double)", timing.arm)
 local keepHost = ffi.cast("void (*)(bool)", timing.keep)
-local enter = vm.enter
 local unpack = unpack
 
 local timerLists = {}
@@ -144,41 +143,62 @@ end
 
 -- Firing --------------------------------------------------------------------------------------------------------------
 
--- A repeated timer's next time counts from before its call.
-local function fire(timer)
+local firingAt = 0                  -- what is due then is called
+local called, calledAt = false, false   -- the timer whose function was called last; when, of a repeated one
+local runs = 0                      -- counts the calls of `fire`
+
+local function call(timer)
   take(timer)
   if timer._ref then kept = kept - 1 end
-  local started = timer._repeats and now()
-  local arguments = timer._arguments
-  if arguments then enter(timer._f, unpack(arguments, 1, arguments.n)) else enter(timer._f) end
-  if not started or timer._list or not timer._f then return end
+  called, calledAt = timer, timer._repeats and now()
+  local f, arguments = timer._f, timer._arguments
+  if arguments then f(unpack(arguments, 1, arguments.n)) else f() end
+end
+
+-- After the call: a repeated timer's next time counts from before it.
+local function settle()
+  local timer, started = called, calledAt
+  called = false
+  if not timer or not started or timer._list or not timer._f then return end
   if timer._ref then kept = kept + 1 end
   insert(timer, started)
 end
 
--- All of a list that are due. The list may have new timers then, or be gone.
-local function run(list, time)
-  while list.first do
-    local timer = list.first
-    if time - timer._started < list.ms then
-      serial = serial + 1
-      list.expiry, list.serial = math.max(timer._started + list.ms, time + 1), serial
-      return down(list, list.at)
-    end
-    fire(timer)
-    vm.ticks()
-  end
-  if lists[list.ms] ~= list then return end       -- `take` found too many idle ones
+-- The list's first timer is not due yet.
+local function putOff(list)
+  serial = serial + 1
+  list.expiry, list.serial = math.max(list.first._started + list.ms, firingAt + 1), serial
+  down(list, list.at)
+end
+
+local function drop(list)
   idle = idle - 1
   forget(list)
 end
 
---- The host's timer has fired: all that were due then are called. What has become due meanwhile comes in the next turn, as in Node, or
---- an interval that takes longer than its time would leave the loop nothing for others.
-function timerLists.fire()
-  firing, armed = true, math.huge
-  local time = now()
-  while size > 0 and heap[1].expiry <= time do run(heap[1], time) end
+--- The host's timer has fired: all that were due then are called, where this coroutine is the host's. One that waits takes the
+--- coroutine with it, and one that throws ends it: the host calls this again for the others, on another coroutine and not as a
+--- beginning. What has become due meanwhile comes in the next turn, as in Node, or an interval that takes longer than its time
+--- would leave the loop nothing for others.
+---@param begins boolean
+function timerLists.fire(begins)
+  if begins then firing, armed, firingAt = true, math.huge, now() else settle() end
+  runs = runs + 1
+  local run = runs
+  while size > 0 and heap[1].expiry <= firingAt do
+    local list = heap[1]
+    local timer = list.first
+    if not timer then
+      drop(list)
+    elseif firingAt - timer._started < list.ms then
+      putOff(list)
+    else
+      call(timer)
+      if run ~= runs then return end
+      settle()
+      vm.ticks()
+    end
+  end
   firing = false
   if size > 0 then arm(heap[1].expiry, now()) end
   keep(0)
