@@ -270,6 +270,29 @@ describe("a file on its way", function()
     assert.is_true(("a"):rep(MIB) .. text:sub(1, MIB) .. ("b"):rep(MIB) == rest())
   end)
 
+  it("goes on behind a response that is complete later, also where the kernel takes its first piece at once", function()
+    local small = directory .. "/small"
+    fs.writeFileSync(small, text:sub(1, 300000))
+    local first, piped
+    local port = servers.serve(function(req, res)
+      if req.url == "/first" then
+        first = res
+        return
+      end
+      piped = res
+      fs.createReadStream(small):pipe(res)
+    end)
+    local client, rest = connect(port)
+    client:write("GET /first HTTP/1.1\r\nHost: here\r\n\r\nGET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+    eventually(function() return piped and piped.writableNeedDrain end)
+    first:finish("first")
+    local answer = rest()
+    local size = 0
+    for length in body(answer:match("first(HTTP.*)")):gmatch("%f[^\n%z](%x+)\r\n") do size = size + tonumber(length, 16) end
+    assert.equal(300000, size)
+    assert.is_truthy(answer:find("\r\n0\r\n\r\n$"))
+  end)
+
   it("is read from where a lent descriptor stands, which moves on", function()
     local fd = fs.openSync(path, "r")
     fs.readSync(fd, 16)

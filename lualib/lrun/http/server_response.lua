@@ -243,7 +243,11 @@ function ServerResponse:write(chunk, encoding, callback)
   return outgoing.written(self, core.write(self._connection.c, self._id, chunk), callback)
 end
 
--- A piece that waits for the responses before this one, by a descriptor of its own.
+local function goOn(self)
+  if self.writableNeedDrain and not self.destroyed then outgoing.drained(self) end
+end
+
+-- A piece that waits for the responses before this one, by a descriptor of its own. Its writer was told to wait.
 local function putFileLater(self, fd, offset, length, callback)
   local descriptors = require("lrun.core.files")
   local own = descriptors.hold(fd)
@@ -254,7 +258,7 @@ local function putFileLater(self, fd, offset, length, callback)
       if callback then callback(...) end
     end
     if err ~= nil then return done(err, 0) end
-    self:_writeFile(own, offset, length, nil, done)
+    if self:_writeFile(own, offset, length, nil, done) then nextTick(goOn, self) end      -- else C tells when there is room
   end)
   return false, length
 end
