@@ -40,7 +40,9 @@ lua_State *http_conn_call(http_conn_t *conn, http_callback_t callback) {
 
 void http_conn_leave(http_conn_t *conn, http_way_t way) {
   if (way > conn->way) conn->way = way;
-  if (conn->way >= HTTP_MUTED) buffer_free(&conn->in);
+  if (conn->way < HTTP_MUTED) return;
+  conn->surplus = conn->surplus || conn->in.len > 0;
+  buffer_free(&conn->in);
 }
 
 /* Lets go of all memory but what is being parsed. */
@@ -226,13 +228,17 @@ static void parse(lua_State *L, http_conn_t *conn, const char *data, size_t len)
   conn->rest_len = 0;
   bool open = http_conn_is_open(conn);
   if (!open || http_parser_idle(&conn->parser)) http_parser_free(&conn->parser);
-  if (!open || at == len || conn->way >= HTTP_MUTED) return;
-  if (buffer_add(&conn->in, data + at, len - at) < 0) http_conn_close(L, conn, UV_ENOMEM);
+  if (!open || at == len) return;
+  if (conn->way >= HTTP_MUTED) conn->surplus = true;
+  else if (buffer_add(&conn->in, data + at, len - at) < 0) http_conn_close(L, conn, UV_ENOMEM);
 }
 
 void http_conn_feed(lua_State *L, http_conn_t *conn, const char *data, size_t len) {
   http_conn_touch(conn);
-  if (conn->way >= HTTP_MUTED) return;
+  if (conn->way >= HTTP_MUTED) {
+    conn->surplus = true;
+    return;
+  }
   parse(L, conn, data, len);
   if (!http_conn_is_open(conn)) return;
   if (conn->client && !conn->asked && !http_conn_is_clean(conn)) {
@@ -259,7 +265,7 @@ void http_conn_resume(lua_State *L, http_conn_t *conn) {
     http_conn_flush(L, conn);
   }
   if (!http_conn_is_open(conn) || conn->eof || conn->way == HTTP_LINGERING) return;
-  bool want = conn->way == HTTP_MUTED || (conn->in.len == 0 && may_parse(conn));
+  bool want = conn->way >= HTTP_MUTED || (conn->in.len == 0 && may_parse(conn));
   int rc = stream_read(&conn->stream, want);
   if (rc < 0) http_conn_close(L, conn, rc);
 }

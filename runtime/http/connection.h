@@ -77,6 +77,7 @@ struct http_conn {
   bool dump;         /* the rest of the body interests nobody */
   bool nodelay;      /* was set, or needs not be */
   bool eof;          /* the peer sends nothing more */
+  bool surplus;      /* something came behind the last request that is answered, and more may be on its way */
   bool head_request; /* client: the response to come has no body */
   bool unsent;       /* Lua wants to hear (HTTP_ON_DRAIN with 0) when all is written */
 };

@@ -101,7 +101,7 @@ void http_exchange_destroy(lua_State *L, http_conn_t *conn, uint32_t id) {
 /* Whether the peer has said all: closing while it still sends would reset the connection, and could destroy the response on
  * its way. */
 static bool is_quiet(const http_conn_t *conn) {
-  return conn->eof || (http_parser_complete(&conn->parser) && !conn->paused);
+  return conn->eof || (http_parser_complete(&conn->parser) && !conn->paused && !conn->surplus);
 }
 
 /* All is written and no more will be. Of a connection that is not quiet only our side is shut, and the sweep closes what

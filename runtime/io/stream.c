@@ -274,7 +274,7 @@ static void on_shutdown(uv_shutdown_t *req, int status) {
 
 int stream_shutdown(stream_t *s) {
   if (!stream_is_open(s) || s->shut) return 0;
-  if (s->kind->finish != NULL) {
+  if (s->kind->finish != NULL && !s->parted) {
     s->kind->finish(s);
     int rc = stream_push(s);
     if (rc < 0) return rc;

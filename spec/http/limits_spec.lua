@@ -109,6 +109,31 @@ describe("limits of an http connection", function()
     assert.matches("^HTTP/1.1 413 ", client.received)
   end)
 
+  it("lets a client that asks on after the last request it may make read the answer to that one", function()
+    local served = {}
+    local port = serve(function(req, res)
+      served[#served + 1] = req.url
+      res:setHeader("Connection", "close")
+      res:finish(("x"):rep(req.url == "/large" and 16 * 1024 * 1024 or 10))
+    end)
+    local client = connect(port, get("/small") .. get("/more"))
+    client.read()
+    client.until_(function() return client.how end)
+    for _ = 1, 3 do client.write(get("/more")) end
+    turns(20)
+    assert.equal("closed", client.how)
+
+    client = connect(port, get("/large"))
+    while not served[2] do turns(1) end
+    client.write(get("/more"):rep(10))      -- while most of the answer waits for its reader
+    turns(20)
+    client.read()
+    client.until_(function() return client.how end)
+    assert.equal("closed", client.how)
+    assert.equal(16 * 1024 * 1024, #client.received:match("\r\n\r\n(.*)"))
+    assert.same({ "/small", "/large" }, served)
+  end)
+
   it("closes what lingers after two seconds", function()
     local port, server = serve(function(_, res)
       res:setHeader("Connection", "close")
