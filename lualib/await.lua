@@ -16,7 +16,7 @@ local traceback = require("lrun.host.traceback")
 local isyieldable = coroutine.isyieldable
 local able, surelyAble = waiting.able, ffi.cast("bool (*)(void *)", waiting.surelyAble)
 local host = ffi.cast("void *", waiting.host)
-local select, type = select, type
+local rawequal, select, type = rawequal, select, type
 local suspend, wake = iterators.suspend, iterators.wake
 
 -- Results of a callback that came at once, until its await has taken them: they are its own for as long as no other await
@@ -57,7 +57,7 @@ local WAIT = {}                     -- what an await tells its callback, with th
 local function called(state, ...)
   if type(state) == "function" then
     local a, b, c = ...
-    if a == WAIT then return b end
+    if rawequal(a, WAIT) then return b end       -- what comes may compare itself
     if owner then displace() end
     owner, count, first, second, third = state, select("#", ...), a, b, c
     if count > 3 then first = { ... } end

@@ -242,6 +242,14 @@ await.sleep(1000)]])
     gives(1, nil, 3, nil, 5)
   end)
 
+  it("returns a value that compares itself without asking it", function()
+    local ffi = require("ffi")
+    local point = ffi.metatype("struct { int x; }", { __eq = function() error("asked") end })
+    local function give(value, callback) callback(value) end
+    for i = 1, 200 do assert.equal(i, await(give, point(i)).x) end
+    assert.equal(1, await(function(callback) timers.setImmediate(callback, point(1)) end).x)
+  end)
+
   it("waits inside an iterator: its loop gets every value", function()
     local function values(count)
       return coroutine.wrap(function()
