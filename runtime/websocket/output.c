@@ -36,6 +36,7 @@ static void appended(lua_State *L, ws_conn_t *conn) {
 
 /* Who waits for something to be written hears of it. */
 static void tell(ws_conn_t *conn) {
+  if (!conn->starved && !conn->tell_sent) return;
   size_t pending = ws_conn_pending(conn);
   bool drained = conn->starved && pending <= conn->group->limit / 2;
   if (!drained && !conn->tell_sent) return;
@@ -270,14 +271,18 @@ ws_sent_t ws_conn_send(lua_State *L, ws_conn_t *conn, const ws_message_t *messag
   return sent(L, conn, conn->appended - before);
 }
 
-bool ws_conn_append_small(ws_conn_t *conn, uint8_t opcode, const char *data, size_t len) {
-  const ws_group_t *group = conn->group;
+/* Whether nothing waits for the peer, nor for a message's end, and `len` bytes more are neither too many nor worth a write. */
+static bool is_free(const ws_conn_t *conn, size_t len) {
   const stream_t *s = &conn->stream;
-  if (!conn->parsing || conn->way != WS_OPEN || !group->server || conn->deflate.window > 0 || conn->sending ||
-      conn->extra != NULL || s->writing != NULL || s->wire.len > 0)
+  if (conn->way != WS_OPEN || conn->sending || conn->extra != NULL || s->writing != NULL || s->wire.len > 0)
     return false;
-  size_t most = group->limit > 0 && group->limit < FLUSH_AT ? (size_t)group->limit : FLUSH_AT;
-  if (len > WS_PIECE || s->out.len + WS_HEAD_MAX + len >= most) return false;
+  uint64_t limit = conn->group->limit;
+  return s->out.len + len < (limit > 0 && limit < FLUSH_AT ? limit : FLUSH_AT);
+}
+
+bool ws_conn_append_small(ws_conn_t *conn, uint8_t opcode, const char *data, size_t len) {
+  if (!conn->parsing || !conn->group->server || conn->deflate.window > 0) return false;
+  if (len > WS_PIECE || !is_free(conn, WS_HEAD_MAX + len)) return false;
   return append(conn, WS_FIN | opcode, data, len) == 0;
 }
 
@@ -289,7 +294,18 @@ static int append_frame(lua_State *L, ws_conn_t *conn, const ws_frame_t *frame) 
   return buffer_add(stream_out(s), frame->data, frame->len);
 }
 
+/* Most of what is published: it is only to be put behind what this turn has made so far. False where there is more to do. */
+static bool append_small_frame(ws_conn_t *conn, const ws_frame_t *frame) {
+  if (frame->index != 0 || !is_free(conn, frame->len)) return false;
+  if (!conn->dirty && !conn->parsing) conn->dirty = ws_shared_flush_soon(conn->group->shared, conn);
+  if (!conn->dirty && !conn->parsing) return false;
+  if (stream_append_common(&conn->stream, frame->data, frame->len) < 0) return false;
+  conn->appended += frame->len;
+  return true;
+}
+
 ws_sent_t ws_conn_send_frame(lua_State *L, ws_conn_t *conn, const ws_frame_t *frame) {
+  if (append_small_frame(conn, frame)) return WS_SENT;
   ws_sent_t may = admit(L, conn);
   if (may != WS_SENT) return may;
   ws_extra_t *extra = conn->sending ? ws_conn_extra(conn) : NULL;
