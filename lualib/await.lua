@@ -112,6 +112,12 @@ local function call(_, f, ...)
     f(callback)
   elseif given == 1 then
     f((...), callback)
+  elseif given == 2 then
+    local a, b = ...
+    f(a, b, callback)
+  elseif given == 3 then
+    local a, b, c = ...
+    f(a, b, c, callback)
   else
     begin(callback, f, ...)
   end

@@ -129,7 +129,7 @@ static int try_open(const char *path, int flags) {
 /* What tryRead got: good until the next call of this file. */
 static struct {
   const char *bytes;
-  bool more; /* there may be, before the end */
+  int more; /* whether there may be, before the end */
 } got;
 
 /* Called through the FFI. tryRead(fd, length, position) → how many bytes there are in `got`, a negative errno or ATTEMPT_POOL. */

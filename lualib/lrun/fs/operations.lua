@@ -80,13 +80,18 @@ end, function(call, fd, length, position)
   return more and readOn(call, fd, length, position, data, more) or data
 end)
 
+-- A function of its own: one that makes closures is not compiled where it returns.
+local function readRest(callback, fd, length, position, data, more)
+  turns.push(function() fsCall.async(readOn, callback, fd, length, position, data, more) end)
+end
+
 function operations.read.try(callback, fd, length, position)
   if length == 0 then return fsCall.answer(callback, "") end
   local data, more = ways.try("read", fd, length, position)
   if data == false then return false end
   if data == nil then return fsCall.failure(callback, more, "read") end
   if not more then return fsCall.answer(callback, data) end
-  turns.push(function() fsCall.async(readOn, callback, fd, length, position, data, more) end)
+  readRest(callback, fd, length, position, data, more)
 end
 
 define("write", function(fd, data, position)

@@ -80,7 +80,7 @@ end
 
 local tryOpen, tryClose = ffi.cast("int (*)(const char *, int)", core.tryOpen), ffi.cast("int (*)(int)", core.tryClose)
 local tryRead = ffi.cast("int (*)(int, double, double)", core.tryRead)
-local got = ffi.cast("const struct { const char *bytes; bool more; } *", core.got)
+local got = ffi.cast("const struct { const char *bytes; int more; } *", core.got)
 
 local calls = {
   stat = statCall("stat", "const char *", core.stat, core.tryStat),
@@ -109,7 +109,7 @@ local calls = {
   read = {                                    -- its second value: there may be more before the end
     try = function(fd, length, position)
       local size = tryRead(fd, length, position)
-      if size >= 0 then return ffi.string(got.bytes, size), got.more end
+      if size >= 0 then return ffi.string(got.bytes, size), got.more ~= 0 end
       return failed(size)
     end,
   },

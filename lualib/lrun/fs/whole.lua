@@ -86,14 +86,18 @@ function readFile.now(target, flags, signal)
   error(fsCall.error(code, syscall or "open", not syscall and { path = target } or nil), 0)
 end
 
+-- What one turn may copy was copied: the next one goes on.
+local function readRest(callback, fd, size, data)
+  turns.push(function() fsCall.async(readAndClose, callback, fd, size, data) end)
+end
+
 function readFile.try(callback, target, flags, signal)
   if not isPlain(target, flags, signal) then return false end
   local data, fd, size = ways.try("readFile", target)
   if data == false then return false end
   if data == nil then return fsCall.failure(callback, fd, "open", { path = target }) end
   if not fd then return fsCall.answer(callback, data) end
-  -- What one turn may copy was copied: the next one goes on.
-  turns.push(function() fsCall.async(readAndClose, callback, fd, size, data) end)
+  readRest(callback, fd, size, data)
 end
 
 -- Writing -------------------------------------------------------------------------------------------------------------
