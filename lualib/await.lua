@@ -123,7 +123,8 @@ local function call(_, f, ...)
   end
   if owner == callback then return take() end
   if displaced[callback] then return takeDisplaced(callback) end
-  local cell = { awaits = f, coroutine = false }      -- `awaits` is for who looks into the process
+  local cell = { awaits = false, coroutine = false, over = false, foreign = false }     -- constants: made in one copy
+  cell.awaits = f                   -- for who looks into the process
   callback(WAIT, cell)
   return suspend(cell)
 end

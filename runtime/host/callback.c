@@ -20,7 +20,7 @@
 /* How deep Lua may nest its calls, and how much deeper while an error is reported, which may be of that. */
 enum { POOL_SIZE = 256, MAX_DEPTH = 10000, REPORT_DEPTH = 100 };
 
-/* A coroutine that is ours; `ref` anchors it in the registry. */
+/* A coroutine that is ours; `ref` anchors it in the registry, unless it is LUA_NOREF: then whoever resumed it holds it. */
 typedef struct {
   lua_State *co;
   int ref;
@@ -105,8 +105,15 @@ static void entry_drop(callbacks_t *callbacks, entry_t entry) {
 
 static void entry_rest(callbacks_t *callbacks, entry_t entry) {
   if (lua_gettop(entry.co) > 0) lua_settop(entry.co, 0);
-  if (callbacks->pooled < POOL_SIZE) callbacks->pool[callbacks->pooled++] = entry;
-  else entry_drop(callbacks, entry);
+  if (callbacks->pooled == POOL_SIZE) {
+    entry_drop(callbacks, entry);
+    return;
+  }
+  if (entry.ref == LUA_NOREF) {
+    lua_pushthread(entry.co);
+    entry.ref = luaL_ref(entry.co, LUA_REGISTRYINDEX);
+  }
+  callbacks->pool[callbacks->pooled++] = entry;
 }
 
 /* Ends the process with the error on top of L. */
@@ -239,10 +246,7 @@ int callback_run(lua_State *co, int nargs) {
 
 int callback_resume(lua_State *co, int nargs) {
   callbacks_t *callbacks = callbacks_of(co);
-  entry_t entry = {.co = co};
-  lua_pushthread(co);
-  entry.ref = luaL_ref(co, LUA_REGISTRYINDEX);
-  return run(callbacks, entry, nargs);
+  return run(callbacks, (entry_t){.co = co, .ref = LUA_NOREF}, nargs);
 }
 
 void callback_parks(lua_State *L) { callbacks_of(L)->parked = L; }

@@ -30,7 +30,8 @@ callbacks_t *callback_state(lua_State *L);
 lua_State *callback_begin_by(callbacks_t *callbacks);
 int callback_run_by(callbacks_t *callbacks, int nargs);
 
-/* Continues a suspended coroutine; the `nargs` values on top of `co` are what its yield returns. */
+/* Continues a suspended coroutine, which the caller keeps from being collected; the `nargs` values on top of `co` are what
+ * its yield returns. */
 int callback_resume(lua_State *co, int nargs);
 
 /* The coroutine that runs is about to yield because it waits: what it yields, if anything, is not lost. */
