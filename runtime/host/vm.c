@@ -11,6 +11,7 @@
 #include "host/collector.h"
 #include "host/hooks.h"
 #include "host/modules.h"
+#include "host/pool.h"
 #include "io/output.h"
 #include <lauxlib.h>
 #include <luajit.h>
@@ -36,6 +37,7 @@ typedef struct flush_hook {
 
 struct vm {
   lua_State *L;
+  pool_t *pool;
   uv_loop_t loop;
   exit_hook_t *exit_hooks; /* newest first */
   flush_hook_t *flush_hooks;
@@ -136,9 +138,16 @@ static void *sanitized_alloc(void *ud, void *ptr, size_t old_size, size_t size) 
   __lsan_enable();
   return ptr;
 }
-static lua_State *new_state(void) { return lua_newstate(sanitized_alloc, NULL); }
+static lua_State *new_state(pool_t **pool) {
+  *pool = NULL;
+  return lua_newstate(sanitized_alloc, NULL);
+}
 #else
-static lua_State *new_state(void) { return luaL_newstate(); }
+static lua_State *new_state(pool_t **pool) {
+  lua_State *L = luaL_newstate();
+  *pool = L ? pool_open(L) : NULL;
+  return L;
+}
 #endif
 
 static int panic(lua_State *L) {
@@ -155,7 +164,7 @@ int vm_new(vm_t **out) {
     free(vm);
     return rc;
   }
-  lua_State *L = vm->L = new_state();
+  lua_State *L = vm->L = new_state(&vm->pool);
   if (!L) {
     uv_loop_close(&vm->loop);
     free(vm);
@@ -190,6 +199,7 @@ void vm_free(vm_t *vm) {
   run_exit_hooks(vm);
   uv_run(&vm->loop, UV_RUN_NOWAIT); /* what is being closed already tells Lua so */
   lua_close(vm->L);
+  pool_close(vm->pool);
   uv_walk(&vm->loop, close_rest, NULL);
   while (uv_loop_close(&vm->loop) == UV_EBUSY) uv_run(&vm->loop, UV_RUN_NOWAIT);
   while (vm->flush_hooks) {
