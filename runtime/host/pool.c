@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { STEP = 16, MOST = 512, CLASSES = MOST / STEP, RUN = 4096 };
+enum { STEP = 16, MOST = 512, CLASSES = MOST / STEP, RUN = 2048 };
 #define RANGE ((size_t)64 * 1024 * 1024)
 
 typedef struct block {
