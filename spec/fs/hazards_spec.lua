@@ -92,16 +92,8 @@ describe("fs without a thread", function()
     server:close()
   end)
 
-  -- In a chroot whose root is no mount of its own the table of mounts does not have the file system: nothing is tried there.
-  local function isTried()
-    fs.writeFileSync(at("tried"), "text")
-    local fd = ways.try("open", at("tried"), 0)
-    if fd then fs.closeSync(fd) end
-    return fd ~= false and fd ~= nil
-  end
-
   it("opens the thing that it has looked at, whatever its name leads to by then", function()
-    if not isTried() then return pending("the mount of the folder is in no table here") end
+    if not files.areTried(dir) then return pending("the mount of the folder is in no table here") end
     fs.writeFileSync(at("file"), "text")
     child_process.execFileSync("mkfifo", { at("pipe") })
     fs.linkSync(at("file"), at("name"))
@@ -247,7 +239,7 @@ describe("fs without a thread", function()
     for code, errno in pairs{ EPERM = 1, ENOSYS = 38 } do
       it(("takes a refused %s for an answer, once: %s"):format(name, code), function()
         if not NUMBERS then return pending("the system calls' numbers here are not known") end
-        if not isTried() then return pending("the mount of the folder is in no table here") end
+        if not files.areTried(dir) then return pending("the mount of the folder is in no table here") end
         fs.writeFileSync(at("file"), "text")
         fs.mkdirSync(at("folder"))
         fs.writeFileSync(at("folder/name"), "")

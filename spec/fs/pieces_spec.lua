@@ -157,6 +157,7 @@ describe("a file on its way", function()
     end)
 
     it("cuts the connection when what was promised is gone, of a " .. kind, function()
+      if not files.areTried(directory) then return pending("the mount of the folder is in no table here") end
       local short = directory .. "/short"
       fs.writeFileSync(short, text)
       local whole = path

@@ -4,6 +4,7 @@ local child_process = require("child_process")
 local errors = require("errors")
 local fs = require("fs")
 local timers = require("timers")
+local ways = require("lrun.fs.ways")
 
 local files = {}
 
@@ -29,6 +30,17 @@ end
 function files.directory()
   local dir = fs.realpathSync(fs.mkdtempSync("/tmp/lrun-fs-"))
   return dir, function(name) return dir .. "/" .. name end
+end
+
+--- Whether files in a directory are tried without a thread. In a chroot whose root is no mount of its own the table of mounts
+--- does not have the file system: nothing is tried there.
+function files.areTried(dir)
+  local path = dir .. "/tried"
+  fs.writeFileSync(path, "text")
+  local fd = ways.try("open", path, 0)
+  fs.unlinkSync(path)
+  if fd then fs.closeSync(fd) end
+  return fd ~= false and fd ~= nil
 end
 
 --- Waits until `condition()` is true; fails after 20 s.
