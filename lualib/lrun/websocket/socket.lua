@@ -13,7 +13,8 @@ local process = require("process")
 local uncaught = require("lrun.host.uncaught")
 local validate = require("lrun.check.validate")
 
-local nextTick = process.nextTick
+local rawget, type, xpcall = rawget, type, xpcall
+local nextTick, report = process.nextTick, uncaught.report
 local opcodes, flags, results, states = core.opcodes, core.flags, core.results, core.states
 local TEXT, BINARY, PLAIN, MORE = opcodes.text, opcodes.binary, flags.plain, flags.more
 local SENT, FULL, DROPPED, NO_TEXT = results.sent, results.full, results.dropped, results.noText
@@ -401,7 +402,7 @@ end
 
 -- Calls the listeners of a server's socket; one that throws ends its connection.
 local function dispatchGuarded(self, name, ...)
-  if xpcall(emit, uncaught.report, self, name, ...) then return end
+  if xpcall(emit, report, self, name, ...) then return end
   if self.readyState == OPEN then self:close(INTERNAL_ERROR) end
 end
 
@@ -439,13 +440,13 @@ local function answer(self, written)
 end
 
 local function onMessage(self, data, isBinary)
-  local reader = self._reader
+  local reader = rawget(self, "_reader")                   -- most have none: the way to the class's would be most of this
   if reader then reader:take(data, isBinary) end
   local all = self._listeners
   local listener = all and all.message
   if not listener then return end
   if type(listener) == "function" and self._server then
-    if xpcall(listener, uncaught.report, data, isBinary) then return end
+    if xpcall(listener, report, data, isBinary) then return end
     if self.readyState == OPEN then self:close(INTERNAL_ERROR) end
     return
   end
