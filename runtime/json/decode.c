@@ -261,6 +261,12 @@ static bool read_special(reader_t *r, const unsigned char *start, bool *escaped,
   return !*escaped || keep(r, start, used);
 }
 
+/* Whether a key may be known from now on: who knows it asks no more whether it is text, and where that was not asked, only
+ * ASCII surely is. */
+static inline bool may_keep(const reader_t *r, const unsigned char *start) {
+  return r->strict || start + json_plain_run(start, r->at, true) == r->at;
+}
+
 /* Pushes a string, and passes over its quotes. `place`, if not NULL: it is a key, of which the place is told. */
 static inline bool read_string(reader_t *r, int *place) {
   const unsigned char *start = ++r->at;
@@ -269,7 +275,8 @@ static inline bool read_string(reader_t *r, int *place) {
   skip_plain(r);
   if ((r->at == r->end || *r->at != '"') && !read_special(r, start, &escaped, &used)) return false;
   if (escaped) lua_pushlstring(r->L, r->scratch, used);
-  else if (place) *place = json_keys_push(r->keys, r->L, r->strings, start, (size_t)(r->at - start));
+  else if (place && may_keep(r, start))
+    *place = json_keys_push(r->keys, r->L, r->strings, start, (size_t)(r->at - start));
   else lua_pushlstring(r->L, (const char *)start, (size_t)(r->at - start));
   r->at++;
   return true;

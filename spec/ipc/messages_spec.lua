@@ -280,6 +280,17 @@ describe("the json wire", function()
     end
     goodbye(child)
   end)
+
+  it("leaves what is no text to be refused by whoever wants text, however often it came as a key", function()
+    local child = children.fork("echo", { serialization = "json" })
+    for i = 1, 10 do assert.same({ ["\255key"] = i, ["k\195\164se"] = i }, ask(child, { ["\255key"] = i, ["k\195\164se"] = i })) end
+    local json = require("json")
+    local ok, err = pcall(json.decode, '{"\255key":1}')
+    assert.is_false(ok)
+    assert.truthy(err.message:find("string that is not UTF-8", 1, true), err.message)
+    assert.same({ ["k\195\164se"] = 1 }, json.decode('{"k\195\164se":1}'))
+    goodbye(child)
+  end)
 end)
 
 describe("NODE_CHANNEL_FD", function()
