@@ -110,6 +110,7 @@ local function runImmediates(begins)
   if begins then begin() end
   runs = runs + 1
   local run = runs
+  if not begins then vm.ticks() end               -- of the one before
   while done < last do
     done = done + 1
     local immediate = turn[done]

@@ -1,5 +1,6 @@
 local timers = require("timers")
 local await = require("await")
+local uv = require("luv")
 local lrun = require("spec.support.lrun")
 
 describe("timers", function()
@@ -343,5 +344,30 @@ describe("timers", function()
     ok, err = pcall(function() timers:clearTimeout(nil) end)
     assert.is_false(ok)
     assert.equal("call timers.clearTimeout(...) with a dot", err.message)
+  end)
+
+  it("runs ticks behind each timer and immediate, also behind one that waited for a tick", function()
+    local function order(start)
+      local list = {}
+      local function add(what) list[#list + 1] = what end
+      await(function(done)
+        for i = 1, 4 do
+          start(function()
+            add("call" .. i)
+            process.nextTick(add, "tick" .. i)
+            if i == 2 then await(process.nextTick) add("on") end
+            if i == 4 then start(done) end
+          end)
+        end
+      end)
+      return list
+    end
+    local expected = { "call1", "tick1", "call2", "tick2", "on", "call3", "tick3", "call4", "tick4" }
+    assert.same(expected, order(timers.setImmediate))
+    assert.same(expected, order(function(f)
+      timers.setTimeout(f, 1)
+      local start = uv.hrtime()
+      while uv.hrtime() - start < 2e6 do end
+    end))
   end)
 end)

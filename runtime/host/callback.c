@@ -296,6 +296,13 @@ void callback_end_turn(lua_State *L) {
   if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) end_turn(callbacks);
 }
 
+void callback_open_turn(lua_State *L) { callbacks_of(L)->depth++; }
+
+void callback_close_turn(lua_State *L) {
+  callbacks_of(L)->depth--;
+  callback_end_turn(L);
+}
+
 callbacks_t *callback_state(lua_State *L) { return callbacks_of(L); }
 bool callback_has_ticks(const callbacks_t *callbacks) { return callbacks->ticks; }
 

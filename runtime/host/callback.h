@@ -73,6 +73,10 @@ struct callback_end {
 };
 void callback_at_end(lua_State *L, callback_end_t *end);
 
+/* Between the two no turn ends, and no ticks run but those that Lua asks for: for what calls Lua several times in one. */
+void callback_open_turn(lua_State *L);
+void callback_close_turn(lua_State *L);
+
 /* Ends the turn, where no Lua runs: for C that has called others by itself, and what they did may have work for the end. */
 void callback_end_turn(lua_State *L);
 

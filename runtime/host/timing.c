@@ -25,9 +25,12 @@ static int call(int function, bool begins) {
   return callback_run(co, 1);
 }
 
-/* The function calls those of the program itself: until it returns there may be others. */
+/* The function calls those of the program itself: until it returns there may be others. That its coroutine was
+ * taken it learns when it is called again: no tick may run before, which could have that coroutine go on. */
 static void call_all(int function) {
+  callback_open_turn(timing.L);
   for (bool begins = true; call(function, begins) != CALLBACK_DONE; begins = false) {}
+  callback_close_turn(timing.L);
 }
 
 static void on_timer(uv_timer_t *handle) {
@@ -73,7 +76,8 @@ static void idle(bool on) {
   else uv_idle_stop(&timing.idle);
 }
 
-/* open(onTimer, onCheck): both are called with true, then with false until they return. */
+/* open(onTimer, onCheck): both are called with true, then with false until they return; they run the ticks
+ * in between. */
 static int l_open(lua_State *L) {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   luaL_checktype(L, 2, LUA_TFUNCTION);

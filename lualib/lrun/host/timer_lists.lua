@@ -185,6 +185,7 @@ function timerLists.fire(begins)
   if begins then firing, armed, firingAt = true, math.huge, now() else settle() end
   runs = runs + 1
   local run = runs
+  if not begins then vm.ticks() end               -- of the one before
   while size > 0 and heap[1].expiry <= firingAt do
     local list = heap[1]
     local timer = list.first
