@@ -96,7 +96,6 @@ struct stream {
   bool parting;            /* what is written now is the last */
   bool parted;             /* the kind has said its last word */
   bool held_back;          /* the kernel keeps the last bytes for the end of our side, one packet */
-  bool leading;            /* what is written now has a file behind it, which goes at once */
   bool shut;               /* nothing more is written */
   bool cut;                /* the same: a file was not all that was promised, or memory was out */
   bool deaf;               /* what comes is thrown away */

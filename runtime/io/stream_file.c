@@ -153,21 +153,13 @@ static int send_piece(stream_t *s, stream_segment_t *f, size_t *share) {
   return 0;
 }
 
-/* Bytes that a file follows in the same packet. */
-static int put_leading(stream_t *s, buffer_t *bytes, bool followed) {
-  s->leading = followed && s->kind->seal == NULL;
-  int rc = stream_put(s, bytes, false);
-  s->leading = false;
-  return rc;
-}
-
 int stream_push_files(stream_t *s) {
   size_t share = TURN_SHARE;
   stream_segment_t *f;
   while (stream_is_open(s) && s->writing == NULL && !s->opening && (f = s->files) != NULL) {
     if (f->reading != NULL) return 0;
     int rc = 0;
-    if (f->before.len > 0) rc = put_leading(s, &f->before, f->range.left > 0);
+    if (f->before.len > 0) rc = stream_put(s, &f->before, false);
     else if (f->range.left > 0) rc = send_piece(s, f, &share);
     else finish(s, f);
     if (rc == FILE_RANGE_COLD) rc = read_by_pool(s, f, POOL_PIECE);
@@ -199,10 +191,7 @@ void stream_send_file(stream_t *s, stream_file_t *file) {
   uv_os_fd_t fd;
   if (!stream_is_open(s) || s->kind->seal != NULL || s->corked || s->opening || s->cut || s->shut) return;
   if (s->writing != NULL || s->files != NULL || stream_descriptor(s, &fd) < 0) return;
-  s->leading = true;
-  int rc = stream_push(s);
-  s->leading = false;
-  if (rc < 0 || s->writing != NULL) return;
+  if (stream_push(s) < 0 || s->writing != NULL) return;
   file_range_t range = {.fd = file->fd, .offset = file->offset, .left = file->length};
   while (range.left > 0 && !range.full && file_range_send(&range, fd, (size_t)range.left) > 0) {}
   s->sent += file->length - range.left;

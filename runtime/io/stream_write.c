@@ -238,13 +238,13 @@ static int write_later(lua_State *L, stream_t *s, batch_t *batch, buffer_t *b, u
   return 0;
 }
 
-/* Tries to write at once; how much was taken, or UV_E*. What is said last goes in one packet with the end itself, what comes
- * before a file with its first bytes. What is no socket, or has libuv at work, is left to libuv. */
+/* Tries to write at once; how much was taken, or UV_E*. What is said last goes in one packet with the end itself. What is no
+ * socket, or has libuv at work, is left to libuv. */
 static ssize_t try_write(stream_t *s, const uv_buf_t *list, unsigned n) {
   uv_os_fd_t fd;
   if ((!s->bare && s->handle->write_queue_size > 0) || stream_descriptor(s, &fd) < 0)
     return uv_try_write(s->handle, list, n);
-  int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (s->parting || s->leading ? MSG_MORE : 0);
+  int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (s->parting ? MSG_MORE : 0);
   struct msghdr message = {.msg_iov = (struct iovec *)list, .msg_iovlen = n};
   ssize_t taken = n == 1 ? send(fd, list->base, list->len, flags) : sendmsg(fd, &message, flags);
   if (taken >= 0) s->held_back = s->parting;
