@@ -1,6 +1,7 @@
 /* libcrypto/library.c: see libcrypto/library.h. The library stays open until the process ends. */
 #include "libcrypto/library.h"
 
+#include "libcrypto/memory.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -56,6 +57,7 @@ const char *libcrypto_open(void) {
   if (open) return NULL;
   const char *error = fill();
   if (error != NULL) return error;
+  libcrypto_memory_begin();
   /* A pool's thread may still work for a program that ends: nothing is taken down behind its back. */
   if (crypto_lib.OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL) != 1)
     return "OpenSSL could not be initialised";

@@ -25,6 +25,20 @@ describe("crypto.createHash", function()
     assert.equal(unhex(ABC), crypto.hash("sha256", "abc", "buffer"))
   end)
 
+  it("takes any number of digests that are made side by side, and their room again", function()
+    local function round()
+      local held = {}
+      for i = 1, 100000 do held[i] = crypto.createHash("sha256"):update("a") end      -- more than 16 MiB of OpenSSL's objects
+      local copy = held[99999]:copy()
+      for i = 1, #held, 9 do assert.equal(ABC, held[i]:update("bc"):digest("hex")) end
+      assert.equal(ABC, copy:update("bc"):digest("hex"))
+    end
+    round()
+    collectgarbage()
+    round()
+    assert.equal(ABC, crypto.hash("sha256", "abc"))
+  end)
+
   it("knows a digest by its other names", function()
     for _, name in ipairs{ "SHA256", "sha-256", "SHA2-256", "RSA-SHA256", "sha256WithRSAEncryption" } do
       assert.equal(ABC, crypto.hash(name, "abc"))
