@@ -10,7 +10,7 @@ typedef struct pool pool_t;
  * as before. */
 pool_t *pool_open(lua_State *L);
 
-/* Once the state is closed. */
+/* Once the state is closed. What its own allocator has from the system stays there: it is the process's end. */
 void pool_close(pool_t *pool);
 
 #endif

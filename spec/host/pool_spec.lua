@@ -35,12 +35,14 @@ describe("memory", function()
   end)
 
   it("goes on past what the pool has room for, and takes it back", function()
-    local list, count = {}, 500000       -- of some 200 bytes
-    for round = 1, 2 do
-      for i = 1, count do list[i] = { i, round, i + round, i * round, i, i, i, i, i } end
-      for i = 1, count, 7 do assert(list[i][3] == i + round and list[i][9] == i) end
+    local function fill(count)         -- tables of some 200 bytes
+      local list = {}
+      for round = 1, 2 do
+        for i = 1, count do list[i] = { i, round, i + round, i * round, i, i, i, i, i } end
+        for i = 1, count, 7 do assert(list[i][3] == i + round and list[i][9] == i) end
+      end
     end
-    list = nil
+    fill(500000)
     collectgarbage()
     assert.is_true(collectgarbage("count") < 64 * 1024)
   end)
