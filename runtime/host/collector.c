@@ -4,7 +4,8 @@
  * requests or messages, and each collection marks all of it anew, so ours also waits until SLACK has
  * gathered. A sentinel, unreachable from its birth, is finalized at the end of each collection, when the size
  * of what lives is known and the next threshold is about to be computed from the pause; there it sets the
- * pause and leaves another sentinel. A program that sets a pause itself keeps it. */
+ * pause and leaves another sentinel. A program that sets a pause itself keeps it. Who gives much up at once
+ * has a collection begin sooner (collector_hurry). */
 #include "host/collector.h"
 
 #include "host/hooks.h"

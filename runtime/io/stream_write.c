@@ -6,7 +6,8 @@
  * which then takes the same way. Ranges of files are in io/stream_file.c. Small pieces collect in `out` until the turn of
  * the loop ends (stream_flush_soon).
  *
- * While a stream is corked its `out` is the VM's scratch buffer: an idle stream owns no buffer. */
+ * While a stream is corked its `out` is the VM's scratch buffer: an idle stream owns no buffer. What many streams are to write
+ * lies in one memory of the VM's (stream_common), of which the `out` of each is a part. */
 #include "io/stream_shared.h"
 
 #include <errno.h>

@@ -1,5 +1,5 @@
 /* websocket/parser.c: see websocket/parser.h. A frame is its head, then payload as it comes; a head is judged as soon as
- * its first two bytes are there. */
+ * its first two bytes are there. A message that lies in the bytes as one whole frame takes a shorter way (take_whole). */
 #include "websocket/parser.h"
 
 #include "websocket/mask.h"

@@ -1,7 +1,8 @@
 /* websocket/topics.c: who has subscribed to what, within one server of one process, and publishing to them.
  *
  * A topic is a userdata in the table group->topics for as long as it has members; a member is one subscription, in the
- * topic's list and in its connection's. What is published is framed once, and compressed once for each window in use;
+ * topic's list and in its connection's. What is published is framed once, in memory that streams have in common, and
+ * compressed once for each window in use;
  * a connection whose window goes on compresses it for itself. No Lua of the program's runs meanwhile: a connection that is
  * closed for its backpressure leaves the list, and is the only one that does. */
 #include "websocket/connection.h"
