@@ -73,6 +73,25 @@ await.sleep(1000)]])
     assert.truthy(err:find("^stdin:4: late"), err)
   end)
 
+  it("leaves a coroutine of the program's dead when it has ended", function()
+    local ended = {}
+    for i = 1, 20 do
+      ended[i] = coroutine.create(function() await.sleep(1) end)
+      assert(coroutine.resume(ended[i]))
+    end
+    await.sleep(20)
+    local seen = {}
+    for i = 1, 40 do
+      timers.setTimeout(function()
+        for _, co in ipairs(ended) do seen[coroutine.status(co)] = true end
+        await.sleep(1)
+      end, i % 3)
+    end
+    await.sleep(20)
+    for _, co in ipairs(ended) do seen[coroutine.status(co)] = true end
+    assert.same({ dead = true }, seen)
+  end)
+
   it("takes functions only, and needs a coroutine", function()
     local ok, err = pcall(await, 5)
     assert.is_false(ok)

@@ -72,6 +72,12 @@ void callback_init(lua_State *L) {
   *callbacks = (callbacks_t){.L = L, .max_depth = MAX_DEPTH};
   for (int i = 0; i < HOOK_COUNT; i++) callbacks->hooks[i] = LUA_NOREF;
   lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_CALLBACKS);
+  lua_createtable(L, 0, 4);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "k");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawseti(L, LUA_REGISTRYINDEX, SLOT_MADE);
   latest.L = NULL;
   latest.registry = NULL; /* this one's may lie where that of a closed state lay */
 }
@@ -93,9 +99,15 @@ bool callback_push_hook(lua_State *L, hook_t hook) {
 
 static entry_t entry_take(callbacks_t *callbacks) {
   if (callbacks->pooled > 0) return callbacks->pool[--callbacks->pooled];
+  lua_State *L = callbacks->L;
   entry_t entry;
-  entry.co = lua_newthread(callbacks->L);
-  entry.ref = luaL_ref(callbacks->L, LUA_REGISTRYINDEX);
+  entry.co = lua_newthread(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, SLOT_MADE);
+  lua_pushvalue(L, -2);
+  lua_pushboolean(L, 1);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+  entry.ref = luaL_ref(L, LUA_REGISTRYINDEX);
   return entry;
 }
 
@@ -103,8 +115,20 @@ static void entry_drop(callbacks_t *callbacks, entry_t entry) {
   luaL_unref(callbacks->L, LUA_REGISTRYINDEX, entry.ref);
 }
 
+/* Those of this file are in a table with weak keys. A coroutine that waited and has ended may be the program's own: that one
+ * stays dead. */
+static bool was_made_here(lua_State *co) {
+  lua_rawgeti(co, LUA_REGISTRYINDEX, SLOT_MADE);
+  lua_pushthread(co);
+  lua_rawget(co, -2);
+  bool made = lua_toboolean(co, -1);
+  lua_pop(co, 2);
+  return made;
+}
+
 static void entry_rest(callbacks_t *callbacks, entry_t entry) {
   if (lua_gettop(entry.co) > 0) lua_settop(entry.co, 0);
+  if (entry.ref == LUA_NOREF && !was_made_here(entry.co)) return;
   if (callbacks->pooled == POOL_SIZE) {
     entry_drop(callbacks, entry);
     return;

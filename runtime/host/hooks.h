@@ -18,7 +18,7 @@ typedef enum {
 
 /* Where the host keeps what belongs to a Lua state: the first entries of the registry, taken before luaL_ref
  * hands any out. Every entry into Lua looks there. */
-enum { SLOT_VM = 1, SLOT_CALLBACKS = 2, SLOT_REQUIRE = 3, SLOT_LIVING = 4, SLOT_JSON = 5 };
+enum { SLOT_VM = 1, SLOT_CALLBACKS = 2, SLOT_REQUIRE = 3, SLOT_LIVING = 4, SLOT_JSON = 5, SLOT_MADE = 6 };
 
 /* Makes the state behind host/callback.h; once for each main Lua state, before luv is opened. */
 void callback_init(lua_State *L);
