@@ -57,7 +57,7 @@
   X(CRYPTO_get_ex_new_index)                                                                                 \
   X(CRYPTO_malloc)                                                                                           \
   X(CRYPTO_memcmp)                                                                                           \
-  X(CRYPTO_set_mem_functions) \
+  X(CRYPTO_set_mem_functions)                                                                                \
   X(ECDSA_SIG_free)                                                                                          \
   X(ECDSA_SIG_get0)                                                                                          \
   X(ECDSA_SIG_new)                                                                                           \
