@@ -13,7 +13,8 @@
 #include <sys/mman.h>
 
 enum { STEP = 16, MOST = 512, CLASSES = MOST / STEP, RUN = 2048 };
-#define RANGE ((size_t)64 * 1024 * 1024)
+/* Of addresses. What is touched once stays the process's: enough for a worker, little to keep after a burst. */
+#define RANGE ((size_t)8 * 1024 * 1024)
 
 typedef struct block {
   struct block *next;
