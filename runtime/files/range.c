@@ -116,6 +116,12 @@ ssize_t file_range_send(file_range_t *range, int to, size_t most) {
   return -errno;
 }
 
+uint64_t file_range_send_ready(file_range_t *range, int to) {
+  uint64_t before = range->left;
+  while (range->left > 0 && !range->full && file_range_send(range, to, (size_t)range->left) > 0) {}
+  return before - range->left;
+}
+
 ssize_t file_range_take(file_range_t *range, char *to, size_t most) {
   if (most > range->left) most = (size_t)range->left;
   ssize_t n = read_now(range->fd, to, most, range->offset);

@@ -24,6 +24,9 @@ enum { FILE_RANGE_COLD = -10000 };
  * FILE_RANGE_COLD, UV_EAGAIN when it takes none, or another negative UV_E*. */
 ssize_t file_range_send(file_range_t *range, int to, size_t most);
 
+/* Sends all that is in memory and that it takes now; how many bytes. Why it was not more shows when the rest is sent. */
+uint64_t file_range_send_ready(file_range_t *range, int to);
+
 /* Reads what is in memory, up to `most` bytes: how many, FILE_RANGE_COLD or a negative UV_E*. */
 ssize_t file_range_take(file_range_t *range, char *to, size_t most);
 

@@ -145,12 +145,10 @@ static int l_now(lua_State *L) {
   file_range_t range = {.fd = (int)luaL_checkinteger(L, 2),
                         .offset = (uint64_t)luaL_checknumber(L, 3),
                         .left = (uint64_t)luaL_checknumber(L, 4)};
-  uint64_t length = range.left;
   uv_os_fd_t fd;
   bool free = !uv_is_closing((uv_handle_t *)handle) && uv_stream_get_write_queue_size(handle) == 0 &&
               uv_fileno((uv_handle_t *)handle, &fd) == 0;
-  while (free && range.left > 0 && !range.full && file_range_send(&range, fd, (size_t)range.left) > 0) {}
-  lua_pushnumber(L, (lua_Number)(length - range.left));
+  lua_pushnumber(L, free ? (lua_Number)file_range_send_ready(&range, fd) : 0);
   return 1;
 }
 

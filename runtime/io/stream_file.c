@@ -193,9 +193,9 @@ void stream_send_file(stream_t *s, stream_file_t *file) {
   if (s->writing != NULL || s->files != NULL || stream_descriptor(s, &fd) < 0) return;
   if (stream_push(s) < 0 || s->writing != NULL) return;
   file_range_t range = {.fd = file->fd, .offset = file->offset, .left = file->length};
-  while (range.left > 0 && !range.full && file_range_send(&range, fd, (size_t)range.left) > 0) {}
-  s->sent += file->length - range.left;
-  if (range.left < file->length) s->active = uv_now(s->shared->loop);
+  uint64_t sent = file_range_send_ready(&range, fd);
+  s->sent += sent;
+  if (sent > 0) s->active = uv_now(s->shared->loop);
   file->offset = range.offset;
   file->length = range.left;
   file->full = range.full;
