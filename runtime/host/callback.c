@@ -218,7 +218,7 @@ static void run_ticks(callbacks_t *callbacks) {
 void callback_run_ticks(lua_State *L) { run_ticks(callbacks_of(L)); }
 
 /* Ticks first; what the ends do may make new ones. */
-static void end_turn(callbacks_t *callbacks) {
+static void work_off(callbacks_t *callbacks) {
   for (;;) {
     run_ticks(callbacks);
     callback_end_t *end = callbacks->ends;
@@ -230,12 +230,17 @@ static void end_turn(callbacks_t *callbacks) {
   }
 }
 
+/* The turn ends with the outermost call. */
+static void end_turn(callbacks_t *callbacks) {
+  if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) work_off(callbacks);
+}
+
 static int run(callbacks_t *callbacks, entry_t entry, int nargs) {
   if (callbacks->turn && *callbacks->turn == 0) *callbacks->turn = uv_hrtime();
   callbacks->depth++;
   int outcome = settle(callbacks, entry, resume(callbacks, entry.co, nargs));
   callbacks->depth--;
-  if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) end_turn(callbacks);
+  end_turn(callbacks);
   return outcome;
 }
 
@@ -315,10 +320,7 @@ void callback_at_end(lua_State *L, callback_end_t *end) {
   callbacks->ends = end;
 }
 
-void callback_end_turn(lua_State *L) {
-  callbacks_t *callbacks = callbacks_of(L);
-  if (callbacks->depth == 0 && (callbacks->ticks || callbacks->ends != NULL)) end_turn(callbacks);
-}
+void callback_end_turn(lua_State *L) { end_turn(callbacks_of(L)); }
 
 void callback_open_turn(lua_State *L) { callbacks_of(L)->depth++; }
 
