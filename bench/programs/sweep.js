@@ -239,15 +239,16 @@ function streamsAndSockets() {
       socket.write("ping");
     });
   });
+  const mebibyte = Buffer.alloc(1024 * 1024);
+  for (let i = 0; i < mebibyte.length / 8; i++) mebibyte.write(i.toString(16).padStart(8, "0"), 8 * i);
+
   work("1 MiB written to a socket", 100, (n, done) => {
-    const chunk = Buffer.alloc(1024 * 1024);
-    for (let i = 0; i < chunk.length / 8; i++) chunk.write(i.toString(16).padStart(8, "0"), 8 * i);
     const server = net.createServer((socket) => {
       let left = n;
       const write = () => {
         while (left > 0) {
           left--;
-          if (!socket.write(chunk)) return socket.once("drain", write);
+          if (!socket.write(mebibyte)) return socket.once("drain", write);
         }
         socket.end();
       };
@@ -258,7 +259,7 @@ function streamsAndSockets() {
       const socket = net.connect(port, HOST);
       socket.on("data", (data) => (got += data.length));
       socket.on("close", () => {
-        if (got !== n * chunk.length) throw new Error("lost");
+        if (got !== n * mebibyte.length) throw new Error("lost");
         server.close(done);
       });
     });

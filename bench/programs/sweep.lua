@@ -238,16 +238,17 @@ work("bytes there and back, one socket", 5000, function(n, done)
     socket:write("ping")
   end)
 end)
+local mebibyte = {}
+for i = 1, 1024 * 1024 / 8 do mebibyte[i] = ("%08x"):format(i) end
+mebibyte = table.concat(mebibyte)
+
 work("1 MiB written to a socket", 100, function(n, done)
-  local size = 1024 * 1024
   local server = net.createServer(function(socket)
-    local chunk, left = {}, n
-    for i = 1, size / 8 do chunk[i] = ("%08x"):format(i) end
-    chunk = table.concat(chunk)
+    local left = n
     local function write()
       while left > 0 do
         left = left - 1
-        if not socket:write(chunk) then return socket:once("drain", write) end
+        if not socket:write(mebibyte) then return socket:once("drain", write) end
       end
       socket:finish()
     end
@@ -257,7 +258,7 @@ work("1 MiB written to a socket", 100, function(n, done)
     local got, socket = 0, net.connect(port, HOST)
     socket:on("data", function(data) got = got + #data end)
     socket:on("close", function()
-      assert(got == n * size)
+      assert(got == n * #mebibyte)
       server:close(done)
     end)
   end)

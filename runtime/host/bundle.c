@@ -31,6 +31,7 @@ static const luaL_Reg bundle_c_modules[] = {
     {"lrun.core.encoding", luaopen_lrun_encoding},
     {"lrun.core.files", luaopen_lrun_files},
     {"lrun.core.handoff", luaopen_lrun_handoff},
+    {"lrun.core.handlewrite", luaopen_lrun_handlewrite},
     {"lrun.core.http", luaopen_lrun_http},
     {"lrun.core.supervise", luaopen_lrun_supervise},
     {"lrun.core.interrupt", luaopen_lrun_interrupt},

@@ -16,6 +16,7 @@ int luaopen_lrun_errno(lua_State *L);
 int luaopen_lrun_files(lua_State *L);
 int luaopen_lrun_first(lua_State *L);
 int luaopen_lrun_handoff(lua_State *L);
+int luaopen_lrun_handlewrite(lua_State *L);
 int luaopen_lrun_http(lua_State *L);
 int luaopen_lrun_supervise(lua_State *L);
 int luaopen_lrun_system(lua_State *L);

@@ -8,6 +8,7 @@
 #include "host/modules.h"
 #include "host/vm.h"
 #include "io/file_callback.h"
+#include "io/handle_stream.h"
 
 #include <lauxlib.h>
 #include <luv/lhandle.h>
@@ -117,10 +118,9 @@ static void go_on(sending_t *s) {
   if (rc != 0) end(s, rc > 0 ? 0 : rc);
 }
 
-/* Whether libuv's stream is the kernel's: a handle of luv's. */
-static bool is_kernel_stream(lua_State *L, int index) {
+uv_stream_t *handle_stream(lua_State *L, int index) {
   static const char *const classes[] = {"uv_tcp", "uv_pipe"};
-  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return false;
+  if (lua_type(L, index) != LUA_TUSERDATA || !lua_getmetatable(L, index)) return NULL;
   bool is = false;
   for (size_t i = 0; !is && i < sizeof classes / sizeof *classes; i++) {
     luaL_getmetatable(L, classes[i]);
@@ -128,13 +128,13 @@ static bool is_kernel_stream(lua_State *L, int index) {
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
-  return is;
+  return is ? *(uv_stream_t **)lua_touserdata(L, index) : NULL;
 }
 
 /* takes(handle) → whether it is one that files can be sent to */
 static int l_takes(lua_State *L) {
-  lua_pushboolean(L, is_kernel_stream(L, 1) &&
-                         !uv_is_closing((uv_handle_t *)*(uv_stream_t **)lua_touserdata(L, 1)));
+  const uv_stream_t *handle = handle_stream(L, 1);
+  lua_pushboolean(L, handle != NULL && !uv_is_closing((const uv_handle_t *)handle));
   return 1;
 }
 

@@ -21,6 +21,7 @@ static const char script[] =
     "server:on('listening', function()\n"
     "  client = net.connect(server:address().port, '127.0.0.1')\n"
     "  client:on('data', function(data) answer = data end)\n"
+    "  client:write(('x'):rep(3e7))\n" /* nobody reads it */
     "end)\n"
     "web = http.createServer(function(req, res)\n"
     "  res:finish(('x'):rep(req.url == '/much' and 8e6 or 1))\n"

@@ -1,18 +1,22 @@
 --- net.Socket: a duplex stream over one stream handle: luv's (TCP, unix socket, pipe, terminal), or anything with the
 --- same methods, such as a TLS stream (lrun.net.handles has the list).
 --- The socket owns `_handle` and closes it in `_destroy`, or gives it away (lrun.net.ownership). Bytes go kernel → the handle's read
---- callback → `push` → `data` without a copy, and `write` → `handle:try_write` → what is left by `handle:write`.
+--- callback → `push` → `data` without a copy, and `write` → `handle:try_write` → what is left by
+--- `lrun.core.handlewrite`, or by `handle:write`.
 local process = require("process")
 local errors = require("errors")
 local aborting = require("lrun.check.aborting")
 local calls = require("lrun.check.calls")
 local stream = require("stream")
 local sendfile = require("lrun.core.sendfile")
+local writeEnd = require("lrun.core.handlewrite").rest
 local handles = require("lrun.net.handles")
 local Idle = require("lrun.net.idle")
 local listen = require("lrun.net.listen")
 local ownership = require("lrun.net.ownership")
 local validate = require("lrun.check.validate")
+
+local LARGE = 8 * 1024         -- bytes of a piece that is not worth a copy
 
 local nextTick = process.nextTick
 local Duplex = stream.Duplex
@@ -102,14 +106,33 @@ end
 
 local function closedError() return errors.coded("ERR_SOCKET_CLOSED", "Socket is closed") end
 
-local function writeRest(self, handle, data, size, callback)
-  local ok, _, code = handle:write(data, function(err)
+-- What the kernel did not take; it is not copied where the handle is the kernel's own.
+local function writeRest(self, handle, data, size, taken, callback)
+  local function written(err)
     if self._idle then self._idle:touch() end
     if err then return callback(errors.system(err, "write")) end
     self._written = self._written + size
     callback()
-  end)
+  end
+  local ok, code = writeEnd(handle, data, written, taken)
+  if ok == false then
+    local _
+    ok, _, code = handle:write(data:sub(taken + 1), written)
+  end
   if not ok then callback(errors.system(code, "write")) end
+end
+
+-- `data` is a string, or a list of them where the handle is the kernel's own.
+local function writeNow(self, data, size, callback)
+  local handle = self._handle
+  if self._idle then self._idle:touch() end
+  local count, _, code = handle:try_write(data)
+  if count == size then
+    self._written = self._written + size
+    return callback()
+  end
+  if not count and code ~= "EAGAIN" then return callback(errors.system(code, "write")) end
+  writeRest(self, handle, data, size, count or 0, callback)
 end
 
 function Socket:_write(data, callback)
@@ -119,19 +142,7 @@ function Socket:_write(data, callback)
   end
   local handle = self._handle
   if not handle or handle:is_closing() then return callback(closedError()) end
-  if self._idle then self._idle:touch() end
-  local size = #data
-  local count, _, code = handle:try_write(data)
-  if count == size then
-    self._written = self._written + size
-    return callback()
-  end
-  if count then
-    data = data:sub(count + 1)
-  elseif code ~= "EAGAIN" then
-    return callback(errors.system(code, "write"))
-  end
-  writeRest(self, handle, data, size, callback)
+  writeNow(self, data, #data, callback)
 end
 
 -- A range of a file that waits, by a descriptor of its own; nil where none is left.
@@ -196,7 +207,14 @@ function Socket:write(chunk, encoding, callback)
   return write(self, chunk, encoding, callback)
 end
 
-function Socket:_writev(chunks, callback) return self:_write(table.concat(chunks), callback) end
+-- Large pieces go to the kernel as they are; of small ones one string is made.
+function Socket:_writev(chunks, callback)
+  local size = self._ws.size
+  if self.connecting or size < LARGE * #chunks or not sendfile.takes(self._handle) then
+    return self:_write(table.concat(chunks), callback)
+  end
+  writeNow(self, chunks, size, callback)
+end
 
 function Socket:_final(callback)
   local handle = self._handle
