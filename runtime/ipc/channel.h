@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct channel channel_t; /* fields live in ipc/channel.c */
+typedef struct channel channel_t; /* fields live in ipc/channel_shared.h */
 
 /* A message as it came. Lua's FFI gets the same text: `lrun.core.channel`.MESSAGE.
  *   body    valid until the next channel_next
