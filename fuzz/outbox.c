@@ -40,11 +40,12 @@ static char at(uint32_t position) {
 static void append(world_t *w, size_t length, bool with_descriptor) {
   static char frame[FRAME_MOST];
   for (size_t i = 0; i < length; i++) frame[i] = at(w->put + (uint32_t)i);
-  size_t head = length < 5 ? length : 5;
   int fd = -1;
   if (with_descriptor && w->descriptors < OPEN_MOST) fd = dup(w->pair[1]);
   if (fd >= 0) w->descriptors++;
-  check(outbox_append(&w->box, frame, head, frame + head, length - head, fd));
+  char *place = outbox_append(&w->box, length, fd);
+  check(place != NULL);
+  memcpy(place, frame, length);
   w->put += (uint32_t)length;
 }
 

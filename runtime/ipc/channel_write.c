@@ -114,18 +114,32 @@ static bool is_overdue(const channel_t *ch, size_t appended) {
   return uv_hrtime() - ch->wrote_at > GATHER_NS;
 }
 
+/* False when there is no memory. */
+static bool put_json(channel_t *ch, const char *text, size_t length, int fd) {
+  char *place = outbox_append(&ch->outbox, length + 1, fd);
+  if (!place) return false;
+  memcpy(place, text, length);
+  place[length] = '\n';
+  return true;
+}
+static bool put_frame(channel_t *ch, int kind, const char *body, size_t length, int fd) {
+  char *place = outbox_append(&ch->outbox, FRAME_HEAD + length, fd);
+  if (!place) return false;
+  frame_head(place, kind, length);
+  memcpy(place + FRAME_HEAD, body, length);
+  return true;
+}
+
 int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
-  bool json = ch->wire == FRAME_JSON;
-  char head[FRAME_HEAD];
   if (ch->closed) return UV_EPIPE; /* a finalizer may run before Lua knows */
   if (length > FRAME_MAX) return CHANNEL_TOO_LONG;
   if (fd >= 0) {
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0) return uv_translate_sys_error(errno);
   }
-  if (!json) frame_head(head, fd >= 0 ? FRAME_DESCRIPTOR : FRAME_MESSAGE, length);
-  bool done = json ? outbox_append(&ch->outbox, body, length, "\n", 1, fd)
-                   : outbox_append(&ch->outbox, head, sizeof head, body, length, fd);
+  bool done = ch->wire == FRAME_JSON
+                  ? put_json(ch, body, length, fd)
+                  : put_frame(ch, fd >= 0 ? FRAME_DESCRIPTOR : FRAME_MESSAGE, body, length, fd);
   if (!done) return UV_ENOMEM;
   /* With a descriptor it waits for the end of the turn: who sends it has yet to let go of it. */
   if (fd < 0 && may_write(ch) && (ch->outbox.queued >= FLUSH_AT || is_overdue(ch, length))) write_out(ch);
@@ -134,9 +148,7 @@ int channel_append(channel_t *ch, const char *body, size_t length, int fd) {
 }
 
 int channel_append_keys(channel_t *ch, const char *body, size_t length) {
-  char head[FRAME_HEAD];
-  frame_head(head, FRAME_KEYS, length);
-  return outbox_append(&ch->outbox, head, sizeof head, body, length, -1) ? 0 : UV_ENOMEM;
+  return put_frame(ch, FRAME_KEYS, body, length, -1) ? 0 : UV_ENOMEM;
 }
 
 int channel_wait(channel_t *ch, int ref) {

@@ -113,29 +113,35 @@ static void chunk_put(outbox_t *box, outbox_chunk_t *chunk, const char *bytes, s
   box->queued += length;
 }
 
-bool outbox_append(outbox_t *box, const char *head, size_t head_length, const char *body, size_t length,
-                   int fd) {
-  size_t total = head_length + length;
+/* A chunk at the end that has room for the frame. */
+static outbox_chunk_t *chunk_for(outbox_t *box, size_t length, int fd) {
   outbox_chunk_t *chunk = last_chunk(box);
-  if (!chunk || chunk->sealed || chunk->urgent || fd >= 0 || chunk->capacity - chunk->length < total) {
-    chunk = chunk_new(box, total);
-    if (!chunk) {
-      if (fd >= 0) close(fd);
-      return false;
-    }
-    chunk->fd = fd;
-    chunk->sealed = fd >= 0 && box->one_by_one;
-    STAILQ_INSERT_TAIL(&box->chunks, chunk, link);
+  if (chunk && !chunk->sealed && !chunk->urgent && fd < 0 && chunk->capacity - chunk->length >= length)
+    return chunk;
+  chunk = chunk_new(box, length);
+  if (!chunk) return NULL;
+  chunk->fd = fd;
+  chunk->sealed = fd >= 0 && box->one_by_one;
+  STAILQ_INSERT_TAIL(&box->chunks, chunk, link);
+  return chunk;
+}
+
+char *outbox_append(outbox_t *box, size_t length, int fd) {
+  outbox_chunk_t *chunk = chunk_for(box, length, fd);
+  if (!chunk) {
+    if (fd >= 0) close(fd);
+    return NULL;
   }
-  chunk_put(box, chunk, head, head_length);
-  chunk_put(box, chunk, body, length);
-  box->appended += total;
+  char *place = &chunk->data[chunk->length];
+  chunk->length += length;
+  box->queued += length;
+  box->appended += length;
   box->frames++;
   if (fd >= 0) {
     chunk->frame_number = box->frames;
     if (!box->oldest) box->oldest = box->frames;
   }
-  return true;
+  return place;
 }
 
 bool outbox_is_held_up(const outbox_t *box) { return box->oldest && box->frames - box->oldest > 1; }

@@ -38,10 +38,9 @@ bool outbox_is_empty(const outbox_t *box);
 /* Drops everything that waits and closes every descriptor. */
 void outbox_clear(outbox_t *box);
 
-/* Appends the parts as one frame; fd >= 0 travels with it and belongs to the outbox from here on, also when
- * there is no memory (false). */
-bool outbox_append(outbox_t *box, const char *head, size_t head_length, const char *body, size_t length,
-                   int fd);
+/* Appends a frame of `length` bytes and returns the place where these are to be put, at once. fd >= 0 travels with it and
+ * belongs to the outbox from here on, also when there is no memory (NULL). */
+char *outbox_append(outbox_t *box, size_t length, int fd);
 
 /* Whether more than one frame was appended behind a descriptor that is not answered. */
 bool outbox_is_held_up(const outbox_t *box);

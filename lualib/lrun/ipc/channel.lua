@@ -22,12 +22,17 @@ local EventEmitter = events.EventEmitter
 local emit = EventEmitter.emit
 local listenerCount = EventEmitter.listenerCount
 
+-- Called for each message: to compiled code a local function is a constant, one in a table is not.
+local countKeys, encodeKeyed, observeKeys = keys.count, keys.encode, keys.observe
+local decodeBytes = codec.decode
+local type, rawequal = type, rawequal
+
 local ipc = {}
 
 -- runtime/ipc/channel.h: compiled code calls these without leaving its trace.
 local Message = ffi.typeof(channels.MESSAGE)
 local nextMessage = ffi.cast(ffi.typeof("void (*)(void *, $ *, char *)", Message), channels.next)
-local append = ffi.cast("int (*)(void *, const char *, size_t, int)", channels.append)
+local appendFrame = ffi.cast("int (*)(void *, const char *, size_t, int)", channels.append)
 local SHORT = channels.SHORT
 local copy = ffi.new("char[?]", SHORT)           -- the body of a short message, from `nextMessage` to `decode`
 local NOTHING, HANDLE, KEYS, TOO_LONG = channels.NOTHING, channels.HANDLE, channels.KEYS, channels.TOO_LONG
@@ -154,8 +159,8 @@ end
 
 local function decode(incoming, decoder)
   local length = incoming.length
-  if length <= SHORT then return codec.decode(copy, length, decoder) end
-  return codec.decode(incoming.body, length, decoder)
+  if length <= SHORT then return decodeBytes(copy, length, decoder) end
+  return decodeBytes(incoming.body, length, decoder)
 end
 
 -- Takes what has arrived, message by message. A listener may throw or wait: then the host calls again, and a coroutine
@@ -210,13 +215,12 @@ end
 -- Sending -------------------------------------------------------------------------------------------------------------
 
 local null = require("lrun.core.json").null
-local SENDABLE = { string = true, table = true, number = true, boolean = true, cdata = true }
+local SENDABLE = { string = true, number = true, boolean = true, cdata = true }
 
 local function checkMessage(message)
+  if type(message) == "table" or SENDABLE[type(message)] then return end
   if message == nil then error(errors.missing("message"), 0) end
-  if not SENDABLE[type(message)] and message ~= null then
-    error(errors.argType("message", "string, table, number, or boolean", message), 0)
-  end
+  if message ~= null then error(errors.argType("message", "string, table, number, or boolean", message), 0) end
 end
 
 local function unsendable(reason)
@@ -233,28 +237,28 @@ end
 
 -- The bytes of a message, which names by number no key that the other end has not been told of.
 local function encode(state, message)
-  if state.told < keys.count then
+  if state.told < countKeys() then
     local ok, err = state.channel:appendKeys(keys.tell(state.told + 1))
     if not ok then return nil, err end
-    state.told = keys.count
+    state.told = countKeys()
   end
-  local bytes, length = keys.encoder:encode(message)
+  local bytes, length = encodeKeyed(message)
   if not bytes then unsendable(length) end
-  if type(message) == "table" then keys.observe(message, length) end
+  if type(message) == "table" then observeKeys(message, length) end
   return bytes, length
 end
 
 --- Queues a message, with a descriptor if one is given, of which a copy travels.
 ---@return boolean room
 ---@return Error? err
-function ipc.append(state, message, fd, callback)
+local function append(state, message, fd, callback)
   local address = state.address
   if not address then return false, closedError() end
   local room
   if state.wire == "lua" then
     local bytes, length = encode(state, message)
     if not bytes then return false, length end
-    room = append(address, bytes, length, fd or -1)
+    room = appendFrame(address, bytes, length, fd or -1)
   else
     local reason
     room, reason = state.channel:appendJson(message, fd or -1)
@@ -264,6 +268,7 @@ function ipc.append(state, message, fd, callback)
   if callback then state.channel:wait(callback) end
   return room == 1
 end
+ipc.append = append
 
 local function fail(target, err, callback)
   process.nextTick(callback or function() emit(target, "error", err) end, err)
@@ -288,7 +293,7 @@ local function send(state, message, handle, options, callback)
   if handle ~= nil then
     room, err = require("lrun.ipc.handles").send(state, message, handle, options or {}, callback)
   else
-    room, err = ipc.append(state, message, nil, callback)
+    room, err = append(state, message, nil, callback)
   end
   if err then return fail(target, err, callback) end
   return room
@@ -296,7 +301,7 @@ end
 
 -- Sends between runtimes: never an error event.
 function ipc.sendInternal(state, message)
-  if state.channel then ipc.append(state, message) end
+  if state.channel then append(state, message) end
 end
 
 local function disconnect(state)

@@ -42,23 +42,32 @@ local function level(deeper)
   end
 end
 
--- A copy of the code for each of the upper levels: the compiler is quick with a loop in a loop, not with one that calls itself.
+-- A copy of the code for each of the upper levels, which has globals only: the compiler is quick with a loop in a loop, not
+-- with one that calls itself.
 local isPlain
 isPlain = level(function(value, depth, left) return isPlain(value, depth, left) end)
 for _ = 1, 3 do isPlain = loadstring(string.dump(level))(isPlain) end
 
----@class Encoder owns a buffer, which holds one body at a time
----@field output string.buffer
----@field large boolean whether the buffer has grown past what is kept
-local Encoder = {}
-Encoder.__index = Encoder
+local type = type                    -- to compiled code a local function is a constant, a global one is not
+local plain = buffers.new()
+local large                          -- the buffer that has grown past what is kept
 
---- The bytes of a value, which stay valid until the next call; or nil and why it cannot be carried.
+--- A buffer for `encode`, which holds one body at a time.
+---@param options table? of string.buffer
+function codec.output(options) return buffers.new(options) end
+
+--- The bytes of a value, which stay valid until the next call; or nil and why it cannot be carried. With keys as numbers where
+--- `output` was made with a dictionary.
+---@param value any
+---@param output string.buffer? by `codec.output`
 ---@return ffi.cdata*? bytes
 ---@return integer|string length
-function Encoder:encode(value)
-  local output = self.output
-  if self.large then output:free() end
+function codec.encode(value, output)
+  output = output or plain
+  if large then
+    large:free()
+    large = nil
+  end
   output:reset()
   local kind = type(value)
   local careful = kind == "table" and not isPlain(value, DEPTH, ENTRIES) or kind == "cdata" or kind == "userdata"
@@ -69,25 +78,12 @@ function Encoder:encode(value)
     encodeInto(output, value)
   end
   local address, length = output:ref()
-  self.large = length > KEEP
+  if length > KEEP then large = output end
   if careful and hasPointer(address, length) then return nil, "cannot serialize 'lightuserdata'" end
   return address, length
 end
 
---- An encoder.
----@param options table? of string.buffer
----@return Encoder
-function codec.encoder(options)
-  return setmetatable({ output = buffers.new(options), large = false }, Encoder)
-end
-
-local plain = codec.encoder()
 local input = buffers.new()
-
---- The bytes of a value without numbers for keys.
----@return ffi.cdata*? bytes
----@return integer|string length
-function codec.encode(value) return plain:encode(value) end
 
 --- A buffer for `decode`.
 ---@param options table? of string.buffer

@@ -14,14 +14,22 @@ local TABLES = 64                    -- of a message that are looked at
 local CANDIDATES = 512               -- keys that came once
 local LARGE = 4096                   -- bytes of a message
 
+local encodeInto, type = codec.encode, type
+
 local list, known = {}, {}           -- in the order of their numbers; name → true
+local output, count = codec.output(), 0  -- the buffer that knows the keys; how many these are
 local candidates, candidateCount = {}, 0
 local sent, nextLook = 0, 1
 local largeSent, nextLargeLook = 0, 1
 
---- The encoder that knows the keys, and how many these are: a channel must have told its other end of as many.
-keys.encoder = codec.encoder()
-keys.count = 0
+--- How many keys there are: a channel must have told its other end of as many before it sends what `encode` made.
+---@return integer
+function keys.count() return count end
+
+--- The bytes of a value, with the keys as numbers: see `codec.encode`.
+---@return ffi.cdata*? bytes
+---@return integer|string length
+function keys.encode(value) return encodeInto(value, output) end
 
 local function note(key)
   if known[key] or #key > LENGTH_MAX or key == "" or #list == MAX then return end
@@ -51,9 +59,9 @@ local function options(names) return { dict = { unpack(names) } } end
 
 local function learn(message)
   look(message, TABLES)
-  if #list == keys.count then return end
-  keys.count = #list
-  keys.encoder = codec.encoder(options(list))
+  if #list == count then return end
+  count = #list
+  output = codec.output(options(list))
 end
 
 --- Looks at a table that has been encoded in `length` bytes, if its turn has come.
