@@ -4,6 +4,7 @@
  * `null`. Recursion ends at JSON_MAX_DEPTH; memory grows with the text, not with what it claims. */
 #include "json/json.h"
 #include "json/plain.h"
+#include "json/shapes.h"
 #include "json/state.h"
 
 #include <lauxlib.h>
@@ -21,11 +22,13 @@ typedef struct {
   bool strict;
   bool nulls; /* were read */
   int depth;
+  json_state_t *state;
   json_keys_t *keys;
-  int strings;     /* stack index of the keys' table */
-  uint8_t *inside; /* where the place of the next object's first key is guessed, and noted */
-  char *scratch;   /* a string with escapes, as far as it is read */
-  size_t room;     /* bytes of scratch */
+  json_shapes_t *shapes;
+  int strings;          /* stack index of the keys' table; the shapes' is above it */
+  json_guess_t *inside; /* where the next object is guessed, and noted */
+  char *scratch;        /* a string with escapes, as far as it is read */
+  size_t room;          /* bytes of scratch */
 } reader_t;
 
 static const char no_memory[] = "not enough memory";
@@ -303,6 +306,7 @@ typedef struct {
   int index;                     /* of an array: the last that is in the table */
   bool is_there;                 /* the table */
   bool alike;                    /* of an object: two of the keys that wait may be the same */
+  uint8_t places[WAITING];       /* of the keys that wait */
   uint64_t seen[JSON_KEYS / 64]; /* a bit for each place that they have */
 } members_t;
 
@@ -315,6 +319,7 @@ static void note_key(members_t *m, int place) {
   uint64_t *word = &m->seen[place / 64], bit = UINT64_C(1) << place % 64;
   if (*word & bit) m->alike = true;
   *word |= bit;
+  m->places[m->waiting] = (uint8_t)place;
 }
 
 /* A key and its colon. `*guess` is the place that it may have. */
@@ -390,41 +395,135 @@ static void settle(const reader_t *r, members_t *m, int expected) {
   m->waiting = 0;
 }
 
-/* An array or object; `keyed` tells which. */
-static bool read_members(reader_t *r, bool keyed) {
-  unsigned close = keyed ? '}' : ']';
-  int most = r->depth < WAITING_DEPTH ? WAITING : 1;
-  if (r->depth == JSON_MAX_DEPTH || !lua_checkstack(r->L, (keyed ? 2 : 1) * most + 5))
-    return fail(r, "nested too deep");
-  r->depth++;
+/* Passes over a piece of a shape's text: the brace or comma before a key, the key and its colon, mostly without space
+ * between them. False: something else comes. */
+static inline bool pass_piece(reader_t *r, const char *piece, size_t length) {
+  if ((size_t)(r->end - r->at) >= length + sizeof(uint64_t) && same_words(r->at, piece, length)) {
+    r->at += length;
+    return true;
+  }
+  const unsigned char *start = r->at;
+  size_t key = length - 2; /* with its quotes */
+  if (behind_space(r) == (unsigned char)piece[0]) {
+    r->at++;
+    if (behind_space(r) == '"' && (size_t)(r->end - r->at) > key && memcmp(r->at, piece + 1, key) == 0) {
+      r->at += key;
+      if (behind_space(r) == ':') {
+        r->at++;
+        return true;
+      }
+    }
+  }
+  r->at = start;
+  return false;
+}
+
+/* Most values are strings. */
+static inline bool read_member(reader_t *r) {
+  return behind_space(r) == '"' ? read_string(r, NULL) : read_value(r);
+}
+
+/* Reads an object as one of the shape for as long as it is one. Returns how many values are on the stack, behind the last of
+ * which it stands; -1 when what comes is no JSON. */
+static int read_shaped(reader_t *r, json_shape_t *shape) {
+  const char *piece = shape->text;
+  int count = shape->count, i = 0;
+  for (; i < count && pass_piece(r, piece, shape->lengths[i]); i++) {
+    piece += shape->lengths[i];
+    r->inside = &shape->inside[i];
+    if (!read_member(r)) return -1;
+  }
+  return i;
+}
+
+/* The values that wait are all of the shape. */
+static void settle_shaped(const reader_t *r, const members_t *m, const json_shape_t *shape) {
+  lua_State *L = r->L;
+  if (r->nulls)
+    for (int i = 1; i <= shape->count; i++)
+      if (is_null(L, m->table + i)) {
+        lua_pushnil(L);
+        lua_replace(L, m->table + i);
+      }
+  lua_rawgeti(L, r->strings + 1, shape->values);
+  lua_replace(L, m->table);
+  lua_call(L, shape->count, 1);
+}
+
+/* The values that wait are the first `count` of the shape: what follows is something else. */
+static void settle_unlike(const reader_t *r, members_t *m, const json_shape_t *shape, int count) {
+  lua_State *L = r->L;
+  lua_createtable(L, 0, shape->count);
+  lua_replace(L, m->table);
+  m->is_there = true;
+  for (; count > 0; count--) {
+    lua_rawgeti(L, r->strings + 1, shape->values + count);
+    lua_insert(L, -2);
+    set_member(r, m);
+  }
+}
+
+/* Behind a member: whether another one comes. */
+static inline bool read_comma(reader_t *r, members_t *m, int most, bool *more) {
+  unsigned c = behind_space(r);
+  *more = c == ',';
+  if (c == (m->keyed ? '}' : ']')) return true;
+  if (c != ',') return fail(r, m->keyed ? "expected ',' or '}'" : "expected ',' or ']'");
   r->at++;
-  lua_pushnil(r->L);
-  members_t m = {.keyed = keyed, .table = lua_gettop(r->L)};
-  uint8_t *inside = r->inside, *guess = inside;
-  bool more = behind_space(r) != close;
+  if (m->waiting == most) {
+    settle(r, m, 2 * most);
+    m->alike = false;
+    memset(m->seen, 0, sizeof m->seen);
+  }
+  return true;
+}
+
+/* The members that come one by one; from the bracket on, or the comma behind the last one of a shape. */
+static bool read_each(reader_t *r, members_t *m, json_guess_t *inside, int most) {
+  uint8_t lost = 0, *guess = m->is_there ? &lost : &inside->place;
+  bool more;
+  if (m->is_there) {
+    if (!read_comma(r, m, most, &more)) return false;
+  } else {
+    r->at++;
+    more = behind_space(r) != (m->keyed ? '}' : ']');
+  }
   while (more) {
-    if (keyed) {
-      if (!read_key(r, &m, &guess)) return false;
+    if (m->keyed) {
+      if (!read_key(r, m, &guess)) return false;
     } else {
       r->inside = inside;
     }
-    /* Most values are strings. */
-    if (!(behind_space(r) == '"' ? read_string(r, NULL) : read_value(r))) return false;
-    unsigned c = behind_space(r);
-    m.waiting++;
-    more = c == ',';
-    if (more) {
-      r->at++;
-      if (m.waiting == most) {
-        settle(r, &m, 2 * most);
-        m.alike = false;
-        memset(m.seen, 0, sizeof m.seen);
-      }
-    } else if (c != close) {
-      return fail(r, keyed ? "expected ',' or '}'" : "expected ',' or ']'");
-    }
+    if (!read_member(r)) return false;
+    m->waiting++;
+    if (!read_comma(r, m, most, &more)) return false;
   }
-  settle(r, &m, m.waiting);
+  if (m->keyed && m->waiting > 0 && !m->is_there && !m->alike && most == WAITING)
+    inside->shape =
+        json_shapes_note(r->state, &r->shapes, r->L, r->strings, r->strings + 1, m->places, m->waiting);
+  settle(r, m, m->waiting);
+  return true;
+}
+
+/* An array or object; `keyed` tells which. */
+static bool read_members(reader_t *r, bool keyed) {
+  int most = r->depth < WAITING_DEPTH ? WAITING : 1;
+  if (r->depth == JSON_MAX_DEPTH || !lua_checkstack(r->L, (keyed ? 2 : 1) * most + 8))
+    return fail(r, "nested too deep");
+  r->depth++;
+  lua_pushnil(r->L);
+  members_t m = {.keyed = keyed, .table = lua_gettop(r->L)};
+  json_guess_t *inside = r->inside;
+  json_shape_t *shape = keyed && most == WAITING ? json_shape(r->shapes, inside->shape) : NULL;
+  int came = shape ? read_shaped(r, shape) : 0;
+  if (came < 0) return false;
+  if (shape && came == shape->count && behind_space(r) == '}') {
+    settle_shaped(r, &m, shape);
+  } else {
+    if (shape) inside->shape = 0;
+    if (came > 0) settle_unlike(r, &m, shape, came);
+    if (!read_each(r, &m, inside, most)) return false;
+  }
   r->at++;
   r->depth--;
   return true;
@@ -454,8 +553,11 @@ int json_decode(lua_State *L, const char *text, size_t length, json_mode_t mode,
   unsigned first = behind_space(&r);
   bool composed = first == '{' || first == '[';
   if (composed) {
-    r.keys = json_state_with_keys(L)->keys;
+    r.state = json_state_with_keys(L);
     r.strings = top + 1;
+    lua_rawgeti(L, r.strings, JSON_SHAPES_AT);
+    r.keys = r.state->keys;
+    r.shapes = r.state->shapes;
     r.inside = &r.keys->first;
   }
   bool ok = read_value(&r);
@@ -470,6 +572,7 @@ int json_decode(lua_State *L, const char *text, size_t length, json_mode_t mode,
   }
   if (composed) {
     lua_replace(L, top + 1);
+    lua_settop(L, top + 1);
   } else if (r.nulls) {
     lua_settop(L, top);
     lua_pushnil(L);

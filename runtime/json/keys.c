@@ -2,22 +2,10 @@
  * only when these have come often, so that data that are used as keys do not drive the known ones out. */
 #include "json/keys.h"
 
-#include <endian.h>
 #include <stdbool.h>
 #include <string.h>
 
 enum { CREDIT = 8 };
-
-/* Whether two texts begin with the same bytes; it looks at whole words of both, and most keys are one. */
-static inline bool same_words(const unsigned char *a, const char *b, size_t length) {
-  uint64_t of_a, of_b;
-  for (;; a += sizeof of_a, b += sizeof of_b, length -= sizeof of_a) {
-    memcpy(&of_a, a, sizeof of_a);
-    memcpy(&of_b, b, sizeof of_b);
-    if (length <= sizeof of_a) return le64toh(of_a ^ of_b) << (64 - 8 * length) == 0;
-    if (of_a != of_b) return false;
-  }
-}
 
 /* Of a key that has a length. */
 static inline bool comes(const json_key_t *key, const unsigned char *text, const unsigned char *end) {

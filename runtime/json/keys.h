@@ -3,28 +3,48 @@
 #ifndef LRUN_JSON_KEYS_H
 #define LRUN_JSON_KEYS_H
 
+#include <endian.h>
 #include <lua.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
   JSON_KEYS = 256,  /* places; as many as a byte counts */
   JSON_KEY_MAX = 24 /* bytes of a key that has one, with its closing quote */
 };
 
+/* What an object is thought to be, before it comes. */
+typedef struct {
+  uint8_t place; /* of its first key */
+  uint8_t shape; /* its number (json/shapes.h); 0: none */
+} json_guess_t;
+
 typedef struct {
   uint8_t length; /* of the text with its closing quote; 0: nothing is here */
   uint8_t
       credit; /* 0: its string is not kept; else how often other keys must want the place before they get it */
-  uint8_t next;   /* the place of the key that came behind it */
-  uint8_t inside; /* the place of the first key of an object that was its value */
+  uint8_t next;        /* the place of the key that came behind it */
+  json_guess_t inside; /* of its value */
   char text[JSON_KEY_MAX];
 } json_key_t;
 
 typedef struct {
   json_key_t places[JSON_KEYS];
-  uint8_t first; /* the place of the first key of a text */
+  json_guess_t first; /* of a text */
 } json_keys_t;
+
+/* Whether two texts begin with the same bytes; it looks at whole words of both, and most keys are one. */
+static inline bool same_words(const unsigned char *a, const char *b, size_t length) {
+  uint64_t of_a, of_b;
+  for (;; a += sizeof of_a, b += sizeof of_b, length -= sizeof of_a) {
+    memcpy(&of_a, a, sizeof of_a);
+    memcpy(&of_b, b, sizeof of_b);
+    if (length <= sizeof of_a) return le64toh(of_a ^ of_b) << (64 - 8 * length) == 0;
+    if (of_a != of_b) return false;
+  }
+}
 
 /* The strings that are kept are in a table at the stack's index `strings`, at place + 1. */
 

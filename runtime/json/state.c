@@ -47,7 +47,7 @@ json_state_t *json_state(lua_State *L) {
 json_state_t *json_state_with_keys(lua_State *L) {
   json_state_t *state = push(L);
   if (!state->keys) {
-    lua_createtable(L, JSON_KEYS, 0);
+    lua_createtable(L, JSON_SHAPES_AT, 0);
     lua_setfenv(L, -2);
     state->keys = calloc(1, sizeof *state->keys);
     if (!state->keys) luaL_error(L, "not enough memory");
