@@ -62,13 +62,16 @@ local function transformed(self, err, result)
   if rs.ended or rs.length < rs.mark then callback() else self._heldWrite = callback end
 end
 
--- One chunk is transformed at a time: one callback does for all.
+-- One chunk is transformed at a time: one callback does for all. Made apart: a function that makes one is never compiled.
+local function listen(self)
+  local function onTransformed(err, result) return transformed(self, err, result) end
+  self._onTransformed = onTransformed
+  return onTransformed
+end
+
 function Transform:_write(chunk, callback)
   self._afterTransform = callback
-  if not self._onTransformed then
-    self._onTransformed = function(err, result) return transformed(self, err, result) end
-  end
-  self:_transform(chunk, self._onTransformed)
+  self:_transform(chunk, self._onTransformed or listen(self))
 end
 
 function Transform:_read()

@@ -8,6 +8,7 @@
 #include "host/callback.h"
 #include "tls/handle.h"
 #include <lauxlib.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -226,6 +227,29 @@ bool tls_conn_pump(tls_conn_t *conn) {
     }
   }
   return conn->stream == NULL || conn->first == NULL;
+}
+
+static void tell_settled(callback_end_t *end) {
+  tls_conn_t *conn = (tls_conn_t *)((char *)end - offsetof(tls_conn_t, settled));
+  while (conn->stream != NULL && conn->first != NULL) send_done(stream_state(conn->stream), conn);
+  conn->settling = false;
+  tls_conn_release(conn);
+}
+
+bool tls_conn_settle(tls_conn_t *conn) {
+  if (conn->first == NULL) return true;
+  buffer_t *out = stream_out(conn->stream);
+  for (tls_send_t *each = conn->first; each != NULL; each = each->next) {
+    if (buffer_add(out, each->data + each->done, each->len - each->done) < 0) return false;
+    each->done = each->len;
+  }
+  if (stream_flush(conn->stream) < 0) return false;
+  if (conn->settling) return true;
+  conn->settling = true;
+  conn->refs++;
+  conn->settled.run = tell_settled;
+  callback_at_end(stream_state(conn->stream), &conn->settled);
+  return true;
 }
 
 /* The kind ------------------------------------------------------------------------------------------------------- */

@@ -351,10 +351,11 @@ static int l_forward(lua_State *L) {
 
 /* Streams that other rooms take over -------------------------------------------------------------------------------- */
 
-/* For stream_lent: the stream, as long as it is ours. */
+/* For stream_lent: the stream, as long as it is ours, with what waits to be sent. */
 static stream_t *lend_stream(void *userdata) {
   tls_conn_t *conn = *(tls_conn_t **)userdata;
-  return conn->stream == &conn->own && !conn->own.opening && conn->first == NULL ? &conn->own : NULL;
+  bool ours = conn->stream == &conn->own && !conn->own.opening;
+  return ours && tls_conn_settle(conn) && conn->stream == &conn->own ? &conn->own : NULL;
 }
 
 /* unread() → plain bytes that came and that nobody has read; whoever takes the stream asks for them. */

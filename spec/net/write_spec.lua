@@ -1,6 +1,7 @@
 --- Writes that the kernel does not take at once.
 local await = require("await")
 local child_process = require("child_process")
+local http = require("http")
 local net = require("net")
 local os = require("os")
 local path = require("path")
@@ -127,6 +128,26 @@ describe("what the kernel does not take at once", function()
           assert.is_true(codes[two.code], two.code)
         end)
       end
+    end)
+  end
+
+  for _, kind in ipairs{ "TCP", "unix" } do
+    it("goes before what an HTTP server writes that the socket was given to, drained in the end: " .. kind, function()
+      local web = http.createServer(function(_, res) res:finish("answer") end)
+      local text = bytes(8 * MIB, 1)
+      connected(kind, function(client, accepted)
+        local order = {}
+        accepted:write(text, function(err) order[#order + 1] = err or "first" end)
+        accepted:write("second ", function(err) order[#order + 1] = err or "second" end)
+        accepted:write("third ")
+        accepted:once("drain", function() order[#order + 1] = "drain" end)
+        web:emit("connection", accepted)
+        client:write("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        local got = everything(client)
+        assert.is_true(got:sub(1, #text) == text)
+        assert.equal("second third HTTP/1.1 200 OK", got:sub(#text + 1):match("^[^\r]*"))
+        assert.same({ "first", "drain", "second" }, order)
+      end)
     end)
   end
 

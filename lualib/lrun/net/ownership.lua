@@ -8,12 +8,11 @@ local sendfile = require("lrun.core.sendfile")
 
 local function ignore() end
 
--- What the script has written before it gave the handle away still goes out.
+-- What the script has written before it gave the handle away goes out before what its next owner writes.
 local function writePending(self, handle)
-  local data, callbacks = self:_takePending()
-  if data == "" then return end
-  handle:write(data, function(err)
-    for i = 1, #callbacks do callbacks[i](err and errors.system(err, "write") or nil) end
+  self:_writePending(function(data, done)
+    local ok, _, code = handle:write(data, function(err) done(err and errors.system(err, "write") or nil) end)
+    if not ok then nextTick(done, errors.system(code, "write")) end
   end)
 end
 
@@ -39,8 +38,8 @@ return function(Socket, inside)
   ---@param server Server?
   function Socket:_countedBy(server) self._server = server end
 
-  --- Internal: stops reading and takes the handle out of the socket, which stays open without one, until `_attach`. Of a
-  --- handle that stands on another one (`detach`), such as HTTP's, the one below.
+  --- Internal: stops reading and takes the handle out of the socket, which stays open without one, until `_attach`. What was
+  --- written before is the handle's then. Of a handle that stands on another one (`detach`), such as HTTP's, the one below.
   ---@return userdata? handle
   ---@return string data received and not yet read
   function Socket:_release()
@@ -48,6 +47,7 @@ return function(Socket, inside)
     if not handle then return nil, "" end
     self:_stopReading()
     if self._sending then sendfile.settle(self._sending) end
+    writePending(self, handle)
     local rs, data = self._rs, self:_unread()
     rs.chunks, rs.first, rs.last, rs.length = {}, 1, 0, 0
     self._received, self._written = inside.traffic(self)
@@ -93,7 +93,6 @@ return function(Socket, inside)
       handle:read_start(ignore)
       handle:read_stop()
     end
-    writePending(self, handle)
     self:_failPending()
     nextTick(inside.emitClose, self, false)
     return handle, received

@@ -388,17 +388,21 @@ function Writable:_abandonWrite()
   if callback then nextTick(callBack, callback, self.errored or destroy.refusal("write")) end
 end
 
---- Internal: takes what waits to be written out of the queue, for whoever writes it in the stream's place.
----@return string data
----@return function[] callbacks to be called once it is written
-function Writable:_takePending()
+--- Internal: all that waits to be written goes another way at once, behind the write that is at the sink: `start(data, done)`
+--- begins it, and `done` is called later.
+---@param start fun(data: string, done: fun(err: any?))
+function Writable:_writePending(start)
   local ws, callbacks = self._ws, {}
+  if ws.last < ws.first then return end
   for i = ws.first, ws.last do
     if ws.callbacks[i] then callbacks[#callbacks + 1] = ws.callbacks[i] end
   end
   local data = table.concat(ws.chunks, "", ws.first, ws.last)
   resetQueue(ws)
-  return data, callbacks
+  start(data, function(err)
+    ws.length = ws.length - #data
+    if err ~= nil then writeFailed(self, callbacks, err) else afterWrite(self, callbacks, false) end
+  end)
 end
 
 local function define(class)

@@ -322,31 +322,38 @@ end
 
 -- Writing ----------------------------------------------------------------------------------------------------------------
 
+-- One write is with the handle at a time: one function tells that it is done, of all of them.
+local function listen(self)
+  local function written()
+    local callback = self._sealing
+    self._sealing = nil
+    if self._idle then self._idle:touch() end
+    self._written = self._written + self._ws.size
+    callback()
+  end
+  self._onSent = written
+  return written
+end
+
 function TLSSocket:_write(data, callback)
   local handle = self._handle
   if self.connecting or not handle or handle ~= self._facts or handle:is_closing() then return Socket._write(self, data, callback) end
   if self._idle then self._idle:touch() end
-  local function written()
-    self._sending = nil
-    if self._idle then self._idle:touch() end
-    self._written = self._written + #data
-    callback()
-  end
-  local sent, _, code = handle:send(data, written)
+  local sent, _, code = handle:send(data, self._onSent or listen(self))
   if sent then
     self._written = self._written + #data
     return callback()
   elseif sent == nil then
     return callback(errors.system(code, "write"))
   end
-  self._sending = callback
+  self._sealing = callback
 end
 
 function TLSSocket:_destroy(err, callback)
-  local sending = self._sending
-  self._sending, self._parent = nil, nil
+  local sealing = self._sealing
+  self._sealing, self._parent = nil, nil
   Socket._destroy(self, err, callback)
-  if sending then nextTick(sending, err or errors.system("ECANCELED", "write")) end
+  if sealing then nextTick(sealing, err or errors.system("ECANCELED", "write")) end
 end
 
 -- Facts ------------------------------------------------------------------------------------------------------------------
