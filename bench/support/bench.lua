@@ -351,7 +351,15 @@ function bench.wrk(port, options)
   }
 end
 
---- Loads servers in turn, several short runs each.
+-- A new order, the same in each run of the program: whoever comes behind a server whose threads go on for a while pays for them.
+local function shuffle(list)
+  for i = #list, 2, -1 do
+    local j = math.random(i)
+    list[i], list[j] = list[j], list[i]
+  end
+end
+
+--- Loads servers in turn, several short runs each, in another order each round.
 ---@param servers table[] from bench.startServers
 ---@param options table of bench.wrk, and `rounds`
 ---@return table<string, { cpu: number, perSecond: number }> medians by name: CPU µs a request, requests a second
@@ -362,8 +370,11 @@ function bench.load(servers, options)
     local warm = setmetatable({ seconds = 1 }, { __index = options })
     bench.wrk(server.port, warm)
   end
+  local order = { unpack(servers) }
+  math.randomseed(#order)
   for _ = 1, options.rounds or 9 do
-    for _, server in ipairs(servers) do
+    shuffle(order)
+    for _, server in ipairs(order) do
       local before = bench.cpu(server.pid)
       local result = bench.wrk(server.port, options)
       local spent = bench.cpu(server.pid) - before
