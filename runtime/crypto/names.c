@@ -6,32 +6,34 @@
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 enum { NAME_SIZE = 64 };
 
 typedef struct entry {
-  struct entry *next;
+  SLIST_ENTRY(entry) link;
   const void *found;
   char name[NAME_SIZE];
 } entry_t;
+typedef SLIST_HEAD(, entry) entries_t;
 
 /* What a name stands for, fetched; NULL for nothing. */
 typedef void *(*fetch_t)(const char *name);
 
-static const void *look_up(entry_t **list, const char *name, fetch_t fetch) {
+static const void *look_up(entries_t *list, const char *name, fetch_t fetch) {
   char folded[NAME_SIZE];
   size_t len = strlen(name);
   if (len >= NAME_SIZE) return NULL;
   for (size_t i = 0; i <= len; i++) folded[i] = (char)tolower((unsigned char)name[i]);
-  for (const entry_t *entry = *list; entry != NULL; entry = entry->next)
-    if (strcmp(entry->name, folded) == 0) return entry->found;
+  entry_t *entry;
+  SLIST_FOREACH(entry, list, link) if (strcmp(entry->name, folded) == 0) return entry->found;
   void *found = fetch(folded);
   libcrypto_clear(); /* that there is none is no error yet */
-  entry_t *entry = found != NULL ? malloc(sizeof *entry) : NULL;
+  entry = found != NULL ? malloc(sizeof *entry) : NULL;
   if (entry == NULL) return found;
-  *entry = (entry_t){*list, found, {0}};
+  *entry = (entry_t){.found = found};
   memcpy(entry->name, folded, len + 1);
-  *list = entry;
+  SLIST_INSERT_HEAD(list, entry, link);
   return found;
 }
 
@@ -48,12 +50,12 @@ static void *fetch_cipher(const char *name) {
 }
 
 const EVP_MD *crypto_digest(const char *name) {
-  static entry_t *digests;
+  static entries_t digests;
   return look_up(&digests, name, fetch_digest);
 }
 
 const EVP_CIPHER *crypto_cipher(const char *name) {
-  static entry_t *ciphers;
+  static entries_t ciphers;
   return look_up(&ciphers, name, fetch_cipher);
 }
 

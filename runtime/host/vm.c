@@ -19,28 +19,29 @@
 #include <luv/luv.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #ifdef LRUN_SANITIZE
 #include <sanitizer/lsan_interface.h>
 #endif
 
 typedef struct exit_hook {
+  SLIST_ENTRY(exit_hook) link;
   vm_exit_hook run;
   void *data;
-  struct exit_hook *next;
 } exit_hook_t;
 
 typedef struct flush_hook {
+  STAILQ_ENTRY(flush_hook) link;
   vm_flush_hook run;
   void *data;
-  struct flush_hook *next;
 } flush_hook_t;
 
 struct vm {
   lua_State *L;
   pool_t *pool;
   uv_loop_t loop;
-  exit_hook_t *exit_hooks; /* newest first */
-  flush_hook_t *flush_hooks;
+  SLIST_HEAD(, exit_hook) exit_hooks; /* newest first */
+  STAILQ_HEAD(, flush_hook) flush_hooks;
   bool running;  /* the loop */
   bool flushing; /* the hook runs */
 };
@@ -64,24 +65,22 @@ bool vm_set_running(vm_t *vm, bool running) {
 void vm_at_exit(vm_t *vm, vm_exit_hook run, void *data) {
   exit_hook_t *hook = malloc(sizeof *hook);
   if (!hook) abort();
-  *hook = (exit_hook_t){run, data, vm->exit_hooks};
-  vm->exit_hooks = hook;
+  *hook = (exit_hook_t){.run = run, .data = data};
+  SLIST_INSERT_HEAD(&vm->exit_hooks, hook, link);
 }
 
 void vm_forget_exit(vm_t *vm, vm_exit_hook run, void *data) {
-  for (exit_hook_t **at = &vm->exit_hooks; *at; at = &(*at)->next) {
-    exit_hook_t *hook = *at;
-    if (hook->run != run || hook->data != data) continue;
-    *at = hook->next;
-    free(hook);
-    return;
-  }
+  exit_hook_t *hook;
+  SLIST_FOREACH(hook, &vm->exit_hooks, link) if (hook->run == run && hook->data == data) break;
+  if (!hook) return;
+  SLIST_REMOVE(&vm->exit_hooks, hook, exit_hook, link);
+  free(hook);
 }
 
 static void run_exit_hooks(vm_t *vm) {
-  while (vm->exit_hooks) {
-    exit_hook_t *hook = vm->exit_hooks;
-    vm->exit_hooks = hook->next;
+  exit_hook_t *hook;
+  while ((hook = SLIST_FIRST(&vm->exit_hooks))) {
+    SLIST_REMOVE_HEAD(&vm->exit_hooks, link);
     hook->run(hook->data);
     free(hook);
   }
@@ -90,20 +89,16 @@ static void run_exit_hooks(vm_t *vm) {
 void vm_at_flush(vm_t *vm, vm_flush_hook run, void *data) {
   flush_hook_t *hook = malloc(sizeof *hook);
   if (!hook) abort();
-  *hook = (flush_hook_t){run, data, NULL};
-  flush_hook_t **at = &vm->flush_hooks;
-  while (*at) at = &(*at)->next;
-  *at = hook;
+  *hook = (flush_hook_t){.run = run, .data = data};
+  STAILQ_INSERT_TAIL(&vm->flush_hooks, hook, link);
 }
 
 void vm_forget_flush(vm_t *vm, vm_flush_hook run, void *data) {
-  for (flush_hook_t **at = &vm->flush_hooks; *at; at = &(*at)->next) {
-    flush_hook_t *hook = *at;
-    if (hook->run != run || hook->data != data) continue;
-    *at = hook->next;
-    free(hook);
-    return;
-  }
+  flush_hook_t *hook;
+  STAILQ_FOREACH(hook, &vm->flush_hooks, link) if (hook->run == run && hook->data == data) break;
+  if (!hook) return;
+  STAILQ_REMOVE(&vm->flush_hooks, hook, flush_hook, link);
+  free(hook);
 }
 
 /* Lua first: what it gives out then is written by the others. What it does there may flush, too. */
@@ -113,7 +108,8 @@ void vm_flush(vm_t *vm, bool last) {
     callback_enter(vm->L, 0);
     vm->flushing = false;
   }
-  for (const flush_hook_t *hook = vm->flush_hooks; hook; hook = hook->next) hook->run(hook->data, last);
+  const flush_hook_t *hook;
+  STAILQ_FOREACH(hook, &vm->flush_hooks, link) hook->run(hook->data, last);
 }
 
 void vm_exit(vm_t *vm, int code) {
@@ -159,6 +155,7 @@ static int panic(lua_State *L) {
 int vm_new(vm_t **out) {
   vm_t *vm = calloc(1, sizeof *vm);
   if (!vm) return UV_ENOMEM;
+  STAILQ_INIT(&vm->flush_hooks);
   int rc = uv_loop_init(&vm->loop);
   if (rc < 0) {
     free(vm);
@@ -202,9 +199,9 @@ void vm_free(vm_t *vm) {
   pool_close(vm->pool);
   uv_walk(&vm->loop, close_rest, NULL);
   while (uv_loop_close(&vm->loop) == UV_EBUSY) uv_run(&vm->loop, UV_RUN_NOWAIT);
-  while (vm->flush_hooks) {
-    flush_hook_t *hook = vm->flush_hooks;
-    vm->flush_hooks = hook->next;
+  flush_hook_t *hook;
+  while ((hook = STAILQ_FIRST(&vm->flush_hooks))) {
+    STAILQ_REMOVE_HEAD(&vm->flush_hooks, link);
     free(hook);
   }
   free(vm);

@@ -13,20 +13,14 @@
 #include <string.h>
 
 static void link_conn(http_conn_t *conn) {
-  http_server_t *server = conn->server;
-  conn->prev = NULL;
-  conn->next = server->first;
-  if (server->first != NULL) server->first->prev = conn;
-  server->first = conn;
-  server->count++;
+  LIST_INSERT_HEAD(&conn->server->conns, conn, link);
+  conn->server->count++;
 }
 
 static void unlink_conn(http_conn_t *conn) {
   http_server_t *server = conn->server;
-  if (server->sweep_next == conn) server->sweep_next = conn->next;
-  if (conn->prev != NULL) conn->prev->next = conn->next;
-  else server->first = conn->next;
-  if (conn->next != NULL) conn->next->prev = conn->prev;
+  if (server->sweep_next == conn) server->sweep_next = LIST_NEXT(conn, link);
+  LIST_REMOVE(conn, link);
   server->count--;
 }
 

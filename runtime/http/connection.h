@@ -11,6 +11,7 @@
 #include "io/stream.h"
 
 #include <lua.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 typedef struct http_conn http_conn_t;
@@ -49,9 +50,9 @@ struct http_conn {
   stream_t stream; /* first: a stream is cast to its connection */
   http_shared_t *shared;
   http_server_t *server;
-  http_conn_t *prev, *next; /* in the server's list */
-  int ref;                  /* registry ref of Lua's table, held while the stream is open */
-  int error;                /* why it was closed, negative, 0 for no error */
+  LIST_ENTRY(http_conn) link; /* in the server's list */
+  int ref;                    /* registry ref of Lua's table, held while the stream is open */
+  int error;                  /* why it was closed, negative, 0 for no error */
   http_parser_t parser;
   buffer_t in;      /* received, and not parsed while parsing waits */
   const char *rest; /* while parsing: the bytes behind the event that Lua handles now */
@@ -83,7 +84,7 @@ struct http_conn {
 };
 
 struct http_server {
-  http_conn_t *first;
+  LIST_HEAD(, http_conn) conns;
   http_conn_t *sweep_next; /* where http_server_sweep goes on */
   uint32_t count;
   uint32_t max_head, max_fields;

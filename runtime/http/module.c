@@ -194,9 +194,9 @@ static int l_close(lua_State *L) {
  * first, the sweep sees to it. closeAll(server): all. */
 static int close_some(lua_State *L, bool idle) {
   http_server_t *server = lua_touserdata(L, 1);
-  http_conn_t *conn = server->first;
+  http_conn_t *conn = LIST_FIRST(&server->conns);
   while (conn != NULL) {
-    http_conn_t *next = conn->next;
+    http_conn_t *next = LIST_NEXT(conn, link);
     bool resting = conn->ids > 0 && conn->inflight == 0 && http_parser_idle(&conn->parser) &&
                    http_conn_pending(conn) == 0;
     if (!idle || resting) http_conn_close(L, conn, 0);

@@ -66,9 +66,9 @@ static void look_at(lua_State *L, http_conn_t *conn, uint64_t now) {
 }
 
 void http_server_sweep(lua_State *L, http_server_t *server) {
-  http_conn_t *conn = server->first;
+  http_conn_t *conn = LIST_FIRST(&server->conns);
   while (conn != NULL) {
-    server->sweep_next = conn->next;
+    server->sweep_next = LIST_NEXT(conn, link);
     lua_rawgeti(L, LUA_REGISTRYINDEX, conn->ref); /* keeps conn while we use it */
     look_at(L, conn, uv_now(conn->shared->loop));
     lua_pop(L, 1);

@@ -55,18 +55,12 @@ lua_State *stream_state(const stream_t *s) { return s->shared->L; }
 static luv_handle_t *luv_data(const stream_t *s) { return s->handle->data; }
 
 static void link_stream(stream_t *s) {
-  stream_shared_t *shared = s->shared;
-  s->prev = NULL;
-  s->next = shared->first;
-  if (shared->first != NULL) shared->first->prev = s;
-  shared->first = s;
+  LIST_INSERT_HEAD(&s->shared->streams, s, link);
   if (s->handle != NULL) luv_data(s)->extra = s;
 }
 
 static void unlink_stream(stream_t *s) {
-  if (s->prev != NULL) s->prev->next = s->next;
-  else s->shared->first = s->next;
-  if (s->next != NULL) s->next->prev = s->prev;
+  LIST_REMOVE(s, link);
   if (s->handle != NULL) luv_data(s)->extra = NULL;
 }
 

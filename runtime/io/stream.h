@@ -33,6 +33,7 @@
 #include <lua.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <uv.h>
 
 typedef struct stream stream_t;
@@ -100,15 +101,15 @@ struct stream {
   bool cut;                /* the same: a file was not all that was promised, or memory was out */
   bool deaf;               /* what comes is thrown away */
   bool flushing_soon;
-  uint8_t lent;               /* what of `out` and `wire` is memory of the VM's now, a bit each */
-  buffer_t out;               /* the owner's bytes, not sealed */
-  buffer_t wire;              /* sealed bytes; a plain stream has none */
-  uint64_t active;            /* loop time in ms of the last byte read or written */
-  uint64_t sent, received;    /* bytes of the owner's: given to the kernel, or queued for it; delivered */
-  int fd;                     /* the descriptor, while it is bare */
-  void *state;                /* the kind's */
-  stream_t *prev, *next;      /* all open streams of the VM */
-  stream_t *soon_prev, *soon; /* those that wait for the end of the turn */
+  uint8_t lent;            /* what of `out` and `wire` is memory of the VM's now, a bit each */
+  buffer_t out;            /* the owner's bytes, not sealed */
+  buffer_t wire;           /* sealed bytes; a plain stream has none */
+  uint64_t active;         /* loop time in ms of the last byte read or written */
+  uint64_t sent, received; /* bytes of the owner's: given to the kernel, or queued for it; delivered */
+  int fd;                  /* the descriptor, while it is bare */
+  void *state;             /* the kind's */
+  LIST_ENTRY(stream) link; /* all open streams of the VM */
+  LIST_ENTRY(stream) soon; /* those that wait for the end of the turn */
 };
 
 /* Hangs a stream on an open luv handle. Nothing is read yet. */

@@ -229,7 +229,8 @@ void stream_drop_files(stream_t *s) {
 }
 
 void stream_forget_files(stream_shared_t *shared) {
-  for (stream_t *s = shared->first; s != NULL; s = s->next) stream_drop_files(s);
+  stream_t *s;
+  LIST_FOREACH(s, &shared->streams, link) stream_drop_files(s);
   stream_segment_t *f;
   while ((f = shared->retired) != NULL) {
     shared->retired = f->next;

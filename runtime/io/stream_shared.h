@@ -4,8 +4,6 @@
 
 #include "io/stream.h"
 
-#include <sys/queue.h>
-
 enum {
   STREAM_READ_SIZE = 64 * 1024,
   STREAM_COMMON_SIZE = 64 * 1024, /* more that is published in one turn is copied */
@@ -21,8 +19,8 @@ struct stream_shared {
   lua_State *L; /* the main state */
   uv_loop_t *loop;
   int close, new_tcp, new_pipe;                  /* refs of luv's functions */
-  stream_t *first;                               /* all that are open */
-  stream_t *soon;                                /* first of those that wait for the end of the turn */
+  LIST_HEAD(, stream) streams;                   /* all that are open */
+  LIST_HEAD(, stream) soon;                      /* those that wait for the end of the turn */
   callback_end_t turn_end;                       /* calls them */
   LIST_HEAD(stream_writes, stream_write) writes; /* what libuv has */
   stream_segment_t *retired;                     /* files whose end is to be told in this turn */

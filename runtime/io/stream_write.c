@@ -416,8 +416,8 @@ size_t stream_pending(const stream_t *s) {
 static void flush_waiting(callback_end_t *end) {
   stream_shared_t *shared = (stream_shared_t *)((char *)end - offsetof(stream_shared_t, turn_end));
   shared->turn_end_asked = false;
-  while (shared->soon != NULL) {
-    stream_t *s = shared->soon;
+  stream_t *s;
+  while ((s = LIST_FIRST(&shared->soon))) {
     stream_soon_done(s);
     s->owner->turn_ends(s);
   }
@@ -432,18 +432,13 @@ void stream_flush_soon(stream_t *s) {
     callback_at_end(shared->L, &shared->turn_end);
   }
   s->flushing_soon = true;
-  s->soon = shared->soon;
-  if (s->soon != NULL) s->soon->soon_prev = s;
-  s->soon_prev = NULL;
-  shared->soon = s;
+  LIST_INSERT_HEAD(&shared->soon, s, soon);
 }
 
 void stream_soon_done(stream_t *s) {
   if (!s->flushing_soon) return;
   s->flushing_soon = false;
-  if (s->soon_prev != NULL) s->soon_prev->soon = s->soon;
-  else s->shared->soon = s->soon;
-  if (s->soon != NULL) s->soon->soon_prev = s->soon_prev;
+  LIST_REMOVE(s, soon);
 }
 
 /* The end of the process ----------------------------------------------------------------------------------- */
@@ -507,12 +502,14 @@ static void wait_for_readers(struct pollfd *fds, last_t *lasts, nfds_t count) {
 
 static void flush_last(const stream_shared_t *shared) {
   size_t count = 0;
-  for (const stream_t *s = shared->first; s != NULL; s = s->next) count += stream_pending(s) > 0;
+  stream_t *s;
+  LIST_FOREACH(s, &shared->streams, link) count += stream_pending(s) > 0;
   struct pollfd *fds = count > 0 ? calloc(count, sizeof *fds) : NULL;
   last_t *lasts = fds != NULL ? calloc(count, sizeof *lasts) : NULL;
   nfds_t n = 0;
-  for (stream_t *s = shared->first; lasts != NULL && s != NULL; s = s->next) {
+  LIST_FOREACH(s, &shared->streams, link) {
     uv_os_fd_t fd;
+    if (lasts == NULL) break;
     if (s->kind->seal != NULL && s->out.len > 0 && s->files == NULL && !s->cut) {
       batch_t batch = batch_of(&s->out);
       seal(s, &batch, &s->out, STREAM_OUT);
@@ -529,8 +526,9 @@ static void flush_last(const stream_shared_t *shared) {
 
 void stream_flush_all(void *data, bool last) {
   stream_shared_t *shared = data;
+  stream_t *s;
   shared->flushing = true;
-  for (stream_t *s = shared->first; s != NULL; s = s->next) {
+  LIST_FOREACH(s, &shared->streams, link) {
     if (s->out.len > 0 || s->wire.len > 0 || s->files != NULL) stream_push(s);
   }
   shared->flushing = false;
@@ -545,7 +543,8 @@ void stream_forget_all(void *data) {
   stream_forget_files(shared);
   buffer_free(&shared->closed);
   if (shared->expecting_fd > 0) close(shared->expecting_fd);
-  for (stream_t *s = shared->first; s != NULL; s = s->next) {
+  stream_t *s;
+  LIST_FOREACH(s, &shared->streams, link) {
     s->writing = NULL;
     if (s->bare) close(s->fd);
     s->bare = false;

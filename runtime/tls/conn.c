@@ -111,7 +111,7 @@ static bool secured(tls_conn_t *conn) {
   conn->stream->opening = false;
   if (!tell_kept(conn)) return false;
   /* What waited goes out at the end of this call, unless the program does not believe the peer. */
-  if (conn->first != NULL || conn->shut_wanted) stream_flush_soon(conn->stream);
+  if (!STAILQ_EMPTY(&conn->sends) || conn->shut_wanted) stream_flush_soon(conn->stream);
   callback_run(tls_conn_tell(conn, "secure"), 1);
   if (conn->stream == NULL) return false;
   stream_read(conn->stream, conn->stream->wanted); /* was on in any case until here */
@@ -188,11 +188,11 @@ void tls_conn_start(tls_conn_t *conn) { tls_conn_feed(conn, "", 0); }
 /* Output --------------------------------------------------------------------------------------------------------- */
 
 static void send_done(lua_State *L, tls_conn_t *conn) {
-  tls_send_t *each = conn->first;
-  conn->first = each->next;
-  if (conn->first == NULL) conn->last = NULL;
+  tls_send_t *each = STAILQ_FIRST(&conn->sends);
+  STAILQ_REMOVE_HEAD(&conn->sends, link);
   luaL_unref(L, LUA_REGISTRYINDEX, each->pin);
   int callback = each->callback;
+  if (each->sent != NULL) *each->sent = true;
   free(each);
   if (callback == LUA_NOREF) return;
   lua_State *co = callback_begin(L);
@@ -203,9 +203,9 @@ static void send_done(lua_State *L, tls_conn_t *conn) {
 
 bool tls_conn_pump(tls_conn_t *conn) {
   lua_State *L = conn->stream != NULL ? stream_state(conn->stream) : NULL;
-  while (conn->stream != NULL && conn->first != NULL && !conn->failed) {
+  while (conn->stream != NULL && !STAILQ_EMPTY(&conn->sends) && !conn->failed) {
     stream_t *s = conn->stream;
-    tls_send_t *each = conn->first;
+    tls_send_t *each = STAILQ_FIRST(&conn->sends);
     if (s->opening || stream_pending(s) > s->wire.len)
       return false; /* what is sealed already, such as tickets, can go with it */
     size_t n = each->len - each->done;
@@ -226,20 +226,21 @@ bool tls_conn_pump(tls_conn_t *conn) {
       return false;
     }
   }
-  return conn->stream == NULL || conn->first == NULL;
+  return conn->stream == NULL || STAILQ_EMPTY(&conn->sends);
 }
 
 static void tell_settled(callback_end_t *end) {
   tls_conn_t *conn = (tls_conn_t *)((char *)end - offsetof(tls_conn_t, settled));
-  while (conn->stream != NULL && conn->first != NULL) send_done(stream_state(conn->stream), conn);
+  while (conn->stream != NULL && !STAILQ_EMPTY(&conn->sends)) send_done(stream_state(conn->stream), conn);
   conn->settling = false;
   tls_conn_release(conn);
 }
 
 bool tls_conn_settle(tls_conn_t *conn) {
-  if (conn->first == NULL) return true;
+  if (STAILQ_EMPTY(&conn->sends)) return true;
   buffer_t *out = stream_out(conn->stream);
-  for (tls_send_t *each = conn->first; each != NULL; each = each->next) {
+  tls_send_t *each;
+  STAILQ_FOREACH(each, &conn->sends, link) {
     if (buffer_add(out, each->data + each->done, each->len - each->done) < 0) return false;
     each->done = each->len;
   }
@@ -298,14 +299,13 @@ static void kind_free(stream_t *s) {
   conn->stream = NULL;
   conn->peer = tls_lib.SSL_get1_peer_certificate(conn->engine.ssl);
   tls_engine_close(&conn->engine);
-  while (conn->first != NULL) {
-    tls_send_t *each = conn->first;
-    conn->first = each->next;
+  tls_send_t *each;
+  while ((each = STAILQ_FIRST(&conn->sends))) {
+    STAILQ_REMOVE_HEAD(&conn->sends, link);
     luaL_unref(L, LUA_REGISTRYINDEX, each->pin);
     luaL_unref(L, LUA_REGISTRYINDEX, each->callback);
     free(each);
   }
-  conn->last = NULL;
   luaL_unref(L, LUA_REGISTRYINDEX, conn->listener);
   luaL_unref(L, LUA_REGISTRYINDEX, conn->reader);
   luaL_unref(L, LUA_REGISTRYINDEX, conn->shutting);
@@ -327,6 +327,7 @@ tls_conn_t *tls_conn_new(lua_State *L, uv_stream_t *handle, SSL_CTX *context, tl
                          bool server, const stream_owner_t *owner) {
   tls_conn_t *conn = calloc(1, sizeof *conn);
   if (conn == NULL) return NULL;
+  STAILQ_INIT(&conn->sends);
   conn->listener = conn->self = conn->reader = conn->shutting = LUA_NOREF;
   if (tls_engine_open(&conn->engine, context, policy, server) < 0) {
     free(conn);

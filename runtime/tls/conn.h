@@ -9,13 +9,16 @@
 #include "io/stream.h"
 #include "tls/engine.h"
 
+#include <sys/queue.h>
+
 typedef struct tls_conn tls_conn_t;
 
 /* Bytes of Lua's that wait for their turn: all are sealed in pieces, so that memory holds two of these at most. */
 typedef struct tls_send {
-  struct tls_send *next;
+  STAILQ_ENTRY(tls_send) link;
   int pin;      /* registry ref of the string */
   int callback; /* registry ref, or LUA_NOREF */
+  bool *sent;   /* becomes true when the kernel has all; NULL once nobody waits for it */
   const char *data;
   size_t len, done;
 } tls_send_t;
@@ -30,7 +33,7 @@ struct tls_conn {
   int reader;      /* registry ref: function(err, chunk), as luv's */
   int shutting;    /* registry ref of what is called when our side has ended */
   buffer_t unread; /* plain bytes that nobody reads yet */
-  tls_send_t *first, *last;
+  STAILQ_HEAD(, tls_send) sends;
   X509 *
       peer; /* its certificate, once the connection is closed: who asks for it afterwards may still be told */
   bool peer_ended; /* close_notify, or the end of the connection */

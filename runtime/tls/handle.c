@@ -1,7 +1,7 @@
 /* tls/handle.c: see tls/handle.h: owns the stream until something faster takes it (stream_move), and again afterwards.
  *
  * Plain bytes go to the reader, as luv's would: function(err, chunk). What is written waits for its turn in
- * conn->first; small writes that the kernel takes at once never do. */
+ * conn->sends; small writes that the kernel takes at once never do. */
 #include "tls/handle.h"
 
 #include "host/callback.h"
@@ -56,7 +56,8 @@ static void on_failed(stream_t *s, int error) {
 }
 
 static void shut_when_done(tls_conn_t *conn) {
-  if (!conn->shut_wanted || conn->stream == NULL || conn->stream->opening || conn->first != NULL) return;
+  if (!conn->shut_wanted || conn->stream == NULL || conn->stream->opening || !STAILQ_EMPTY(&conn->sends))
+    return;
   conn->shut_wanted = false;
   int rc = stream_shutdown(conn->stream);
   if (rc == UV_EPIPE || rc == UV_ECONNRESET) rc = UV_ENOTCONN; /* the peer has left and needs no farewell */
@@ -224,9 +225,7 @@ static tls_send_t *queue(lua_State *L, tls_conn_t *conn) {
   each->callback = LUA_NOREF;
   lua_pushvalue(L, 2);
   each->pin = luaL_ref(L, LUA_REGISTRYINDEX);
-  if (conn->last != NULL) conn->last->next = each;
-  else conn->first = each;
-  conn->last = each;
+  STAILQ_INSERT_TAIL(&conn->sends, each, link);
   return each;
 }
 
@@ -243,14 +242,18 @@ static int l_send(lua_State *L) {
   if (rc < 0) return code_result(L, rc);
   tls_send_t *each = queue(L, conn);
   if (each == NULL) return code_result(L, UV_ENOMEM);
+  bool sent = false;
+  each->sent = &sent;
   conn->refs++;
-  bool done = tls_conn_pump(conn);
-  if (!done && conn->stream != NULL && conn->first != NULL) {
+  tls_conn_pump(conn);
+  bool waits = !sent && conn->stream != NULL; /* else it is no more */
+  if (waits) {
+    each->sent = NULL;
     lua_pushvalue(L, 3);
-    conn->last->callback = luaL_ref(L, LUA_REGISTRYINDEX);
+    each->callback = luaL_ref(L, LUA_REGISTRYINDEX);
   }
   tls_conn_release(conn);
-  lua_pushboolean(L, done);
+  lua_pushboolean(L, !waits);
   return 1;
 }
 
@@ -330,7 +333,8 @@ static int l_is_closing(lua_State *L) {
 static int l_write_queue_size(lua_State *L) {
   const tls_conn_t *conn = tls_handle_at(L, 1);
   size_t size = conn->stream != NULL ? stream_pending(conn->stream) : 0;
-  for (const tls_send_t *each = conn->first; each != NULL; each = each->next) size += each->len - each->done;
+  const tls_send_t *each;
+  STAILQ_FOREACH(each, &conn->sends, link) size += each->len - each->done;
   lua_pushnumber(L, (lua_Number)size);
   return 1;
 }

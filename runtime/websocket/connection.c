@@ -14,20 +14,14 @@
 #include <string.h>
 
 static void link_conn(ws_conn_t *conn) {
-  ws_group_t *group = conn->group;
-  conn->prev = NULL;
-  conn->next = group->first;
-  if (group->first != NULL) group->first->prev = conn;
-  group->first = conn;
-  group->count++;
+  LIST_INSERT_HEAD(&conn->group->conns, conn, link);
+  conn->group->count++;
 }
 
 static void unlink_conn(ws_conn_t *conn) {
   ws_group_t *group = conn->group;
-  if (group->sweep_next == conn) group->sweep_next = conn->next;
-  if (conn->prev != NULL) conn->prev->next = conn->next;
-  else group->first = conn->next;
-  if (conn->next != NULL) conn->next->prev = conn->prev;
+  if (group->sweep_next == conn) group->sweep_next = LIST_NEXT(conn, link);
+  LIST_REMOVE(conn, link);
   group->count--;
 }
 

@@ -11,6 +11,7 @@
 
 #include <lua.h>
 #include <stddef.h>
+#include <sys/queue.h>
 
 typedef struct ws_group ws_group_t;
 typedef struct ws_member ws_member_t;
@@ -60,18 +61,18 @@ struct ws_conn {
   bool tell_sent;      /* Lua wants to hear what was written */
   ws_agreed_t deflate; /* how we compress */
   ws_parser_t parser;
-  ws_member_t *topics;     /* that it has subscribed to */
-  ws_deflater_t *deflater; /* its own, where the window goes on */
-  ws_conn_t *prev, *next;  /* in the group's list */
-  uint32_t moved;          /* how many were written when the sweep looked last, the lower bits */
-  uint32_t moved_at;       /* when that had changed */
-  uint32_t turned_at;      /* the last ping sent; of one that closes: since when */
+  SLIST_HEAD(, ws_member) topics; /* that it has subscribed to */
+  ws_deflater_t *deflater;        /* its own, where the window goes on */
+  LIST_ENTRY(ws_conn) link;       /* in the group's list */
+  uint32_t moved;                 /* how many were written when the sweep looked last, the lower bits */
+  uint32_t moved_at;              /* when that had changed */
+  uint32_t turned_at;             /* the last ping sent; of one that closes: since when */
 };
 
 /* What the connections of a server, or of clients with the same options, have in common. */
 struct ws_group {
   ws_shared_t *shared;
-  ws_conn_t *first;
+  LIST_HEAD(, ws_conn) conns;
   ws_conn_t *sweep_next; /* where ws_group_sweep goes on */
   uint32_t count;
   bool server;

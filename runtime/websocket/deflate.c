@@ -26,7 +26,7 @@ static uint8_t *bytes(const char *data) { return (uint8_t *)data; }
 
 struct ws_inflater {
   z_stream z;
-  ws_inflater_t *next; /* at rest */
+  SLIST_ENTRY(ws_inflater) link; /* at rest */
 };
 
 static ws_inflater_t *inflater_new(uint8_t window) {
@@ -38,11 +38,10 @@ static ws_inflater_t *inflater_new(uint8_t window) {
 }
 
 ws_inflater_t *ws_inflater_take(ws_inflaters_t *all, uint8_t window) {
-  ws_inflater_t *inflater = all->first;
+  ws_inflater_t *inflater = SLIST_FIRST(&all->list);
   if (inflater == NULL) return inflater_new(window);
-  all->first = inflater->next;
+  SLIST_REMOVE_HEAD(&all->list, link);
   all->count--;
-  inflater->next = NULL;
   if (inflateReset2(&inflater->z, window_bits(window)) == Z_OK) return inflater;
   ws_inflater_free(inflater);
   return inflater_new(window);
@@ -53,8 +52,7 @@ void ws_inflater_give(ws_inflaters_t *all, ws_inflater_t *inflater) {
     ws_inflater_free(inflater);
     return;
   }
-  inflater->next = all->first;
-  all->first = inflater;
+  SLIST_INSERT_HEAD(&all->list, inflater, link);
   all->count++;
 }
 
@@ -64,9 +62,9 @@ void ws_inflater_free(ws_inflater_t *inflater) {
 }
 
 void ws_inflaters_free(ws_inflaters_t *all) {
-  while (all->first != NULL) {
-    ws_inflater_t *inflater = all->first;
-    all->first = inflater->next;
+  ws_inflater_t *inflater;
+  while ((inflater = SLIST_FIRST(&all->list))) {
+    SLIST_REMOVE_HEAD(&all->list, link);
     ws_inflater_free(inflater);
   }
   all->count = 0;
@@ -123,7 +121,7 @@ struct ws_deflater {
   uint8_t window;
   ws_effort_t effort;
   bool used;
-  ws_deflater_t *next; /* of those that are shared */
+  SLIST_ENTRY(ws_deflater) link; /* of those that are shared */
 };
 
 ws_deflater_t *ws_deflater_new(uint8_t window, ws_effort_t effort) {
@@ -172,21 +170,21 @@ int ws_deflate(ws_deflater_t *deflater, const char *data, size_t len, bool anew,
 }
 
 ws_deflater_t *ws_deflaters_find(ws_deflaters_t *all, uint8_t window, ws_effort_t effort) {
-  for (ws_deflater_t *d = all->first; d != NULL; d = d->next) {
+  ws_deflater_t *d;
+  SLIST_FOREACH(d, &all->list, link) {
     if (d->window == window && d->effort.level == effort.level && d->effort.mem_level == effort.mem_level)
       return d;
   }
   ws_deflater_t *made = ws_deflater_new(window, effort);
   if (made == NULL) return NULL;
-  made->next = all->first;
-  all->first = made;
+  SLIST_INSERT_HEAD(&all->list, made, link);
   return made;
 }
 
 void ws_deflaters_free(ws_deflaters_t *all) {
-  while (all->first != NULL) {
-    ws_deflater_t *deflater = all->first;
-    all->first = deflater->next;
+  ws_deflater_t *deflater;
+  while ((deflater = SLIST_FIRST(&all->list))) {
+    SLIST_REMOVE_HEAD(&all->list, link);
     ws_deflater_free(deflater);
   }
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 /* What was agreed on for one direction; all zero: nothing, it is not compressed. */
 typedef struct {
@@ -24,7 +25,7 @@ typedef struct ws_inflater ws_inflater_t;
 
 /* Those of a VM that are at rest. All zero is none. */
 typedef struct {
-  ws_inflater_t *first;
+  SLIST_HEAD(, ws_inflater) list;
   unsigned count;
 } ws_inflaters_t;
 
@@ -60,7 +61,7 @@ int ws_deflate(ws_deflater_t *deflater, const char *data, size_t len, bool anew,
 
 /* Those of a VM that many connections share. */
 typedef struct ws_deflaters {
-  ws_deflater_t *first;
+  SLIST_HEAD(, ws_deflater) list;
 } ws_deflaters_t;
 ws_deflater_t *ws_deflaters_find(ws_deflaters_t *all, uint8_t window, ws_effort_t effort);
 void ws_deflaters_free(ws_deflaters_t *all);

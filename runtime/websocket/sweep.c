@@ -52,9 +52,9 @@ static void look_at(lua_State *L, ws_conn_t *conn, uint32_t now) {
 }
 
 void ws_group_sweep(lua_State *L, ws_group_t *group) {
-  ws_conn_t *conn = group->first;
+  ws_conn_t *conn = LIST_FIRST(&group->conns);
   while (conn != NULL) {
-    group->sweep_next = conn->next;
+    group->sweep_next = LIST_NEXT(conn, link);
     ws_conn_hold(conn);
     look_at(L, conn, ws_conn_now(conn));
     ws_conn_let_go(conn);

@@ -20,8 +20,8 @@ typedef struct {
 struct ws_member {
   ws_conn_t *conn;
   ws_topic_t *topic;
-  uint32_t index;    /* in topic->members */
-  ws_member_t *next; /* of the connection's */
+  uint32_t index;              /* in topic->members */
+  SLIST_ENTRY(ws_member) link; /* of the connection's */
 };
 
 /* The topic whose name is at `index`, on top of the stack as well; NULL, and nil, for none. */
@@ -67,13 +67,17 @@ static bool make_room(ws_topic_t *topic) {
   return true;
 }
 
+static ws_member_t *member_of(const ws_conn_t *conn, const ws_topic_t *topic) {
+  ws_member_t *member;
+  SLIST_FOREACH(member, &conn->topics, link) if (member->topic == topic) return member;
+  return NULL;
+}
+
 bool ws_topics_join(lua_State *L, ws_conn_t *conn, int index) {
   ws_topic_t *topic = find(L, conn->group, index);
-  for (const ws_member_t *m = conn->topics; topic != NULL && m != NULL; m = m->next) {
-    if (m->topic == topic) {
-      lua_pop(L, 1);
-      return true;
-    }
+  if (topic != NULL && member_of(conn, topic) != NULL) {
+    lua_pop(L, 1);
+    return true;
   }
   if (topic == NULL) {
     lua_pop(L, 1);
@@ -81,9 +85,9 @@ bool ws_topics_join(lua_State *L, ws_conn_t *conn, int index) {
   }
   ws_member_t *member = make_room(topic) ? malloc(sizeof *member) : NULL;
   if (member != NULL) {
-    *member = (ws_member_t){conn, topic, topic->count, conn->topics};
+    *member = (ws_member_t){.conn = conn, .topic = topic, .index = topic->count};
     topic->members[topic->count++] = member;
-    conn->topics = member;
+    SLIST_INSERT_HEAD(&conn->topics, member, link);
   } else if (topic->count == 0) {
     drop(L, conn->group, topic);
   }
@@ -103,21 +107,19 @@ static void remove_member(lua_State *L, const ws_group_t *group, ws_member_t *me
 
 void ws_topics_leave(lua_State *L, ws_conn_t *conn, int index) {
   const ws_topic_t *topic = find(L, conn->group, index);
-  for (ws_member_t **at = &conn->topics; topic != NULL && *at != NULL; at = &(*at)->next) {
-    if ((*at)->topic != topic) continue;
-    ws_member_t *member = *at;
-    *at = member->next;
+  ws_member_t *member = topic != NULL ? member_of(conn, topic) : NULL;
+  if (member != NULL) {
+    SLIST_REMOVE(&conn->topics, member, ws_member, link);
     remove_member(L, conn->group, member);
-    break;
   }
   lua_pop(L, 1);
 }
 
 void ws_topics_leave_all(lua_State *L, ws_conn_t *conn) {
   luaL_checkstack(L, 4, "ws_topics_leave_all");
-  while (conn->topics != NULL) {
-    ws_member_t *member = conn->topics;
-    conn->topics = member->next;
+  ws_member_t *member;
+  while ((member = SLIST_FIRST(&conn->topics))) {
+    SLIST_REMOVE_HEAD(&conn->topics, link);
     remove_member(L, conn->group, member);
   }
 }
@@ -125,7 +127,8 @@ void ws_topics_leave_all(lua_State *L, ws_conn_t *conn) {
 void ws_topics_push(lua_State *L, const ws_conn_t *conn) {
   int n = 0;
   lua_newtable(L);
-  for (const ws_member_t *m = conn->topics; m != NULL; m = m->next) {
+  const ws_member_t *m;
+  SLIST_FOREACH(m, &conn->topics, link) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, m->topic->name);
     lua_rawseti(L, -2, ++n);
   }
