@@ -304,11 +304,32 @@ static int l_handler(lua_State *L) {
   return 1;
 }
 
+/* Whether a frame is the runtime's own, or C's. */
+static bool is_runtime(const lua_Debug *frame) {
+  const char *name = frame->source[0] == '@' || frame->source[0] == '=' ? frame->source + 1 : frame->source;
+  return frame->what[0] == 'C' || strncmp(name, "lrun:", 5) == 0 ||
+         strcmp(name, "(command line bootstrap)") == 0;
+}
+
+/* place(): the nearest function of the program's own that runs, and the line; nothing where none is near. */
+static int l_place(lua_State *L) {
+  enum { LEVELS = 16 };
+  lua_Debug frame;
+  for (int level = 1; level < LEVELS && lua_getstack(L, level, &frame); level++) {
+    lua_getinfo(L, "Sl", &frame);
+    if (is_runtime(&frame)) continue;
+    lua_getinfo(L, "f", &frame);
+    lua_pushinteger(L, frame.currentline);
+    return 2;
+  }
+  return 0;
+}
+
 int luaopen_lrun_vm(lua_State *L) {
-  static const luaL_Reg functions[] = {{"exit", l_exit},   {"enter", l_enter},     {"tick", l_tick},
-                                       {"ticks", l_ticks}, {"collect", l_collect}, {"decoded", l_decoded},
-                                       {"hook", l_hook},   {"flush", l_flush},     {"handler", l_handler},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"exit", l_exit},       {"enter", l_enter},     {"tick", l_tick}, {"ticks", l_ticks},
+      {"collect", l_collect}, {"decoded", l_decoded}, {"hook", l_hook}, {"flush", l_flush},
+      {"handler", l_handler}, {"place", l_place},     {NULL, NULL}};
   lua_newtable(L);
   luaL_register(L, NULL, functions);
   return 1;

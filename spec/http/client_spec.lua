@@ -91,6 +91,22 @@ describe("http client", function()
     assert.are_not.equal(ports[1], ports[3])
   end)
 
+  it("makes no error of a request that goes well", function()
+    local port = serve(function(_, res) res:finish("x") end)
+    local traceback, made = debug.traceback, 0
+    debug.traceback = function(...)         -- what an error has looks at the stack
+      made = made + 1
+      return traceback(...)
+    end
+    for _ = 1, 3 do
+      await(function(done)
+        http.get({ host = "127.0.0.1", port = port, agent = agent }, function(response) response:resume() end):on("close", done)
+      end)
+    end
+    debug.traceback = traceback
+    assert.equal(0, made)
+  end)
+
   it("opens no more than maxSockets connections, and serves the rest in order", function()
     agent = http.Agent:new { keepAlive = true, maxSockets = 2 }
     local open, most, order = 0, 0, {}

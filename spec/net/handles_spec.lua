@@ -94,6 +94,17 @@ describe("a socket on a handle of somebody's own", function()
       assert.has_error(function() net.Socket:new{ handle = handle } end)
     end
   end)
+  it("tells its handle of probes when something about them changes", function()
+    local one, other = pair(1024)
+    local told = {}
+    function one.keepalive(_, on, seconds) told[#told + 1] = on and seconds or "off" end
+    local socket = net.Socket:new{ handle = one }
+    socket:setKeepAlive(true, 3000):setKeepAlive(true, 3999):setKeepAlive(true):setKeepAlive(true)
+    socket:setKeepAlive():setKeepAlive(false):setKeepAlive(true, 3000)
+    assert.same({ 3, 7200, "off", 3 }, told)
+    socket:destroy()
+    other:close()
+  end)
 end)
 
 describe("a server on a handle of somebody's own", function()

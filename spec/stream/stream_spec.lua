@@ -300,6 +300,20 @@ describe("Duplex and Transform", function()
     assert.equal("AB!", table.concat(parts))
   end)
 
+  it("moves chunks in code that is compiled", function()
+    if not jit.status() then return pending("without a compiler") end
+    local aborted, moved = 0, 0
+    local function onTrace(what) if what == "abort" then aborted = aborted + 1 end end
+    local through = stream.PassThrough:new()
+    through:on("data", function() moved = moved + 1 end)
+    jit.flush()
+    jit.attach(onTrace, "trace")
+    for _ = 1, 5000 do through:write("x") end
+    jit.attach(onTrace)
+    assert.equal(5000, moved)
+    assert.is_true(aborted < 8, aborted .. " attempts to compile failed")
+  end)
+
   it("holds its input back when nobody takes its output", function()
     local through = stream.PassThrough:new{ highWaterMark = 4 }
     for _ = 1, 10 do through:write("abcd") end

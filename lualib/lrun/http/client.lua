@@ -100,10 +100,25 @@ local function setHeaders(self, options)
   end
 end
 
+local function begin(self)
+  if not self.destroyed then self.agent:addRequest(self) end
+end
+
+-- What each request gets. What a program may look at before it is there is nil again at once: it has its place all the same.
+function ClientRequest._blank()
+  return {
+    method = false, path = false, host = false, agent = false, timeout = false, socket = false, res = false,
+    destroyed = false, closed = false, _listeners = false, _options = false, _state = 0, _headFlags = 0,
+    _fields = false, _places = false, _head = false, _queue = false, _queued = 0, _id = false, _chunked = false,
+    _assigned = false, _connection = false, _received = false, _responseRead = false,
+  }
+end
+
 ---@param url string|URL|RequestOptions
 ---@param options RequestOptions?
 ---@param listener fun(res: IncomingMessage)?
 function ClientRequest:initialize(url, options, listener)
+  self.socket, self.res, self._places, self._listeners = nil, nil, nil, nil
   if type(options) == "function" then options, listener = nil, options end
   options = requestOptions.from(url, options)
   if listener ~= nil then validate.func(listener, "callback") end
@@ -125,7 +140,7 @@ function ClientRequest:initialize(url, options, listener)
   end
   if self:hasHeader("expect") then self:flushHeaders() end -- its answer comes before the body
   places.note(self)
-  nextTick(function() if not self.destroyed then self.agent:addRequest(self) end end)
+  nextTick(begin, self)
 end
 
 --- Internal: whether its response is to be decoded.
@@ -281,37 +296,44 @@ end
 -- All was given to the connection.
 function ClientRequest:_finished() self._connection:whenSent(self._id, sent, self) end
 
+local function onConnected(self, socket)
+  if self._assigned ~= socket then return end
+  local connection = replies.connectionOf(socket, self._options.maxHeaderSize)
+  if not connection then return self:_lost(nil) end
+  self:_onConnection(connection)
+end
+
+local function onIdle(self, socket)
+  if self._assigned ~= socket then return end
+  self:emit("socket", socket)
+  onConnected(self, socket)
+end
+
+local function whenConnected(self, socket)
+  self._onConnectError = function(err) if self._assigned == socket then self:_failed(err) end end
+  socket:once("error", self._onConnectError)
+  if self.timeout and self.timeout > 0 then
+    socket:setTimeout(self.timeout, function() if self._assigned == socket and not self._connection then self:emit("timeout") end end)
+  end
+  socket:once(socket.encrypted and "secureConnect" or "connect", function() onConnected(self, socket) end)
+  self:emit("socket", socket)
+end
+
+local function ignore() end
+
+local function freeSocket(self, socket) self.agent:_free(socket) end
+
 --- Internal: the agent's answer: a socket, connected or about to be.
 ---@param socket Socket
 function ClientRequest:_onSocket(socket)
   -- An encrypted one is there when its server is believed.
   local comes = socket.connecting or socket.secureConnecting
   if self.destroyed then
-    if comes then return socket:on("error", function() end):destroy() end
-    return nextTick(function() self.agent:_free(socket) end)
+    if comes then return socket:on("error", ignore):destroy() end
+    return nextTick(freeSocket, self, socket)
   end
   self.socket, self._assigned = socket, socket
-  local function ready()
-    if self._assigned ~= socket then return end
-    local connection = replies.connectionOf(socket, self._options.maxHeaderSize)
-    if not connection then return self:_lost(nil) end
-    self:_onConnection(connection)
-  end
-  if comes then
-    self._onConnectError = function(err) if self._assigned == socket then self:_failed(err) end end
-    socket:once("error", self._onConnectError)
-    if self.timeout and self.timeout > 0 then
-      socket:setTimeout(self.timeout, function() if self._assigned == socket and not self._connection then self:emit("timeout") end end)
-    end
-    socket:once(socket.encrypted and "secureConnect" or "connect", ready)
-    self:emit("socket", socket)
-  else
-    nextTick(function()
-      if self._assigned ~= socket then return end
-      self:emit("socket", socket)
-      ready()
-    end)
-  end
+  if comes then whenConnected(self, socket) else nextTick(onIdle, self, socket) end
 end
 
 --- Internal: the connection stands: what was written so far goes out.
@@ -345,8 +367,10 @@ end
 local function emitClose(self)
   if self.closed then return end
   self.closed = true
-  outgoing.callBack(self, hangUp())
-  outgoing.failFinish(self, hangUp())
+  if outgoing.isAwaited(self) then
+    outgoing.callBack(self, hangUp())
+    outgoing.failFinish(self, hangUp())
+  end
   self:emit("close")
 end
 

@@ -60,16 +60,23 @@ function options.wrongProtocol(expected, got)
   error(errors.coded("ERR_INVALID_PROTOCOL", ('Protocol "%s" not supported. Expected "%s"%s'):format(tostring(got), expected, hint)), 0)
 end
 
+local STRINGS = { "hostname", "host", "socketPath", "auth", "localAddress" }
+local FUNCTIONS = { "createConnection", "lookup" }
+
 --- Throws for what cannot be.
 ---@param given table
 ---@param protocol string what is spoken
 function options.check(given, protocol)
   if given.protocol and given.protocol ~= protocol then options.wrongProtocol(protocol, given.protocol) end
   options.checkLine(given.method, given.path)
-  for _, name in ipairs { "hostname", "host", "socketPath", "auth", "localAddress" } do
-    validate.optional(validate.string, given[name], "options." .. name)
+  for i = 1, #STRINGS do
+    local name = STRINGS[i]
+    if given[name] ~= nil then validate.string(given[name], "options." .. name) end
   end
-  for _, name in ipairs { "createConnection", "lookup" } do validate.optional(validate.func, given[name], "options." .. name) end
+  for i = 1, #FUNCTIONS do
+    local name = FUNCTIONS[i]
+    if given[name] ~= nil then validate.func(given[name], "options." .. name) end
+  end
   validate.optional(validate.boolean, given.setHost, "options.setHost")
   validate.optional(validate.boolean, given.compress, "options.compress")
   validate.optional(validate.integer, given.maxHeaderSize, "options.maxHeaderSize", 1, 2 ^ 30)

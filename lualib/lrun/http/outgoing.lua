@@ -378,6 +378,10 @@ function outgoing.whenFinished(self, callback)
   self:once("finish", callback)
 end
 
+--- Whether there are callbacks for the next two.
+---@return boolean
+function outgoing.isAwaited(self) return (rawget(self, "_waiting") or rawget(self, "_finishCallbacks")) ~= nil end
+
 --- `finish` will not come: who waits for it hears so.
 function outgoing.failFinish(self, err)
   for _, callback in ipairs(rawget(self, "_finishCallbacks") or {}) do

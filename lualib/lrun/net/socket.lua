@@ -357,16 +357,15 @@ function Socket:setTimeout(ms, callback)
   return self
 end
 
--- A setting of the handle, kept for later where there is none yet.
-local function setting(self, name, apply)
-  local handle = self._handle
-  if handle and not self.connecting then
-    apply(handle)
-  else
-    self._settings = self._settings or {}
-    self._settings[name] = apply
-  end
+-- A setting of the handle, kept for later: there is none yet.
+local function later(self, name, apply)
+  self._settings = self._settings or {}
+  self._settings[name] = apply
   return self
+end
+
+local function sendAtOnce(handle, on)
+  if not handle:is_closing() and handle.nodelay then handle:nodelay(on) end
 end
 
 --- Sends small writes at once (the default when called) instead of gathering them.
@@ -374,9 +373,18 @@ end
 ---@return self
 function Socket:setNoDelay(on)
   on = on == nil or not not on
-  return setting(self, "noDelay", function(handle)
-    if not handle:is_closing() and handle.nodelay then handle:nodelay(on) end
-  end)
+  local handle = self._handle
+  if not handle or self.connecting then return later(self, "noDelay", function(its) sendAtOnce(its, on) end) end
+  sendAtOnce(handle, on)
+  return self
+end
+
+-- Nothing is asked of the kernel that the handle has already: an agent says so each time that a connection is free.
+local function probe(self, handle, seconds)
+  if handle:is_closing() or not handle.keepalive then return end
+  if self._probed == handle and self._probedAfter == seconds then return end
+  self._probed, self._probedAfter = handle, seconds
+  if seconds then handle:keepalive(true, seconds == 0 and 7200 or seconds) else handle:keepalive(false) end
 end
 
 --- Has the kernel probe an idle connection.
@@ -385,12 +393,11 @@ end
 ---@return self
 function Socket:setKeepAlive(on, delay)
   if delay ~= nil then validate.number(delay, "initialDelay", 0) end
-  local seconds = math.floor((delay or 0) / 1000)
-  return setting(self, "keepAlive", function(handle)
-    if handle:is_closing() or not handle.keepalive then return end
-    if on and seconds == 0 then seconds = 7200 end
-    if on then handle:keepalive(true, seconds) else handle:keepalive(false) end
-  end)
+  local seconds = on and math.floor((delay or 0) / 1000) or false
+  local handle = self._handle
+  if not handle or self.connecting then return later(self, "keepAlive", function(its) probe(self, its, seconds) end) end
+  probe(self, handle, seconds)
+  return self
 end
 
 --- Keeps the loop alive while the socket is open (the default).
