@@ -202,6 +202,9 @@ local function entriesByPairs(t, iterate)
   return ok and values or t
 end
 
+-- Whether the numbered fields of a class's objects are as private as those whose names begin with an underscore.
+local function hidesItems(state, class) return class and not state.showHidden and rawget(class, "hidesItems") == true end
+
 -- The keys beside the sequence, sorted, and what they hold.
 local function otherKeys(state, t, length, class)
   local keys, values = {}, t
@@ -211,7 +214,7 @@ local function otherKeys(state, t, length, class)
   local failed = isError(t)
   for key in next, values do
     local inSequence = type(key) == "number" and key >= 1 and key <= length and key == math.floor(key)
-    local hidden = class and not state.showHidden and isHiddenKey(key)
+    local hidden = class and not state.showHidden and isHiddenKey(key) or type(key) == "number" and hidesItems(state, class)
     if not inSequence and not hidden and not (failed and ERROR_FIELDS_SHOWN_ELSEWHERE[key]) then keys[#keys + 1] = key end
   end
   table.sort(keys, before)
@@ -288,7 +291,7 @@ end
 
 -- The texts of all entries; also whether all belong to the sequence, and whether all are numbers.
 local function entriesOf(state, t, class, level, indent)
-  local texts, length = {}, sequenceLength(t)
+  local texts, length = {}, hidesItems(state, class) and 0 or sequenceLength(t)
   local keys, values = otherKeys(state, t, length, class)
   if class then keys, values = addComputed(keys, values, t, class, level == 0) end
   local numeric, count = true, 0

@@ -10,9 +10,8 @@ local setCheck, setIdle = ffi.cast("void (*)(bool)", timing.check), ffi.cast("vo
 
 local MAX_DELAY = 2147483647        -- as Node: a longer delay becomes 1 ms, with a warning
 
--- A timer that was cleared has no `_f`.
 ---@class Timeout
-local Timeout = { name = "Timeout", _arguments = false }
+local Timeout = { name = "Timeout", hidesItems = true }
 Timeout.__index = Timeout
 
 local function delayOf(ms)
@@ -36,18 +35,6 @@ local function refuse(name, f)
   error(errors.argType("callback", "function", f), 0)
 end
 
-local function newTimeout(f, ms, repeats, arguments)
-  -- Constants only, and eight, which is one copy: from bytecode any other constructor makes a table that grows field by field.
-  local timer = {
-    _f = false, _ms = 0, _repeats = false, _ref = true, _started = 0, _list = false, _before = false, _after = false,
-  }
-  timer._f, timer._ms, timer._repeats = f, delayOf(ms), repeats
-  if arguments then timer._arguments = arguments end
-  setmetatable(timer, Timeout)
-  lists.start(timer)
-  return timer
-end
-
 --- Keeps the loop alive until the timer has fired (the default).
 ---@return self
 function Timeout:ref()
@@ -63,20 +50,19 @@ function Timeout:unref()
 end
 
 ---@return boolean
-function Timeout:hasRef() return self._ref and self._list ~= false end
+function Timeout:hasRef() return lists.hasRef(self) end
 
 --- Starts the time anew, also after the timer has fired.
 ---@return self
 function Timeout:refresh()
-  if self._f then lists.start(self) end
+  lists.restart(self)
   return self
 end
 
 --- The same as clearTimeout.
 ---@return self
 function Timeout:close()
-  self._f = false
-  lists.stop(self)
+  lists.clear(self)
   return self
 end
 
@@ -170,7 +156,7 @@ timing.open(lists.fire, runImmediates)
 ---@return Timeout
 function timers.setTimeout(f, ms, ...)
   if type(f) ~= "function" then refuse("setTimeout", f) end
-  return newTimeout(f, ms, false, select("#", ...) > 0 and pack(...))
+  return lists.new(Timeout, f, delayOf(ms), false, select("#", ...) > 0 and pack(...))
 end
 
 --- Calls `f(...)` every `ms` milliseconds.
@@ -179,7 +165,7 @@ end
 ---@return Timeout
 function timers.setInterval(f, ms, ...)
   if type(f) ~= "function" then refuse("setInterval", f) end
-  return newTimeout(f, ms, true, select("#", ...) > 0 and pack(...))
+  return lists.new(Timeout, f, delayOf(ms), true, select("#", ...) > 0 and pack(...))
 end
 
 --- Calls `f(...)` once, after the I/O events of this turn of the loop.
@@ -207,8 +193,7 @@ local function clear(timer, name)
   if timer == timers then calls.needsDot("timers", name) end
   local class = getmetatable(timer)
   if class == Timeout then
-    timer._f = false
-    lists.stop(timer)
+    lists.clear(timer)
   elseif class == Immediate then
     forget(timer)
   end

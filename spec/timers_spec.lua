@@ -370,4 +370,16 @@ describe("timers", function()
       while uv.hrtime() - start < 2e6 do end
     end))
   end)
+
+  it("shows of a timer what the program gave it, and takes fields of the program", function()
+    local inspect = require("inspect")
+    local timer = timers.setTimeout(function() end, 1000, "argument")
+    assert.equal("Timeout {}", inspect.inspect(timer))
+    timer.mine = { 1 }
+    assert.equal("Timeout { mine = { 1 } }", inspect.inspect(timer))
+    assert.equal("{ Timeout { mine = { 1 } } }", inspect.inspect{ timer })
+    timers.clearTimeout(timer)
+    assert.is_false(timer:hasRef())
+    assert.equal(1, timer.mine[1])
+  end)
 end)
