@@ -126,9 +126,12 @@ local function runTicks()
     ticksDone = ticksDone + 1
     local tick = ticks[ticksDone]
     ticks[ticksDone] = false
-    if type(tick) == "function" then tick()
-    elseif tick[2] == 1 then tick[1](tick[3])        -- most: the compiler knows how many, without `unpack`
-    else tick[1](unpack(tick, 3, tick[2] + 2)) end
+    local count = type(tick) == "function" and 0 or tick[2]
+    if count == 0 then tick()
+    elseif count == 1 then tick[1](tick[3])          -- most: the compiler knows how many, without `unpack`
+    elseif count == 2 then tick[1](tick[3], tick[4])
+    elseif count == 3 then tick[1](tick[3], tick[4], tick[5])
+    else tick[1](unpack(tick, 3, count + 2)) end
     if run ~= tickRuns then return end
   end
   compact()

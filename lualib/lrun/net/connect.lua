@@ -49,6 +49,8 @@ function connect.arguments(...)
   return options, validate.optional(validate.func, listener, "connectListener")
 end
 
+local FLAGS = { "autoSelectFamily", "noDelay", "keepAlive" }
+
 local function check(options)
   validate.optional(validate.socketPath, options.path, "options.path")
   if options.path == nil then
@@ -62,7 +64,7 @@ local function check(options)
   validate.optional(validate.func, options.lookup, "options.lookup")
   validate.optional(validate.port, options.localPort, "options.localPort")
   validate.optional(validate.number, options.timeout, "options.timeout", 0)
-  validate.flags(options, { "autoSelectFamily", "noDelay", "keepAlive" })
+  validate.flags(options, FLAGS)
   validate.optional(validate.number, options.keepAliveInitialDelay, "options.keepAliveInitialDelay", 0)
   if options.family ~= nil then validate.oneOf(options.family, "options.family", { 0, 4, 6 }) end
   if options.localAddress ~= nil and ip.parse(options.localAddress) == 0 then
@@ -73,16 +75,12 @@ end
 
 -- Attempts ------------------------------------------------------------------------------------------------------------
 
--- One try at one place; `done(err)` once. The target: `handle`, `place` (what an error says of it), `start(handle, finished)`.
-local function try(self, target, done)
-  local handle = target.handle
-  self:_attach(handle)
-  local function finished(code)
+-- What libuv calls when one try is over; `done(about, err)` once. `placeOf(about)`: what an error says of it.
+local function finisher(self, handle, done, about, placeOf)
+  return function(code)
     if self._handle ~= handle or not self.connecting then return end
-    done(code and errors.system(code, "connect", target.place))
+    done(about, code and errors.system(code, "connect", placeOf(about)))
   end
-  local ok, _, code = target.start(handle, finished)
-  if not ok then nextTick(finished, code) end
 end
 
 local function closeAttempt(self)
@@ -91,11 +89,13 @@ local function closeAttempt(self)
   if handle and not handle:is_closing() then handle:close() end
 end
 
+local function emitReady(self) self:emit("ready") end
+
 local function succeed(self)
   self._attempt = nil
   self:_onConnected()
   if self.destroyed then return end
-  nextTick(function() self:emit("ready") end)
+  nextTick(emitReady, self)
   self:emit("connect")
 end
 
@@ -124,13 +124,10 @@ local function newTcp(options, each)
   return handle
 end
 
-local function startTcp(options, each)
-  local port = tonumber(options.port)
-  return function(handle, finished)
-    local called, ok, message, code = pcall(handle.connect, handle, each.address, port, finished)
-    if not called then return nil, ok, "EINVAL" end
-    return ok, message, code
-  end
+local function startTcp(handle, options, each, finished)
+  local called, ok, message, code = pcall(handle.connect, handle, each.address, tonumber(options.port), finished)
+  if not called then return nil, ok, "EINVAL" end
+  return ok, message, code
 end
 
 -- Several addresses failed: the first one's error stands for all, which are its `errors`.
@@ -140,39 +137,55 @@ local function allFailed(failures)
   return first
 end
 
+-- The way through the addresses of a host, one after the other; `self._attempt` while it is under way.
+local Attempt = {}
+Attempt.__index = Attempt
+
+function Attempt:cancel()
+  local timer = self.timer
+  self.timer = false
+  if timer and not timer:is_closing() then timer:close() end
+end
+
+function Attempt:place() return placeOf(self.options, self.addresses[self.at]) end
+
+function Attempt:settle(err)
+  self:cancel()
+  local socket = self.socket
+  if not err then return succeed(socket) end
+  self.failures = self.failures or {}
+  self.failures[#self.failures + 1] = err
+  if self.at == #self.addresses then return socket:destroy(allFailed(self.failures)) end
+  closeAttempt(socket)
+  self:tryNext()
+end
+
+function Attempt:settleLater(err)
+  if not self.socket.destroyed then self:settle(err) end
+end
+
+function Attempt:limit()
+  local ms = math.max(10, self.options.autoSelectFamilyAttemptTimeout or DEFAULT_ATTEMPT_TIMEOUT)
+  self.timer = uv.new_timer()
+  self.timer:start(ms, 0, function() self:settle(errors.system("ETIMEDOUT", "connect", self:place())) end)
+end
+
+function Attempt:tryNext()
+  self.at = self.at + 1
+  local socket, options, each = self.socket, self.options, self.addresses[self.at]
+  local handle, err = newTcp(options, each)
+  if not handle then return nextTick(Attempt.settleLater, self, err) end
+  if self.at < #self.addresses then self:limit() end
+  socket:_attach(handle)
+  local finished = finisher(socket, handle, Attempt.settle, self, Attempt.place)
+  local ok, _, code = startTcp(handle, options, each, finished)
+  if not ok then nextTick(finished, code) end
+end
+
 local function tryAddresses(self, options, addresses)
-  local failures, at = {}, 0
-  local limit = math.max(10, options.autoSelectFamilyAttemptTimeout or DEFAULT_ATTEMPT_TIMEOUT)
-  local timer
-  local function stopTimer()
-    if timer and not timer:is_closing() then timer:close() end
-    timer = nil
-  end
-  self._attempt = { cancel = stopTimer }
-  local nextAddress
-  local function settled(err)
-    stopTimer()
-    if not err then return succeed(self) end
-    failures[#failures + 1] = err
-    if at == #addresses then return self:destroy(allFailed(failures)) end
-    closeAttempt(self)
-    nextAddress()
-  end
-  function nextAddress()
-    at = at + 1
-    local each = addresses[at]
-    local place = placeOf(options, each)
-    local handle, err = newTcp(options, each)
-    if not handle then
-      return nextTick(function() if not self.destroyed then settled(err) end end)
-    end
-    if at < #addresses then
-      timer = uv.new_timer()
-      timer:start(limit, 0, function() settled(errors.system("ETIMEDOUT", "connect", place)) end)
-    end
-    try(self, { handle = handle, place = place, start = startTcp(options, each) }, settled)
-  end
-  nextAddress()
+  local attempt = setmetatable({ socket = self, options = options, addresses = addresses, at = 0, failures = false, timer = false }, Attempt)
+  self._attempt = attempt
+  attempt:tryNext()
 end
 
 local function takingTurns(addresses)
@@ -224,6 +237,11 @@ local function connectedPipe(name)
   return handles.take("pipe", fd)
 end
 
+local function settlePath(self, err)
+  if err then return self:destroy(err) end
+  succeed(self)
+end
+
 local function connectPath(self, options)
   local path = options.path
   local function fail(code)
@@ -238,12 +256,11 @@ local function connectPath(self, options)
     return nextTick(function() if self.connecting then succeed(self) end end)
   end
   if #path > listen.MAX_PATH then return fail("ENAMETOOLONG") end
-  try(self, { handle = uv.new_pipe(false), place = { address = path }, start = function(handle, finished)
-    return handle:connect(path, finished)
-  end }, function(err)
-    if err then return self:destroy(err) end
-    succeed(self)
-  end)
+  local pipe = uv.new_pipe(false)
+  self:_attach(pipe)
+  local finished = finisher(self, pipe, settlePath, self, function() return { address = path } end)
+  local ok, _, code = pipe:connect(path, finished)
+  if not ok then nextTick(finished, code) end
 end
 
 -- A socket that was used and closed may connect again; its listeners and what it is piped to get what comes then.

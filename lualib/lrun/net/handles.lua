@@ -15,10 +15,12 @@ local unix = require("lrun.core.unix")
 
 local handles = {}
 
+local function answers(value, first, second) return value[first] and value[second] and (value:is_closing() or true) end
+
 local function has(value, first, second)
   local kind = type(value)
   if kind ~= "userdata" and kind ~= "table" then return false end
-  local ok, known = pcall(function() return value[first] and value[second] and (value:is_closing() or true) end)
+  local ok, known = pcall(answers, value, first, second)
   return ok and known == true
 end
 

@@ -541,9 +541,19 @@ end
 
 local FLAGS = { "allowHalfOpen", "readable", "writable", "noDelay", "keepAlive" }
 
+function Socket._blank()
+  return {                      -- constants only: one copy
+    destroyed = false, closed = false, _failed = false, _errorEmitted = false, _closeEmitted = false, _emitClose = false,
+    _autoDestroy = true, _rs = false, _ws = false, readableEnded = false, writableEnded = false, writableFinished = false,
+    allowHalfOpen = false, connecting = false, _received = 0, _written = 0, _kernelReads = false, _idle = false, _unused = false,
+    _handle = false, _reader = false, _listeners = false, _heldWrite = false, _wantsRead = false,
+  }
+end
+
 --- Makes a socket: unconnected, or around a luv handle or a descriptor, which it then owns. Source: Node 20.
 ---@param options SocketOptions? `readable`, `writable`: false closes that side
 function Socket:initialize(options)
+  self._handle, self._listeners, self._heldWrite, self._wantsRead = nil, nil, nil, nil
   if type(options) == "number" then options = { fd = options } end
   if options == nil then options = {} end
   validate.table(options, "options")

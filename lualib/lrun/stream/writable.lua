@@ -39,6 +39,13 @@ Writable.writableFinished = false
 
 local onWritten
 
+-- What the sink calls, made when it is first asked to write.
+local function listen(self, ws)
+  local function onWrite(err) onWritten(self, ws, err) end
+  ws.onWrite = onWrite
+  return onWrite
+end
+
 local function initialize(self, options)
   local mark, objectMode = streamOptions.mark(options, options.writableHighWaterMark, options.writableObjectMode)
   local ws = {                  -- constants only: one copy
@@ -47,8 +54,7 @@ local function initialize(self, options)
     writing = false, sync = false, flushing = false, corked = 0, needDrain = false,
     ending = false, finished = false, finalCalled = false, finalPending = false, finishing = false, onFinish = false,
   }
-  ws.chunks, ws.callbacks, ws.mark, ws.objectMode = {}, {}, mark, objectMode
-  ws.onWrite = function(err) onWritten(self, ws, err) end
+  ws.mark, ws.objectMode = mark, objectMode
   self._ws = ws
   self.writableEnded, self.writableFinished = false, false
   if options.write then self._write = options.write end
@@ -161,12 +167,13 @@ end
 
 local function sink(self, ws, chunk, size, callback)
   ws.size, ws.callback, ws.writing, ws.sync = size, callback, true, true
-  self:_write(chunk, ws.onWrite)
+  self:_write(chunk, ws.onWrite or listen(self, ws))
   ws.sync = false
 end
 
+-- The queue has tables of its own while something waits.
 local function resetQueue(ws)
-  ws.chunks, ws.callbacks, ws.first, ws.last = {}, {}, 1, 0
+  ws.chunks, ws.callbacks, ws.first, ws.last = false, false, 1, 0
 end
 
 local function flushTogether(self, ws)
@@ -180,7 +187,7 @@ local function flushTogether(self, ws)
   end
   resetQueue(ws)
   ws.size, ws.callback, ws.writing, ws.sync = size, #callbacks > 0 and callbacks, true, true
-  self:_writev(list, ws.onWrite)
+  self:_writev(list, ws.onWrite or listen(self, ws))
   ws.sync = false
 end
 
@@ -243,6 +250,7 @@ local function write(self, ws, chunk, callback)
   if ws.writing or ws.corked > 0 or ws.flushing then
     local last = ws.last + 1
     ws.last = last
+    if not ws.chunks then ws.chunks, ws.callbacks = {}, {} end
     ws.chunks[last], ws.callbacks[last] = chunk, callback
   else
     sink(self, ws, chunk, size, callback)
@@ -270,7 +278,7 @@ function Writable:_writeOther(size, start)
   local ws = self._ws
   ws.length = ws.length + size
   ws.size, ws.callback, ws.writing, ws.sync = size, false, true, true
-  start(ws.onWrite)
+  start(ws.onWrite or listen(self, ws))
   ws.sync = false
   local more = ws.length < ws.mark
   if not more then ws.needDrain = true end
