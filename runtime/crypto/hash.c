@@ -1,86 +1,57 @@
-/* crypto/hash.c: digests. A userdata owns one that is being made; the other way takes all of the data at once. */
+/* crypto/hash.c: digests: one that is made piece by piece (crypto/digest.h), or of all of the data at once. */
 #include "crypto/crypto.h"
+#include "crypto/digest.h"
 
-#include "host/errors.h"
-#include "host/userdata.h"
-
-static const char *const class_name = "lrun.crypto.hash";
-
-typedef struct {
-  EVP_MD_CTX *context;
-} hash_t;
-
-static EVP_MD_CTX *context_at(lua_State *L) {
-  const hash_t *hash = luaL_checkudata(L, 1, class_name);
-  if (hash->context == NULL) luaL_error(L, "the digest was made");
-  return hash->context;
+static bool update(void *context, const char *data, size_t len) {
+  return crypto_lib.EVP_DigestUpdate(context, data, len) == 1;
 }
 
-static hash_t *push_new(lua_State *L) {
-  hash_t *hash = lua_newuserdata(L, sizeof *hash);
-  hash->context = crypto_lib.EVP_MD_CTX_new();
-  luaL_getmetatable(L, class_name);
-  lua_setmetatable(L, -2);
-  return hash;
+static bool finish(void *context, unsigned char *bytes, size_t *len) {
+  unsigned int made = (unsigned int)*len;
+  bool good = crypto_lib.EVP_DigestFinal_ex(context, bytes, &made) == 1;
+  *len = made;
+  return good;
+}
+
+static void drop(void *context) { crypto_lib.EVP_MD_CTX_free(context); }
+
+static const digest_kind_t kind = {
+    .class_name = "lrun.crypto.hash", .update = update, .finish = finish, .free = drop};
+
+static EVP_MD_CTX *push_new(lua_State *L) {
+  void **context = digest_push(L, &kind);
+  return *context = crypto_lib.EVP_MD_CTX_new();
 }
 
 /* hash(name) → one of no bytes yet */
 static int l_hash(lua_State *L) {
   const EVP_MD *digest = crypto_digest(luaL_checkstring(L, 1));
   libcrypto_clear();
-  const hash_t *hash = push_new(L);
-  if (hash->context == NULL || digest == NULL ||
-      crypto_lib.EVP_DigestInit_ex(hash->context, digest, NULL) != 1)
+  EVP_MD_CTX *context = push_new(L);
+  if (context == NULL || digest == NULL || crypto_lib.EVP_DigestInit_ex(context, digest, NULL) != 1)
     return crypto_failed(L);
   return 1;
 }
 
 /* copy() → another that goes on from here */
 static int l_copy(lua_State *L) {
-  EVP_MD_CTX *from = context_at(L);
+  EVP_MD_CTX *from = digest_at(L, &kind);
   libcrypto_clear();
-  const hash_t *hash = push_new(L);
-  if (hash->context == NULL || crypto_lib.EVP_MD_CTX_copy_ex(hash->context, from) != 1)
-    return crypto_failed(L);
+  EVP_MD_CTX *context = push_new(L);
+  if (context == NULL || crypto_lib.EVP_MD_CTX_copy_ex(context, from) != 1) return crypto_failed(L);
   return 1;
-}
-
-/* update(data) → true */
-static int l_update(lua_State *L) {
-  EVP_MD_CTX *context = context_at(L);
-  size_t len;
-  const char *data = luaL_checklstring(L, 2, &len);
-  libcrypto_clear();
-  if (crypto_lib.EVP_DigestUpdate(context, data, len) != 1) return crypto_failed(L);
-  lua_pushboolean(L, 1);
-  return 1;
-}
-
-/* What it takes goes at once when it has done its work: no collector sees how much that is. */
-static int l_gc(lua_State *L) {
-  hash_t *hash = luaL_checkudata(L, 1, class_name);
-  crypto_lib.EVP_MD_CTX_free(hash->context);
-  hash->context = NULL;
-  return 0;
 }
 
 /* digest(length): of one whose length is free; → bytes. Once. */
 static int l_digest(lua_State *L) {
-  EVP_MD_CTX *context = context_at(L);
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int len = sizeof digest;
+  EVP_MD_CTX *context = digest_at(L, &kind);
+  if (lua_isnoneornil(L, 2)) return digest_finish(L, &kind);
   libcrypto_clear();
-  if (lua_isnoneornil(L, 2)) {
-    if (crypto_lib.EVP_DigestFinal_ex(context, digest, &len) != 1) return crypto_failed(L);
-    lua_pushlstring(L, (const char *)digest, len);
-    l_gc(L);
-    return 1;
-  }
   size_t wanted = (size_t)luaL_checknumber(L, 2);
   unsigned char *room = lua_newuserdata(L, wanted + 1);
   if (crypto_lib.EVP_DigestFinalXOF(context, room, wanted) != 1) return crypto_failed(L);
   lua_pushlstring(L, (const char *)room, wanted);
-  l_gc(L);
+  digest_drop(L, &kind);
   return 1;
 }
 
@@ -99,9 +70,8 @@ static int l_at_once(lua_State *L) {
 }
 
 void crypto_hash_open(lua_State *L) {
-  static const luaL_Reg methods[] = {
-      {"update", l_update}, {"digest", l_digest}, {"copy", l_copy}, {"__gc", l_gc}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"digest", l_digest}, {"copy", l_copy}, {NULL, NULL}};
   static const luaL_Reg functions[] = {{"hash", l_hash}, {"digest", l_at_once}, {NULL, NULL}};
-  userdata_class(L, class_name, methods);
+  digest_class(L, &kind, methods);
   luaL_register(L, NULL, functions);
 }
