@@ -44,7 +44,7 @@ static keys_t *new_keys(int count) {
 static void fuzz_lua(lua_State *L, int count, const char *bytes, size_t length) {
   static keys_t *keys[NAMES + 1];
   if (count > 0 && !keys[count]) keys[count] = new_keys(count);
-  if (!check_serialized(keys[count], bytes, length)) return;
+  if (!check_serialized(keys[count], bytes, length, NULL)) return;
   if (check_has_pointer(bytes, length)) abort();
   int before = lua_gc(L, LUA_GCCOUNT, 0);
   lua_getglobal(L, "decode");

@@ -14,12 +14,14 @@ typedef struct channel channel_t; /* fields live in ipc/channel_shared.h */
  *   body    valid until the next channel_next
  *   length  at most FRAME_MAX; 32 bits are a number to Lua, 64 would be a cdata
  *   fd      on the Lua wire: the descriptor that travelled with it, or -1
- *   kind    CHANNEL_NOTHING, …_MESSAGE, …_HANDLE, …_KEYS */
+ *   kind    CHANNEL_NOTHING, …_MESSAGE, …_HANDLE, …_KEYS
+ *   shape   on the Lua wire: what check_serialized tells of the body's shape */
 #define CHANNEL_MESSAGE_FIELDS                                                                               \
   const char *body;                                                                                          \
   uint32_t length;                                                                                           \
   int fd;                                                                                                    \
-  int kind;
+  int kind;                                                                                                  \
+  uint32_t shape;
 typedef struct {
   CHANNEL_MESSAGE_FIELDS
 } channel_message_t;

@@ -41,7 +41,7 @@ static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message
   ch->decoded += frame->length;
   ch->current = *frame;
   *message = (channel_message_t){frame->body, (uint32_t)frame->length, -1,
-                                 handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE};
+                                 handle ? CHANNEL_HANDLE : CHANNEL_MESSAGE, 0};
   if (!handle) return;
   message->fd = received_take(&ch->received);
   answer(ch, message->fd >= 0);
@@ -49,16 +49,18 @@ static void fill(channel_t *ch, const frame_t *frame, channel_message_t *message
 
 /* 1 when Lua gets it, 0 when that was all, or why the channel ends. */
 static int take_frame(channel_t *ch, const frame_t *frame, channel_message_t *message) {
+  uint32_t shape = 0;
   switch (frame->kind) {
   case FRAME_MESSAGE:
   case FRAME_DESCRIPTOR:
-    if (ch->wire == FRAME_LUA && !check_serialized(ch->keys, frame->body, frame->length))
+    if (ch->wire == FRAME_LUA && !check_serialized(ch->keys, frame->body, frame->length, &shape))
       return FRAME_GARBAGE;
     fill(ch, frame, message);
+    message->shape = shape;
     return 1;
   case FRAME_KEYS:
     if (!keys_add(&ch->keys, frame->body, frame->length)) return FRAME_GARBAGE;
-    *message = (channel_message_t){frame->body, (uint32_t)frame->length, -1, CHANNEL_KEYS};
+    *message = (channel_message_t){frame->body, (uint32_t)frame->length, -1, CHANNEL_KEYS, 0};
     return 1;
   default:
     if (outbox_answered(&ch->outbox, frame->kind == FRAME_TAKEN) == -2 && !ch->dropped) return FRAME_GARBAGE;

@@ -122,8 +122,8 @@ typedef struct {
 typedef struct {
   place_t bytes;
   const keys_t *numbered;
-  uint32_t count;
-  bool alike;
+  uint32_t count, shape;
+  bool alike, unnumbered;
   key_place_t *places; /* of the second walk */
   size_t size;         /* a power of two */
 } key_set_t;
@@ -205,10 +205,22 @@ static bool has_number(const key_set_t *keys, place_t at, place_t end) {
   return keys_have(keys->numbered, (const char *)text, size - TAG_STRING);
 }
 
+/* What of an object that is no table belongs to the shape: numbers and integers, strings and long ones are kinds. */
+static inline unsigned kind_of(unsigned tag) {
+  if (tag >= TAG_STRING) return tag < TAG_LONG_STRING ? TAG_STRING : TAG_LONG_STRING;
+  return tag == TAG_TRUE ? TAG_FALSE : tag;
+}
+
+/* The tables, their keys and the kinds of what is in them, in their order, in few bits. */
+static inline uint32_t shape_with(uint32_t shape, uint32_t part) { return (shape ^ part) * 0x01000193u; }
+
+static inline uint64_t number_bit(unsigned number) { return (uint64_t)1 << (number & 63); }
+
 static inline void glance_number(key_set_t *keys, level_t *level, unsigned number) {
-  uint64_t own = (uint64_t)1 << (number & 63);
+  uint64_t own = number_bit(number);
   if (level->numbered & own) keys->alike = true;
   level->numbered |= own;
+  keys->shape = shape_with(keys->shape, number);
 }
 
 /* False: it is no key. */
@@ -220,6 +232,7 @@ static inline bool glance(key_set_t *keys, level_t *level, place_t at, place_t e
     glance_number(keys, level, at[1]);
     return true;
   }
+  keys->unnumbered = true;
   if (tag == TAG_NIL) return false;
   if (tag >= TAG_STRING && keys->numbered && has_number(keys, at, end)) return false;
   if (tag == TAG_NUMBER) {
@@ -240,27 +253,41 @@ static inline bool glance(key_set_t *keys, level_t *level, place_t at, place_t e
 
 /* The walk ------------------------------------------------------------------------------------------------ */
 
-/* The most of most messages in few steps: objects that are no tables, as far as there is no other. */
-static inline place_t skip_objects(level_t *level, place_t at, place_t end) {
-  uint32_t objects = level->objects;
+/* The most of most messages in few steps, with what changes at each of them in variables: objects that are no tables, as far as
+ * there is no other. */
+static inline place_t skip_objects(key_set_t *keys, level_t *level, place_t at, place_t end) {
+  uint32_t objects = level->objects, shape = keys->shape;
   for (; objects > 0 && at < end; objects--) {
-    size_t size = scalar_size(*at);
+    unsigned tag = *at;
+    size_t size = scalar_size(tag);
     if (size == 0 || size > (size_t)(end - at)) break;
+    shape = shape_with(shape, kind_of(tag));
     at += size;
   }
   level->objects = objects;
+  keys->shape = shape;
   return at;
 }
 
 /* Likewise pairs of a key that has a number below `numbers` and such an object. */
 static inline place_t skip_pairs(key_set_t *keys, level_t *level, place_t at, place_t end, unsigned numbers) {
-  for (; level->pairs > 0 && end - at > 2 && at[0] == TAG_KEY && at[1] < numbers; level->pairs--) {
-    size_t size = scalar_size(at[2]);
+  uint32_t pairs = level->pairs, shape = keys->shape;
+  uint64_t numbered = level->numbered, alike = 0;
+  for (; pairs > 0 && end - at > 2 && at[0] == TAG_KEY && at[1] < numbers; pairs--) {
+    unsigned number = at[1], tag = at[2];
+    size_t size = scalar_size(tag);
     if (size == 0 || size > (size_t)(end - at - 2)) break;
-    glance_number(keys, level, at[1]);
-    keys->count++;
+    uint64_t own = number_bit(number);
+    alike |= numbered & own;
+    numbered |= own;
+    shape = shape_with(shape, number << 8 | kind_of(tag));
     at += 2 + size;
   }
+  if (alike) keys->alike = true;
+  keys->count += level->pairs - pairs;
+  keys->shape = shape;
+  level->pairs = pairs;
+  level->numbered = numbered;
   return at;
 }
 
@@ -271,7 +298,7 @@ static inline bool walk(key_set_t *keys, size_t length, bool gather) {
   uint32_t tables = 0;
   unsigned numbers = keys->numbered && !gather ? keys->numbered->count : 0;
   for (;;) {
-    if (level->objects > 0) at = skip_objects(level, at, end);
+    if (level->objects > 0) at = skip_objects(keys, level, at, end);
     else at = skip_pairs(keys, level, at, end, numbers);
     if (level->objects > 0) {
       level->objects--;
@@ -281,6 +308,7 @@ static inline bool walk(key_set_t *keys, size_t length, bool gather) {
       if (at == end) return false;
       if (is_table(*at)) {
         level->objects = 1; /* first this table, then what it is the key of */
+        keys->unnumbered = true;
       } else {
         at = skip_key(keys, at, end);
         if (!at || !(gather ? gather_key(keys, level, key, at) : glance(keys, level, key, at))) return false;
@@ -292,19 +320,22 @@ static inline bool walk(key_set_t *keys, size_t length, bool gather) {
     }
     if (at == end) return false;
     if (!is_table(*at)) {
+      keys->shape = shape_with(keys->shape, kind_of(*at));
       at = skip_scalar(at, end);
     } else {
       if (level == &levels[MAX_DEPTH]) return false;
       (++level)->number = ++tables;
       at = open_table(at, end, level);
+      keys->shape = shape_with(keys->shape, level->pairs << 16 ^ level->end << 1 ^ level->first);
     }
     if (!at) return false;
   }
 }
 
-bool check_serialized(const keys_t *numbered, const char *bytes, size_t length) {
+bool check_serialized(const keys_t *numbered, const char *bytes, size_t length, uint32_t *shape) {
   key_set_t keys = {.bytes = (place_t)bytes, .numbered = numbered && numbered->count > 0 ? numbered : NULL};
   if (!walk(&keys, length, false)) return false;
+  if (shape) *shape = keys.count == 0 || keys.unnumbered ? 0 : keys.shape;
   if (!keys.alike) return true;
   for (keys.size = 16; keys.size < 2 * (size_t)keys.count; keys.size *= 2) {}
   keys.places = calloc(keys.size, sizeof *keys.places);

@@ -114,7 +114,7 @@ static int l_append_keys(lua_State *L) {
 static int l_is_serialized(lua_State *L) {
   size_t length;
   const char *bytes = luaL_checklstring(L, 1, &length);
-  lua_pushboolean(L, check_serialized(NULL, bytes, length));
+  lua_pushboolean(L, check_serialized(NULL, bytes, length, NULL));
   return 1;
 }
 

@@ -15,6 +15,7 @@ local keys = require("lrun.ipc.keys")
 local errors = require("errors")
 local process = require("process")
 local sockets = require("lrun.core.sockets")
+local shapes = require("lrun.ipc.shapes")
 local events = require("events")
 local validate = require("lrun.check.validate")
 
@@ -24,7 +25,7 @@ local listenerCount = EventEmitter.listenerCount
 
 -- Called for each message: to compiled code a local function is a constant, one in a table is not.
 local countKeys, encodeKeyed, observeKeys = keys.count, keys.encode, keys.observe
-local decodeBytes = codec.decode
+local decodeBytes, keyOf = codec.decode, shapes.key
 local type, rawequal = type, rawequal
 
 local ipc = {}
@@ -155,12 +156,25 @@ local function onKeys(state, incoming)
   state.peerKeys = state.peerKeys or keys.peer()
   state.peerKeys:add(ffi.string(incoming.body, incoming.length))
   state.decoder = state.peerKeys.decoder
+  state.shapes = state.shapes or shapes.of(copy, state.peerKeys.list)
 end
 
-local function decode(incoming, decoder)
+local function decode(state, incoming)
   local length = incoming.length
-  if length <= SHORT then return decodeBytes(copy, length, decoder) end
-  return decodeBytes(incoming.body, length, decoder)
+  if length > SHORT then return decodeBytes(incoming.body, length, state.decoder) end
+  local known = state.shapes
+  if known then
+    local key = keyOf(incoming.shape)
+    local make = known.functions[key]
+    if make then
+      local message = make()
+      if message ~= nil then return message end
+      known:miss(key)
+    elseif make == nil then
+      known:note(key, length)
+    end
+  end
+  return decodeBytes(copy, length, state.decoder)
 end
 
 -- Takes what has arrived, message by message. A listener may throw or wait: then the host calls again, and a coroutine
@@ -174,7 +188,7 @@ local function batch(state)
     if kind == NOTHING then return end
     local ok, message = true
     if kind == KEYS then onKeys(state, incoming)
-    elseif state.wire == "lua" then message = decode(incoming, state.decoder)
+    elseif state.wire == "lua" then message = decode(state, incoming)
     else ok, message = state.channel:decodeJson() end
     if not ok then
       if incoming.fd >= 0 then sockets.close(incoming.fd) end
