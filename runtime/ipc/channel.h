@@ -15,13 +15,14 @@ typedef struct channel channel_t; /* fields live in ipc/channel_shared.h */
  *   length  at most FRAME_MAX; 32 bits are a number to Lua, 64 would be a cdata
  *   fd      on the Lua wire: the descriptor that travelled with it, or -1
  *   kind    CHANNEL_NOTHING, …_MESSAGE, …_HANDLE, …_KEYS
- *   shape   on the Lua wire: what check_serialized tells of the body's shape */
+ *   shape   on the Lua wire: what check_serialized tells of the body's shape, plus a half, so that it is never an index of a
+ *           table's array to Lua; CHANNEL_SHAPELESS for 0 */
 #define CHANNEL_MESSAGE_FIELDS                                                                               \
   const char *body;                                                                                          \
   uint32_t length;                                                                                           \
   int fd;                                                                                                    \
   int kind;                                                                                                  \
-  uint32_t shape;
+  double shape;
 typedef struct {
   CHANNEL_MESSAGE_FIELDS
 } channel_message_t;
@@ -32,6 +33,8 @@ enum {
   CHANNEL_HANDLE = 2, /* the message names a descriptor, which is lost when fd is -1 */
   CHANNEL_KEYS = 3    /* no message: a body of ipc/keys.h, which is well-formed */
 };
+
+#define CHANNEL_SHAPELESS 0.5
 
 enum { CHANNEL_TOO_LONG = -100001 };
 

@@ -56,7 +56,7 @@ static int take_frame(channel_t *ch, const frame_t *frame, channel_message_t *me
     if (ch->wire == FRAME_LUA && !check_serialized(ch->keys, frame->body, frame->length, &shape))
       return FRAME_GARBAGE;
     fill(ch, frame, message);
-    message->shape = shape;
+    message->shape = shape + CHANNEL_SHAPELESS;
     return 1;
   case FRAME_KEYS:
     if (!keys_add(&ch->keys, frame->body, frame->length)) return FRAME_GARBAGE;

@@ -210,6 +210,8 @@ static void export_shared(lua_State *L) {
   userdata_address(L, "hasPointer", (address_t)check_has_pointer);
   lua_pushliteral(L, "struct { " TEXT(CHANNEL_MESSAGE_FIELDS) " }");
   lua_setfield(L, -2, "MESSAGE");
+  lua_pushnumber(L, CHANNEL_SHAPELESS);
+  lua_setfield(L, -2, "SHAPELESS");
   set_number(L, "NOTHING", CHANNEL_NOTHING);
   set_number(L, "HANDLE", CHANNEL_HANDLE);
   set_number(L, "KEYS", CHANNEL_KEYS);

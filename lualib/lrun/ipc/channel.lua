@@ -15,7 +15,6 @@ local keys = require("lrun.ipc.keys")
 local errors = require("errors")
 local process = require("process")
 local sockets = require("lrun.core.sockets")
-local shapes = require("lrun.ipc.shapes")
 local events = require("events")
 local validate = require("lrun.check.validate")
 
@@ -25,7 +24,7 @@ local listenerCount = EventEmitter.listenerCount
 
 -- Called for each message: to compiled code a local function is a constant, one in a table is not.
 local countKeys, encodeKeyed, observeKeys = keys.count, keys.encode, keys.observe
-local decodeBytes, keyOf = codec.decode, shapes.key
+local decodeBytes = codec.decode
 local type, rawequal = type, rawequal
 
 local ipc = {}
@@ -156,7 +155,7 @@ local function onKeys(state, incoming)
   state.peerKeys = state.peerKeys or keys.peer()
   state.peerKeys:add(ffi.string(incoming.body, incoming.length))
   state.decoder = state.peerKeys.decoder
-  state.shapes = state.shapes or shapes.of(copy, state.peerKeys.list)
+  state.shapes = state.shapes or require("lrun.ipc.shapes").of(copy, state.peerKeys.list)
 end
 
 local function decode(state, incoming)
@@ -164,14 +163,14 @@ local function decode(state, incoming)
   if length > SHORT then return decodeBytes(incoming.body, length, state.decoder) end
   local known = state.shapes
   if known then
-    local key = keyOf(incoming.shape)
-    local make = known.functions[key]
+    local shape = incoming.shape
+    local make = known.functions[shape]
     if make then
       local message = make()
       if message ~= nil then return message end
-      known:miss(key)
+      known:miss(shape)
     elseif make == nil then
-      known:note(key, length)
+      known:note(shape, length)
     end
   end
   return decodeBytes(copy, length, state.decoder)

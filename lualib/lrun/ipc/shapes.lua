@@ -3,10 +3,11 @@
 --- loop, a branch or a call: it copies a table that has the keys already, and puts the values there. All other messages are left to
 --- string.buffer.
 ---
---- runtime/ipc/check.c has checked the bytes before, and tells their shape in a number. Two shapes may have the same number, so a
---- function looks whether each table, key and kind is the one that it expects: as far as they are, the bytes are like those that
---- it was made for, and it reads none that are not checked.
+--- runtime/ipc/check.c has checked the bytes before, and tells their shape in a number (`shape` in runtime/ipc/channel.h). Two
+--- shapes may have the same number, so a function looks whether each table, key and kind is the one that it expects: as far as
+--- they are, the bytes are like those that it was made for, and it reads none that are not checked.
 local bit = require("bit")
+local channels = require("lrun.core.channel")
 local ffi = require("ffi")
 
 local shapes = {}
@@ -14,10 +15,11 @@ local shapes = {}
 local SIGHTINGS = 32                 -- of a shape, before there is a function for it
 local SEEN_MAX = 256                 -- shapes that a channel counts
 local PER_CHANNEL = 64               -- functions that a channel uses
-local MADE_MAX = 64                  -- functions of this process: channels with the same keys share them
+local MADE_MAX = 64                  -- functions for a buffer: channels have one buffer, and those with the same keys share them
 local PARTS_MAX = 60                 -- of a shape: each is a variable of the function
 local MISSES = 16                    -- messages that a function does not make; then it is used no more
 
+local SHAPELESS = channels.SHAPELESS
 local LITTLE = ffi.abi("le")         -- as the wire is
 
 -- Making a function ---------------------------------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ local function source(body, names)
   return HEAD .. "  local " .. table.concat(variables, ", ") .. "\n" .. table.concat(maker.code) .. "  return " .. result .. "\nend"
 end
 
-local made, madeCount = {}, 0        -- by their source
+local made = {}                      -- by buffer: the functions by their source, and their `count`
 
 --- The function for messages of the shape of `body`; false when there is none.
 ---@param buffer ffi.cdata* char[]: where the function finds a message
@@ -157,57 +159,54 @@ local made, madeCount = {}, 0        -- by their source
 function shapes.make(buffer, body, names)
   local code = LITTLE and jit.status() and source(body, names)
   if not code then return false end
-  if made[code] == nil and madeCount < MADE_MAX then
-    madeCount = madeCount + 1
-    made[code] = assert(loadstring(code, "=shape"))(ffi.cast("const uint8_t *", buffer), ffi.string, ffi.cast,
+  local there = made[buffer] or { count = 0 }
+  made[buffer] = there
+  if not there[code] and there.count < MADE_MAX then
+    there.count = there.count + 1
+    there[code] = assert(loadstring(code, "=shape"))(ffi.cast("const uint8_t *", buffer), ffi.string, ffi.cast,
       ffi.typeof("const double *"), ffi.typeof("const int32_t *"), bit.band)
   end
-  return made[code] or false
+  return there[code] or false
 end
 
 -- Of a channel --------------------------------------------------------------------------------------------------------------
 
 ---@class Shapes what a channel knows of the shapes of its messages
----@field functions table<number, function|false> by `shapes.key`; false for a shape that is left to string.buffer
+---@field functions table<number, function|false> by shape; false for one that is left to string.buffer
 local Shapes = {}
 Shapes.__index = Shapes
-
---- The key of a shape, which is never one of a table's array: compiled code finds it without looking there.
----@param shape integer as the check has told
----@return number
-function shapes.key(shape) return shape + 0.5 end
 
 --- For a channel whose other end has told of keys.
 ---@param buffer ffi.cdata* char[]: where each short message is put; always the same one
 ---@param names string[] the other end's keys by number, which begin with 0; some may be added
 ---@return Shapes
 function shapes.of(buffer, names)
-  local functions = { [shapes.key(0)] = false }
+  local functions = { [SHAPELESS] = false }
   return setmetatable({ buffer = buffer, names = names, functions = functions, count = 0, seen = {}, seenCount = 0, missed = {} }, Shapes)
 end
 
 --- Notes a message for whose shape there is no function.
----@param key number by `shapes.key`
+---@param shape number
 ---@param length integer of the message in the buffer
-function Shapes:note(key, length)
-  local sightings = self.seen[key]
+function Shapes:note(shape, length)
+  local sightings = self.seen[shape]
   if not sightings then
     if self.seenCount == SEEN_MAX then self.seen, self.seenCount = {}, 0 end
     self.seenCount = self.seenCount + 1
   end
   sightings = (sightings or 0) + 1
-  self.seen[key] = sightings
+  self.seen[shape] = sightings
   if sightings < SIGHTINGS or self.count == PER_CHANNEL then return end
   self.count = self.count + 1
-  self.functions[key] = shapes.make(self.buffer, ffi.string(self.buffer, length), self.names)
+  self.functions[shape] = shapes.make(self.buffer, ffi.string(self.buffer, length), self.names)
 end
 
 --- Notes a message that the function for its shape has not made.
----@param key number by `shapes.key`
-function Shapes:miss(key)
-  local misses = (self.missed[key] or 0) + 1
-  self.missed[key] = misses
-  if misses == MISSES then self.functions[key] = false end
+---@param shape number
+function Shapes:miss(shape)
+  local misses = (self.missed[shape] or 0) + 1
+  self.missed[shape] = misses
+  if misses == MISSES then self.functions[shape] = false end
 end
 
 return shapes
