@@ -3,13 +3,12 @@
  * surrogate pairs), tells less of where it stopped, and needs the text as a Lua string and a second pass for
  * `null`. Recursion ends at JSON_MAX_DEPTH; memory grows with the text, not with what it claims. */
 #include "json/json.h"
+#include "json/number.h"
 #include "json/plain.h"
 #include "json/shapes.h"
 #include "json/state.h"
 
 #include <lauxlib.h>
-#include <limits.h>
-#include <locale.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -31,12 +30,10 @@ typedef struct {
   size_t room;          /* bytes of scratch */
 } reader_t;
 
-static const char no_memory[] = "not enough memory";
-
 static bool read_value(reader_t *r);
 
 static bool fail(reader_t *r, const char *reason) {
-  r->reason = r->at == r->end ? "unexpected end" : reason;
+  r->reason = r->at == r->end && reason != json_no_memory ? "unexpected end" : reason;
   return false;
 }
 
@@ -58,15 +55,13 @@ static inline unsigned behind_space(reader_t *r) {
 
 static inline bool next_is(const reader_t *r, char c) { return r->at < r->end && *r->at == (unsigned char)c; }
 
-static bool is_digit(const reader_t *r) { return r->at < r->end && *r->at >= '0' && *r->at <= '9'; }
-
 /* Makes scratch hold `length` bytes. */
 static bool ensure(reader_t *r, size_t length) {
   if (r->scratch && r->room >= length) return true;
   size_t room = length * 2;
   char *scratch = realloc(r->scratch, room);
   if (!scratch) {
-    r->reason = no_memory;
+    r->reason = json_no_memory;
     return false;
   }
   r->scratch = scratch;
@@ -74,91 +69,11 @@ static bool ensure(reader_t *r, size_t length) {
   return true;
 }
 
-/* The number from `start` to `at`, whatever the locale's decimal point is. */
-static bool push_double(reader_t *r, const unsigned char *start) {
-  static locale_t plain; /* a constant of the C library: never freed */
-  size_t length = (size_t)(r->at - start);
-  if (!ensure(r, length + 1)) return false;
-  memcpy(r->scratch, start, length);
-  r->scratch[length] = 0;
-  if (!plain) plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  lua_pushnumber(r->L, strtod_l(r->scratch, NULL, plain));
-  return true;
-}
-
-enum { EXACT_DIGITS = 15, EXACT_POWER = 22 };
-
-/* digits × 10^power, where both are exact in a double and one operation rounds once. */
-static lua_Number scale(int64_t digits, int power) {
-  static const double powers[EXACT_POWER + 1] = {1,    1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
-                                                 1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-                                                 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-  return power < 0 ? (double)digits / powers[-power] : (double)digits * powers[power];
-}
-
-/* Appends digits to `*value` while they are exact; returns how many there were, exact or not. */
-static int read_digits(reader_t *r, int64_t *value, int known) {
-  const unsigned char *first = r->at, *end = r->end, *at = first;
-  int64_t digits = *value;
-  for (; at < end && (unsigned)(*at - '0') <= 9; at++)
-    if (known + (at - first) < EXACT_DIGITS) digits = digits * 10 + (*at - '0');
-  *value = digits;
-  r->at = at;
-  return at - first > INT_MAX ? INT_MAX : (int)(at - first);
-}
-
-/* The exponent behind an `e`; one that is too large for a double is as good as any such. */
-static bool read_exponent(reader_t *r, int *exponent) {
-  enum { TOO_LARGE = 100000 };
-  bool negative = next_is(r, '-');
-  if (negative || next_is(r, '+')) r->at++;
-  if (!is_digit(r)) return fail(r, "expected a digit");
-  int value = 0;
-  for (; is_digit(r); r->at++)
-    if (value < TOO_LARGE) value = value * 10 + (*r->at - '0');
-  *exponent = negative ? -value : value;
-  return true;
-}
-
-/* The most of most numbers: a whole one of few digits, from its first on. False: it is none. */
-static inline bool read_whole(reader_t *r, bool negative) {
-  const unsigned char *first = r->at, *end = r->end, *at = first;
-  uint64_t digits = 0;
-  for (; at < end && (unsigned)(*at - '0') <= 9; at++) digits = digits * 10 + (unsigned)(*at - '0');
-  if (at == first || at - first > EXACT_DIGITS || (*first == '0' && at - first > 1)) return false;
-  if (at < end && (*at == '.' || *at == 'e' || *at == 'E')) return false;
-  r->at = at;
-  lua_pushnumber(r->L, negative ? -(lua_Number)digits : (lua_Number)digits);
-  return true;
-}
-
 static bool read_number(reader_t *r) {
-  const unsigned char *start = r->at;
-  bool negative = next_is(r, '-');
-  if (negative) r->at++;
-  if (read_whole(r, negative)) return true;
-  const unsigned char *first = r->at;
-  int64_t value = 0;
-  int whole = read_digits(r, &value, 0), behind = 0, exponent = 0;
-  if (whole == 0) return fail(r, "expected a digit");
-  if (*first == '0' && whole > 1) {
-    r->at = first + 1;
-    return fail(r, "number with a leading zero");
-  }
-  if (next_is(r, '.')) {
-    r->at++;
-    behind = read_digits(r, &value, whole);
-    if (behind == 0) return fail(r, "expected a digit");
-  }
-  if (next_is(r, 'e') || next_is(r, 'E')) {
-    r->at++;
-    if (!read_exponent(r, &exponent)) return false;
-  }
-  bool exact = whole <= EXACT_DIGITS && behind <= EXACT_DIGITS - whole;
-  int power = exact ? exponent - behind : 0;
-  if (!exact || power < -EXACT_POWER || power > EXACT_POWER) return push_double(r, start);
-  lua_Number number = scale(value, power);
-  lua_pushnumber(r->L, negative ? -number : number);
+  lua_Number number;
+  const char *reason = json_read_number(&r->at, r->end, &number);
+  if (reason) return fail(r, reason);
+  lua_pushnumber(r->L, number);
   return true;
 }
 
@@ -542,7 +457,9 @@ static bool read_value(reader_t *r) {
     r->nulls = true;
     lua_pushlightuserdata(r->L, NULL);
     return read_word(r, "null");
-  default: return *r->at == '-' || is_digit(r) ? read_number(r) : fail(r, "unexpected character");
+  default:
+    return *r->at == '-' || (*r->at >= '0' && *r->at <= '9') ? read_number(r)
+                                                             : fail(r, "unexpected character");
   }
 }
 

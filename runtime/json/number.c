@@ -1,4 +1,5 @@
-/* json/number.c: the shortest decimal digits that give a double back, and of those the nearest.
+/* json/number.c: the nearest double of decimal digits; and the shortest decimal digits that give a double back, of those the
+ * nearest.
  *
  * A number with few digits behind the point is found by trying: m / 10^k is exact to the last bit where both are whole
  * numbers that a double holds. For all others the interval of decimals that read as the double is computed by Giulietti's
@@ -92,6 +93,32 @@ static uint64_t multiply_to_odd(power_t g, uint64_t c) {
   u128_t low = (u128_t)g.low * c, high = (u128_t)g.high * c;
   high += (uint64_t)(low >> 64);
   return (uint64_t)(high >> 64) | ((uint64_t)high > 1);
+}
+
+/* The power is in the table as g, and from g − 1 to less than g in truth: so the product is from P − w to less than P, which
+ * mostly rounds to the same everywhere. */
+bool json_nearest(uint64_t digits, int exponent, double *number) {
+  enum { BIAS = 1075, MOST_BIASED = 2046 };
+  if (digits == 0 || exponent < FIRST_POWER || exponent > LAST_POWER) return false;
+  if (!made) make_powers();
+  power_t g = powers[exponent - FIRST_POWER];
+  int shift = __builtin_clzll(digits);
+  uint64_t w = digits << shift;
+  u128_t low = (u128_t)g.low * w, high = (u128_t)g.high * w + (uint64_t)(low >> 64); /* P, of 192 bits */
+  int small = !(high >> 127), below = 74 - small; /* bits of `high` below a half */
+  uint64_t mantissa = (uint64_t)(high >> (below + 1));
+  u128_t half = (u128_t)1 << below, rest = high & (2 * half - 1);
+  if (rest == half && (uint64_t)low <= w) return false;
+  if (rest >= half) mantissa++;
+  int biased = 12 - small + log2_of_power(exponent) - shift + BIAS;
+  if (mantissa >> (MANTISSA_BITS + 1)) {
+    mantissa >>= 1;
+    biased++;
+  }
+  if (biased < 1 || biased > MOST_BIASED) return false;
+  uint64_t bits = (mantissa & ((UINT64_C(1) << MANTISSA_BITS) - 1)) | (uint64_t)biased << MANTISSA_BITS;
+  memcpy(number, &bits, sizeof bits);
+  return true;
 }
 
 /* Of a finite number above 0. */

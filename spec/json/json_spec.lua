@@ -59,6 +59,28 @@ describe("json.encode", function()
       assert.equal(tonumber(text), number, text)
       assert.equal(1 / tonumber(text), 1 / number, text)
     end
+    local random = 1
+    local function below(limit)
+      random = (random * 16807) % 2147483647
+      return random % limit
+    end
+    local function digits(count)
+      local list = {}
+      for i = 1, count do list[i] = below(10) end
+      return table.concat(list)
+    end
+    for _ = 1, 30000 do
+      local text = below(9) + 1 .. digits(below(20))
+      if below(2) == 0 then text = text .. "." .. digits(below(20) + 1) end
+      if below(2) == 0 then text = text .. "e" .. below(660) - 330 end
+      assert.equal(tonumber(text), json.decode(text), text)
+    end
+    for i = 0, 960 do                  -- half way between two doubles, and beside it
+      local half = ("%.0f"):format(2 ^ 53 + 2 * below(2 ^ 30)):gsub("%d$", function(last) return last + 1 end)
+      for _, text in ipairs{ half, half .. ".0", half .. ".01", half .. "1e-1", half .. "e" .. i % 25, half .. "e-" .. i % 300 } do
+        assert.equal(tonumber(text), json.decode(text), text)
+      end
+    end
   end)
 
   it("reads arrays and objects of any size, and the last of keys that come twice", function()
