@@ -12,7 +12,10 @@ if cluster.isPrimary then
   for _ = 1, #os.cpus() do cluster.fork() end
 
   local listened = {}
-  cluster:on("listening", function(worker) listened[worker.id] = true end)
+  cluster:on("listening", function(worker)
+    print(("Worker %d started"):format(worker.process.pid))
+    listened[worker.id] = true
+  end)
   cluster:on("exit", function(worker)
     print(("worker %d died"):format(worker.id))
     if listened[worker.id] then cluster.fork() else process.exitCode = 1 end
@@ -23,6 +26,4 @@ else
     res:writeHead(200)
     res:finish("hello world\n")
   end):listen(PORT)
-
-  print(("Worker %d started"):format(process.pid))
 end

@@ -11,7 +11,7 @@ local ffi = require("ffi")
 local uv = require("luv")
 local core = require("lrun.core.files")
 local calls = require("lrun.check.calls")
-local errors = require("errors")
+local validate = require("lrun.check.validate")
 local process = require("process")
 local arguments = require("lrun.fs.arguments")
 local forms = require("lrun.fs.forms")
@@ -283,7 +283,7 @@ function fs.existsSync(path) return arguments.isPath(path) and exists(path) end
 ---@param path string
 ---@param callback fun(exists: boolean)
 function fs.exists(path, callback)
-  if type(callback) ~= "function" then error(errors.argType("cb", "function", callback), 0) end
+  validate.func(callback, "cb")
   if not arguments.isPath(path) then return process.nextTick(callback, false) end
   async("access", path, 0, function(err) callback(err == nil) end)
 end

@@ -18,7 +18,6 @@ end
 ---@param callback fun(err: Error?, bytes: string?)?
 ---@return string?
 function random.bytes(size, callback)
-  if type(size) ~= "number" then error(errors.argType("size", "number", size), 0) end
   validate.integer(size, "size", 0, validate.LONGEST_STRING)
   validate.optional(validate.func, callback, "callback")
   if not callback then return bytes(size) end

@@ -5,6 +5,7 @@ local core = require("lrun.core.files")
 local errors = require("errors")
 local process = require("process")
 local calls = require("lrun.check.calls")
+local validate = require("lrun.check.validate")
 local forms = require("lrun.fs.forms")
 local fsCall = require("lrun.fs.call")
 local lock = require("lrun.fs.lock")
@@ -103,7 +104,7 @@ end
 --- Closes the file, after what is under way.
 ---@param callback fun(err: Error?)?
 function FileHandle:close(callback)
-  if callback ~= nil and type(callback) ~= "function" then error(errors.argType("cb", "function", callback), 0) end
+  validate.optional(validate.func, callback, "cb")
   callback = callback or function() end
   if self.fd < 0 or self._closing then return process.nextTick(callback, closed("close")) end
   self._closing = callback

@@ -3,7 +3,6 @@
 local uv = require("luv")
 local core = require("lrun.core.files")
 local vm = require("lrun.core.vm")
-local errors = require("errors")
 local process = require("process")
 local timers = require("timers")
 local aborting = require("lrun.check.aborting")
@@ -22,7 +21,7 @@ local lock = {}
 
 local function check(fd, kind, options)
   arguments.fd(fd)
-  if type(kind) ~= "string" then error(errors.argType("kind", "string", kind), 0) end
+  validate.string(kind, "kind")
   if not KINDS[kind] then validate.oneOf(kind, "kind", { "sh", "ex", "un" }) end
   options = arguments.options(options)
   return KINDS[kind], arguments.flag(options, "nonblock"), arguments.signal(options.signal)

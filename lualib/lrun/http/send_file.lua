@@ -6,6 +6,7 @@ local outgoing = require("lrun.http.outgoing")
 local path = require("path")
 local process = require("process")
 local timers = require("timers")
+local validate = require("lrun.check.validate")
 local describe = require("lrun.core.errno").describe
 
 local nextTick = process.nextTick
@@ -74,10 +75,7 @@ end
 
 local function cacheControl(options)
   local maxAge, immutable = options.maxAge, flag(options, "immutable", false)
-  if maxAge ~= nil then
-    if type(maxAge) ~= "number" then error(errors.argType("options.maxAge", "number", maxAge), 0) end
-    if maxAge < 0 or maxAge ~= maxAge then error(errors.outOfRange("options.maxAge", ">= 0", maxAge), 0) end
-  end
+  validate.optional(validate.number, maxAge, "options.maxAge", 0)
   if not flag(options, "cacheControl", true) then return nil end
   local seconds = math.min(math.floor((maxAge or 0) / 1000), 31536000000)
   return ("public, max-age=%.0f%s"):format(seconds, immutable and ", immutable" or "")
@@ -259,7 +257,7 @@ function sendFile.lost(send)
 end
 
 local function checkPath(name, settings)
-  if type(name) ~= "string" then error(errors.argType("path", "string", name), 0) end
+  validate.string(name, "path")
   if settings.root or name:sub(1, 1) == "/" then return end
   error(errors.argValue("path", name, 'must be absolute, or `options.root` must be given'), 0)
 end
@@ -273,8 +271,8 @@ local NONE = {}
 ---@param callback fun(err: Error?)?
 function sendFile.send(res, name, options, callback)
   if type(options) == "function" and callback == nil then options, callback = nil, options end
-  if callback ~= nil and type(callback) ~= "function" then error(errors.argType("callback", "function", callback), 0) end
-  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
+  validate.optional(validate.func, callback, "callback")
+  validate.optional(validate.table, options, "options")
   local settings, site, headers = NONE, default, nil
   if options then
     settings, headers = sendFile.settings(options), checkHeaders(options)

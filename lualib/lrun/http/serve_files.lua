@@ -4,6 +4,7 @@ local core = require("lrun.core.http")
 local errors = require("errors")
 local listing = require("lrun.http.listing")
 local sendFile = require("lrun.http.send_file")
+local validate = require("lrun.check.validate")
 
 local found = core.found
 
@@ -34,20 +35,18 @@ end
 local function checkFallback(options)
   local fallback = options.fallback
   if fallback == nil or fallback == false then return nil end
-  if type(fallback) ~= "string" then error(errors.argType("options.fallback", "string", fallback), 0) end
+  validate.string(fallback, "options.fallback")
   if fallback == "" or fallback:find("%z") then error(errors.argValue("options.fallback", fallback, "must name a file below the root"), 0) end
   return fallback
 end
 
 local function checkListing(options)
-  local value = options.listing
-  if value ~= nil and type(value) ~= "boolean" then error(errors.argType("options.listing", "boolean", value), 0) end
-  return value or false
+  return validate.optional(validate.boolean, options.listing, "options.listing") or false
 end
 
 local function settingsOf(root, options)
-  if type(root) ~= "string" then error(errors.argType("root", "string", root), 0) end
-  if options ~= nil and type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
+  validate.string(root, "root")
+  validate.optional(validate.table, options, "options")
   local own = { root = root }
   for key, value in pairs(options or {}) do
     if key ~= "root" then own[key] = value end
@@ -151,7 +150,7 @@ return function(root, options)
     self.fallbackSite = core.site(own)
   end
   return function(req, res, following)
-    if following ~= nil and type(following) ~= "function" then error(errors.argType("next", "function", following), 0) end
+    validate.optional(validate.func, following, "next")
     return serve(self, req, res, following)
   end
 end

@@ -201,9 +201,8 @@ end
 ---@return number retryAfter ms; 0 when allowed
 function Dict:limit(key, n, window)
   checkKey(key)
-  if type(n) ~= "number" then error(errors.argType("n", "number", n), 0) end
-  if type(window) ~= "number" then error(errors.argType("window", "number", window), 0) end
   validate.integer(n, "n", 0, core.limitMax)
+  if type(window) ~= "number" then error(errors.argType("window", "number", window), 0) end
   if window ~= window or window <= 0 or window == math.huge then error(errors.outOfRange("window", "> 0 and finite", window), 0) end
   local allowed, left, wait = self._core:limit(key, n, window)
   if allowed == nil then fail(self, left) end

@@ -125,7 +125,7 @@ local checkData = WebSocket._checkData
 ---@return integer
 function WebSocket._bits(options)
   if options == nil then return TEXT end
-  if type(options) ~= "table" then error(errors.argType("options", "table", options), 0) end
+  validate.table(options, "options")
   local bits = options.binary and BINARY or TEXT
   if options.compress == false then bits = bits + PLAIN end
   if options.fin == false then bits = bits + MORE end
