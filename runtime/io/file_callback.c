@@ -36,6 +36,10 @@ int file_callback_open(lua_State *L, int index, stream_file_t *file) {
   return 0;
 }
 
+void file_callback_forget(const stream_file_t *file) {
+  if (file->done != NULL) free(file->data);
+}
+
 void file_callback_drop(const stream_file_t *file) {
   if (file->done == NULL) return;
   file_callback_t *callback = file->data;

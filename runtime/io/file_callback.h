@@ -13,4 +13,7 @@ int file_callback_open(lua_State *L, int index, stream_file_t *file);
 /* The range was not taken: the function is not called. */
 void file_callback_drop(const stream_file_t *file);
 
+/* The VM has ended: nobody is called. */
+void file_callback_forget(const stream_file_t *file);
+
 #endif

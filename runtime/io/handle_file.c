@@ -6,9 +6,9 @@
  * it. */
 #include "files/range.h"
 #include "host/modules.h"
-#include "host/vm.h"
 #include "io/file_callback.h"
 #include "io/handle_stream.h"
+#include "io/under_way.h"
 
 #include <lauxlib.h>
 #include <luv/lhandle.h>
@@ -23,9 +23,8 @@ enum {
 
 typedef struct {
   uv_write_t req;
-  lua_State *L;
+  under_way_t it; /* holds luv's userdata */
   uv_stream_t *handle;
-  int ref; /* registry ref of luv's userdata */
   file_range_t range;
   stream_file_t file;
   char *piece;          /* with libuv, or NULL */
@@ -33,11 +32,13 @@ typedef struct {
 } sending_t;
 
 static void end(sending_t *s, int status) {
-  luaL_unref(s->L, LUA_REGISTRYINDEX, s->ref);
+  bool forgotten = s->it.L == NULL;
+  under_way_end(&s->it);
   stream_file_t file = s->file;
   uint64_t sent = file.length - s->range.left;
   free(s);
-  if (file.done != NULL) file.done(file.data, status, sent);
+  if (forgotten) file_callback_forget(&file);
+  else if (file.done != NULL) file.done(file.data, status, sent);
 }
 
 static void go_on(sending_t *s);
@@ -46,7 +47,7 @@ static void on_written(uv_write_t *req, int status) {
   sending_t *s = (sending_t *)req;
   free(s->piece);
   s->piece = NULL;
-  if (status < 0) end(s, status);
+  if (status < 0 || s->it.L == NULL) end(s, status);
   else go_on(s);
 }
 
@@ -69,7 +70,7 @@ static int write_piece(sending_t *s, char *bytes, size_t len) {
 static void on_read(file_read_t *read) {
   sending_t *s = read->data;
   s->reading = NULL;
-  if (read->range == NULL) { /* settled meanwhile */
+  if (read->range == NULL || s->it.L == NULL) { /* settled meanwhile, or the VM has ended */
     free(read->bytes);
     free(read);
     end(s, 0);
@@ -202,16 +203,15 @@ static int l_send(lua_State *L) {
   int rc = s == NULL ? UV_ENOMEM : uv_is_closing((uv_handle_t *)*handle) ? UV_ECANCELED : 0;
   if (rc == 0) rc = file_callback_open(L, 5, &file);
   if (rc == 0) {
-    s->L = vm_state(vm_of(L));
     s->handle = *handle;
     s->file = file;
     s->range = (file_range_t){.fd = file.fd, .offset = file.offset, .left = file.length};
     lua_pushvalue(L, 1);
-    s->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    under_way_begin(L, &s->it);
     rc = send_some(s);
     if (rc != 0) {
       file_callback_drop(&file);
-      luaL_unref(L, LUA_REGISTRYINDEX, s->ref);
+      under_way_end(&s->it);
     }
   }
   uint64_t left = s != NULL ? s->range.left : 0;

@@ -1,71 +1,38 @@
 /* io/handle_write.c: the module `lrun.core.handlewrite`: what is left of strings to a luv handle, behind what was written to it.
  *
  * luv writes whole strings: what try_write left of one would have to be a string of its own, a copy of what may be megabytes.
- * Here libuv writes from the middle of it, and the registry holds it meanwhile, with the handle and the function to call. What
- * is under way when the VM ends is nobody's any more: its memory is freed when libuv lets go of it. */
+ * Here libuv writes from the middle of it, and the registry holds it meanwhile, with the handle and the function to call
+ * (io/under_way.h). */
 #include "host/callback.h"
 #include "host/errors.h"
 #include "host/modules.h"
-#include "host/vm.h"
 #include "io/handle_stream.h"
+#include "io/under_way.h"
 
 #include <lauxlib.h>
 #include <stdbool.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
-typedef struct rest rest_t;
-LIST_HEAD(rests, rest);
-
-struct rest {
+typedef struct {
   uv_write_t req;
-  LIST_ENTRY(rest) link;
-  lua_State *L; /* the main state; NULL when the VM has ended */
-  int refs;     /* registry ref of { handle, data, function } */
-};
+  under_way_t it; /* holds { handle, data, function } */
+} rest_t;
 
 enum { HANDLE = 1, DATA, DONE };
 
-static const char key = 'w'; /* its address is the registry key of the list of those under way */
-
-static void forget_all(void *data) {
-  struct rests *all = data;
-  rest_t *rest;
-  while ((rest = LIST_FIRST(all)) != NULL) {
-    LIST_REMOVE(rest, link);
-    rest->L = NULL;
-  }
-}
-
-static struct rests *all_of(lua_State *L) {
-  lua_pushlightuserdata(L, (void *)&key);
-  lua_rawget(L, LUA_REGISTRYINDEX);
-  struct rests *all = lua_touserdata(L, -1);
-  lua_pop(L, 1);
-  if (all != NULL) return all;
-  lua_pushlightuserdata(L, (void *)&key);
-  all = lua_newuserdata(L, sizeof *all);
-  LIST_INIT(all);
-  lua_rawset(L, LUA_REGISTRYINDEX);
-  vm_at_exit(vm_of(L), forget_all, all);
-  return all;
-}
-
 static void on_written(uv_write_t *req, int status) {
   rest_t *rest = (rest_t *)req;
-  lua_State *L = rest->L;
-  int refs = rest->refs;
-  if (L != NULL) LIST_REMOVE(rest, link);
+  lua_State *co = rest->it.L != NULL ? callback_begin(rest->it.L) : NULL;
+  if (co != NULL) {
+    lua_rawgeti(co, LUA_REGISTRYINDEX, rest->it.ref);
+    lua_rawgeti(co, -1, DONE);
+    lua_remove(co, 1);
+    if (status < 0) lua_pushstring(co, uv_err_name(status));
+    else lua_pushnil(co);
+  }
+  under_way_end(&rest->it);
   free(rest);
-  if (L == NULL) return;
-  lua_State *co = callback_begin(L);
-  lua_rawgeti(co, LUA_REGISTRYINDEX, refs);
-  lua_rawgeti(co, -1, DONE);
-  lua_remove(co, 1);
-  luaL_unref(L, LUA_REGISTRYINDEX, refs);
-  if (status < 0) lua_pushstring(co, uv_err_name(status));
-  else lua_pushnil(co);
-  callback_run(co, 1);
+  if (co != NULL) callback_run(co, 1);
 }
 
 /* The strings at `index`, one or a list, from their byte `from` on. */
@@ -84,18 +51,16 @@ static unsigned parts_of(lua_State *L, int index, size_t from, uv_buf_t *parts, 
   return n;
 }
 
-/* Keeps what is written from, and what is to be called, from being collected: the registry ref of it. */
-static int hold(lua_State *L) {
+/* Pushes what is to be kept from being collected: what is written from, and what is to be called. */
+static void push_held(lua_State *L) {
   lua_createtable(L, DONE, 0);
   for (int i = HANDLE; i <= DONE; i++) {
     lua_pushvalue(L, i);
     lua_rawseti(L, -2, i);
   }
-  return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 static int write_rest(lua_State *L, uv_stream_t *handle, size_t from) {
-  struct rests *all = all_of(L);
   bool listed = lua_istable(L, DATA);
   unsigned count = listed ? (unsigned)lua_objlen(L, DATA) : 1;
   uv_buf_t one, *parts = listed ? malloc(count * sizeof *parts) : &one;
@@ -103,10 +68,10 @@ static int write_rest(lua_State *L, uv_stream_t *handle, size_t from) {
   int rc = rest != NULL && parts != NULL ? 0 : UV_ENOMEM;
   if (rc == 0) {
     unsigned n = parts_of(L, DATA, from, parts, count);
-    *rest = (rest_t){.L = vm_state(vm_of(L)), .refs = hold(L)};
+    push_held(L);
+    under_way_begin(L, &rest->it);
     rc = uv_write(&rest->req, handle, parts, n, on_written);
-    if (rc == 0) LIST_INSERT_HEAD(all, rest, link);
-    else luaL_unref(L, LUA_REGISTRYINDEX, rest->refs);
+    if (rc < 0) under_way_end(&rest->it);
   }
   if (rc < 0) free(rest);
   if (listed) free(parts);

@@ -12,7 +12,7 @@ int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) { return 1; } /* what rooms keep for as long as a process lives */
 
 static const char script[] =
-    "local timers, net, child_process, json, http, websocket, luv, sockets = ...\n"
+    "local timers, net, child_process, json, http, websocket, luv, sockets, fs = ...\n"
     "timers.setInterval(function() turns = (turns or 0) + 1 end, 1)\n"
     "timers.setTimeout(function() error('too late') end, 100000)\n"
     "timers.setImmediate(function() immediate = true end)\n"
@@ -22,6 +22,9 @@ static const char script[] =
     "  client = net.connect(server:address().port, '127.0.0.1')\n"
     "  client:on('data', function(data) answer = data end)\n"
     "  client:write(('x'):rep(3e7))\n" /* nobody reads it */
+    "  local other = net.connect(server:address().port, '127.0.0.1')\n"
+    "  other:on('connect', function() fs.createReadStream(process.execPath):pipe(other) end)\n"
+    "  timers.setInterval(function() sending = other._sending end, 1)\n"
     "end)\n"
     "web = http.createServer(function(req, res)\n"
     "  res:finish(('x'):rep(req.url == '/much' and 8e6 or 1))\n"
@@ -71,17 +74,18 @@ static bool is_set(lua_State *L, const char *name) {
 }
 
 static void live(void) {
-  static const char *const modules[] = {"timers", "net",       "child_process", "json",
-                                        "http",   "websocket", "luv",           "lrun.core.sockets"};
-  static const char *const awaited[] = {"answer", "turns", "asked", "immediate", "spoken", "told"};
+  static const char *const modules[] = {"timers",    "net", "child_process",     "json", "http",
+                                        "websocket", "luv", "lrun.core.sockets", "fs"};
+  static const char *const awaited[] = {"answer", "turns", "asked", "immediate", "spoken", "told", "sending"};
   vm_t *vm;
   check(vm_new(&vm) == 0, "vm_new");
   lua_State *L = vm_state(vm);
   bundle_require(L, "process");
   lua_setglobal(L, "process");
   check(luaL_loadstring(L, script) == 0, "the script");
-  for (int i = 0; i < 8; i++) bundle_require(L, modules[i]);
-  check(callback_enter(L, 8) == CALLBACK_DONE, "the script ran");
+  int given = sizeof modules / sizeof *modules;
+  for (int i = 0; i < given; i++) bundle_require(L, modules[i]);
+  check(callback_enter(L, given) == CALLBACK_DONE, "the script ran");
   size_t done = 0, count = sizeof awaited / sizeof *awaited;
   for (int turn = 0; turn < 100000 && done < count; turn++) {
     uv_run(vm_loop(vm), UV_RUN_ONCE);

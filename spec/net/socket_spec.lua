@@ -4,31 +4,11 @@ local abort = require("abort")
 local await = require("await")
 local timers = require("timers")
 local lrun = require("spec.support.lrun")
+local sockets = require("spec.support.sockets")
+
+local connected = sockets.connected
 
 local function message(f, ...) return tostring(select(2, pcall(f, ...))) end
-
--- Runs `test(client, accepted, server)` with the two ends of a connection, then closes everything.
-local function connected(options, test)
-  local server = net.createServer(options.server)
-  local client, accepted
-  await(function(done)
-    local left = 2
-    local function ready()
-      left = left - 1
-      if left == 0 then done() end
-    end
-    server:on("connection", function(socket) accepted = socket ready() end)
-    server:listen(0, "127.0.0.1", function()
-      local target = { port = server:address().port, host = "127.0.0.1" }
-      for key, value in pairs(options.client or {}) do target[key] = value end
-      client = net.connect(target, ready)
-    end)
-  end)
-  test(client, accepted, server)
-  client:destroy()
-  accepted:destroy()
-  await(function(done) server:close(done) end)
-end
 
 local function closed(socket)
   if not socket._closeEmitted then return await(function(done) socket:on("close", done) end) end

@@ -2,9 +2,9 @@
 local await = require("await")
 local child_process = require("child_process")
 local http = require("http")
-local net = require("net")
 local os = require("os")
 local path = require("path")
+local sockets = require("spec.support.sockets")
 local timers = require("timers")
 
 local MIB = 1024 * 1024
@@ -16,26 +16,9 @@ local function newPath()
   return path.join(os.tmpdir(), ("lrun-write-%d-%d.sock"):format(process.pid, count))
 end
 
--- Runs `test(client, accepted)` with the two ends of a connection; nobody reads from the accepted one before it is resumed.
+-- Nobody reads from the accepted one before it is resumed.
 local function connected(kind, test)
-  local where = kind == "TCP" and { host = "127.0.0.1", port = 0 } or newPath()
-  local server = net.createServer({ pauseOnConnect = true, allowHalfOpen = true })
-  local client, accepted
-  await(function(done)
-    local left = 2
-    local function ready()
-      left = left - 1
-      if left == 0 then done() end
-    end
-    server:on("connection", function(socket) accepted = socket ready() end)
-    server:listen(where, function()
-      client = net.connect(type(where) == "table" and { host = where.host, port = server:address().port } or where, ready)
-    end)
-  end)
-  test(client, accepted)
-  client:destroy()
-  accepted:destroy()
-  await(function(done) server:close(done) end)
+  sockets.connected({ path = kind == "unix" and newPath() or nil, server = { pauseOnConnect = true, allowHalfOpen = true } }, test)
 end
 
 local function everything(socket)

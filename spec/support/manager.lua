@@ -5,6 +5,7 @@ local child_process = require("child_process")
 local fs = require("fs")
 local json = require("json")
 local net = require("net")
+local servers = require("spec.support.servers")
 local uv = require("luv")
 
 local manager = {}
@@ -181,13 +182,7 @@ end):listen(tonumber(process.env.PORT), "127.0.0.1")
 ]]):format(version)
 end
 
-function manager.freePort()
-  local probe = uv.new_tcp()
-  assert(probe:bind("127.0.0.1", 0))
-  local port = probe:getsockname().port
-  probe:close()
-  return port
-end
+manager.freePort = servers.freePort
 
 --- One request on a connection of its own: its body, or nil and what failed.
 function manager.get(port, path, headers)

@@ -3,7 +3,7 @@
 local await = require("await")
 local child_process = require("child_process")
 local net = require("net")
-local uv = require("luv")
+local servers = require("spec.support.servers")
 
 local program = {}
 
@@ -95,13 +95,6 @@ function program.get(port, path)
   end)
 end
 
---- A TCP port that nobody listens on.
-function program.port()
-  local probe = uv.new_tcp()
-  assert(probe:bind("127.0.0.1", 0))
-  local port = probe:getsockname().port
-  probe:close()
-  return port
-end
+program.port = servers.freePort
 
 return program

@@ -1,6 +1,7 @@
 --- Servers of a test: they listen on a free port of 127.0.0.1, and are closed with all their connections after it.
 local await = require("await")
 local http = require("http")
+local uv = require("luv")
 
 local servers = {}
 local open = {}
@@ -30,6 +31,16 @@ function servers.close()
     if server.closeAllConnections then server:closeAllConnections() end
     await(function(done) server:close(function() done() end) end)
   end
+end
+
+--- A TCP port that nobody listens on.
+---@return integer
+function servers.freePort()
+  local probe = uv.new_tcp()
+  assert(probe:bind("127.0.0.1", 0))
+  local port = probe:getsockname().port
+  probe:close()
+  return port
 end
 
 return servers

@@ -52,6 +52,21 @@ function support.connect(port, options)
   return socket
 end
 
+--- The first bytes of a client of ours.
+---@param options table as `connect`'s
+---@return string
+function support.greeting(options)
+  local got
+  local port = servers.listen(net.createServer(function(socket)
+    socket:once("data", function(data)
+      got = data
+      socket:destroy()
+    end)
+  end))
+  support.connect(port, options)
+  return got
+end
+
 --- A port that passes everything on to another one, both ways. `changes.up` and `changes.down`, when they are set, get
 --- each piece of a client's and of the server's and return what is passed on instead.
 function support.proxy(to, changes)

@@ -17,19 +17,6 @@ local function raw(port, bytes, halfOpen)
   return socket
 end
 
--- The first bytes of a client of ours.
-local function greeting()
-  local got
-  local port = servers.listen(net.createServer(function(socket)
-    socket:once("data", function(data)
-      got = data
-      socket:destroy()
-    end)
-  end))
-  support.connect(port, TRUST)
-  return got
-end
-
 -- A record of handshake messages.
 local function record(kind, body) return string.char(kind, 3, 3, math.floor(#body / 256), #body % 256) .. body end
 
@@ -39,7 +26,7 @@ describe("a TLS server", function()
   it("ends what is no TLS, at any cut, and serves the others", function()
     local port, server = support.serve(pki.options("server"))
     local beside = assert(support.connect(port, TRUST))
-    local hello = greeting()
+    local hello = support.greeting(TRUST)
     local junk = {
       ("*"):rep(100), "GET / HTTP/1.1\r\n\r\n", "DELETE / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n", ("\0"):rep(70000), "\22\3\1\0\5\1\0\0\1\0",
       "\22\3\1\255\255\1", "\21\3\1\0\2\2\40", hello:sub(1, 60) .. ("\255"):rep(#hello), hello .. ("junk"):rep(100), hello .. hello,
@@ -68,7 +55,7 @@ describe("a TLS server", function()
 
   it("ends handshakes that stall", function()
     local port, server = support.serve(pki.options("server", { handshakeTimeout = 60 }))
-    local hello = greeting()
+    local hello = support.greeting(TRUST)
     local stalled = {}
     for i = 1, 20 do stalled[i] = raw(port, i % 2 == 0 and hello:sub(1, i * 5) or nil) end
     local healthy = assert(support.connect(port, TRUST))
@@ -82,7 +69,7 @@ describe("a TLS server", function()
   it("bounds what a client sends while the program decides", function()
     local go
     local port, server = support.serve(pki.options("server", { SNICallback = function(_, done) go = done end }))
-    local hello = greeting():gsub("127%.0%.0%.1", "localhost")
+    local hello = support.greeting(TRUST):gsub("127%.0%.0%.1", "localhost")
     local port2 = servers.listen(net.createServer(function(socket)
       socket:once("data", function(data) hello = data socket:destroy() end)
     end))

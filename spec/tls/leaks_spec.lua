@@ -51,18 +51,6 @@ local function context(options)
   return tls.createSecureContext(options)
 end
 
-local function greeting()
-  local got
-  local port = servers.listen(net.createServer(function(socket)
-    socket:once("data", function(data)
-      got = data
-      socket:destroy()
-    end)
-  end))
-  support.connect(port, { ca = pki.ca.cert })
-  return got
-end
-
 describe("TLS", function()
   after_each(servers.close)
 
@@ -86,7 +74,7 @@ describe("TLS", function()
     }
     local strict = serve{ requestCert = true, ca = pki.ca.cert }
     local spoiling = support.proxy(port, { up = function(data) return data:sub(1, 3) == "\22\3\1" and data or support.spoiled(data) end })
-    local hello = greeting()
+    local hello = support.greeting({ ca = pki.ca.cert })
 
     local plain, known = context{}, context(pki.options("client"))
     local old = context{ maxVersion = "TLSv1.2" }
