@@ -1,5 +1,5 @@
--- sweep.lua: many small works, one after another; the twin of sweep.js. Prints a line for each: its name, a tab, and the
--- nanoseconds that one took, the least of several rounds.
+-- sweep.lua: many small works; the twin of sweep.js. `sweep.lua DIRECTORY [GROUP]`, or a part of a work's name in the place of
+-- the group. Prints a line for each work: its name, a tab, and the nanoseconds that one took, the least of several rounds.
 local await = require("await")
 local base64 = require("base64")
 local child_process = require("child_process")
@@ -25,10 +25,10 @@ if process.argv[2] == "child" then
   return
 end
 
-local works = {}
+local works, group = {}, nil
 
 -- `f(count, done)` does it `count` times; without `done` in its parameters it does so at once.
-local function work(name, count, f) works[#works + 1] = { name = name, count = count, f = f } end
+local function work(name, count, f) works[#works + 1] = { name = name, group = group, count = count, f = f } end
 local function now(name, count, f)
   work(name, count, function(n, done)
     f(n)
@@ -39,6 +39,8 @@ end
 local function nothing() end
 
 -- timers, ticks, await ------------------------------------------------------------------------------------------------
+
+group = "timers"
 
 now("timeout set and cleared", 100000, function(n)
   for _ = 1, n do timers.clearTimeout(timers.setTimeout(nothing, 1000)) end
@@ -101,6 +103,8 @@ end)
 
 -- events --------------------------------------------------------------------------------------------------------------
 
+group = "events"
+
 now("emit, one listener", 1000000, function(n)
   local emitter, sum = events.EventEmitter:new(), 0
   emitter:on("x", function(a, b) sum = sum + a + b end)
@@ -124,6 +128,8 @@ now("listener added and removed", 200000, function(n)
 end)
 
 -- text ----------------------------------------------------------------------------------------------------------------
+
+group = "text"
 
 local LINE = "GET /a/path?with=query&and=more HTTP/1.1 and some words of a line that is split"
 
@@ -170,20 +176,25 @@ end)
 
 -- JSON ----------------------------------------------------------------------------------------------------------------
 
+group = "JSON"
+
 local SMALL = { id = 12345, name = "a user's name", email = "someone@example.com", active = true, score = 98.5,
   tags = { "one", "two", "three" }, address = { city = "Berlin", zip = "10115" } }
 local many, fractions = {}, {}
 for i = 1, 1000 do many[i] = { id = i, name = "item " .. i, on = i % 2 == 0 } end
 for i = 1, 9000 do fractions[i] = i / 7 end
-local smallText, manyText = json.encode(SMALL), json.encode(many)
+local smallText, manyText, fractionsText = json.encode(SMALL), json.encode(many), json.encode(fractions)
 
 now("JSON of a small object", 100000, function(n) for _ = 1, n do json.encode(SMALL) end end)
 now("small object of JSON", 100000, function(n) for _ = 1, n do json.decode(smallText) end end)
 now("JSON of 1,000 objects", 200, function(n) for _ = 1, n do json.encode(many) end end)
 now("1,000 objects of JSON", 200, function(n) for _ = 1, n do json.decode(manyText) end end)
 now("JSON of 9,000 fractions", 50, function(n) for _ = 1, n do json.encode(fractions) end end)
+now("9,000 fractions of JSON", 50, function(n) for _ = 1, n do json.decode(fractionsText) end end)
 
 -- files ---------------------------------------------------------------------------------------------------------------
+
+group = "files"
 
 local file = scratch .. "/4k"
 fs.writeFileSync(file, ("x"):rep(4096))
@@ -206,6 +217,8 @@ work("fs.readFile, 4 KiB", 3000, function(n, done)
 end)
 
 -- streams, sockets ----------------------------------------------------------------------------------------------------
+
+group = "sockets"
 
 work("chunks through a PassThrough", 50000, function(n, done)
   local through, left = stream.PassThrough:new(), n
@@ -300,6 +313,8 @@ end)
 
 -- processes -----------------------------------------------------------------------------------------------------------
 
+group = "processes"
+
 work("message of 1,000 objects, and back", 50, function(n, done)
   local child, left = child_process.fork(process.argv[1], { "child" }), n
   child:on("message", function()
@@ -318,6 +333,7 @@ now("an environment variable", 100000, function(n) for _ = 1, n do local _ = pro
 
 local function measure(each)
   local best = math.huge
+  collectgarbage()
   for _ = 1, ROUNDS do
     local started = process.hrtime()
     await(each.f, each.count)
@@ -327,5 +343,5 @@ local function measure(each)
 end
 
 for _, each in ipairs(works) do
-  if not only or each.name:find(only, 1, true) then measure(each) end
+  if not only or each.group == only or each.name:find(only, 1, true) then measure(each) end
 end
