@@ -36,6 +36,7 @@ local function parts(text)
 end
 
 local function endsInNumber(text)
+  if not text:find("[%xxX]%.?$", -2) then return false end       -- most: a top level's last letter
   local list = parts(text)
   local last = list[#list]
   return last:find("^%d+$") ~= nil or last:find("^0[xX]%x*$") ~= nil
@@ -172,7 +173,13 @@ local function toAscii(text)
   return ascii
 end
 
+local function normal(name)
+  if endsInNumber(name) then return ipv4(name) end
+  return name
+end
+
 local function domain(text)
+  if text:find("^[a-z0-9.-]+$") then return normal(text) end
   text = encoding.fromPercent(text, false)
   if text:find("%z") then return nil end
   if text:find("[\128-\255]") then
@@ -182,8 +189,7 @@ local function domain(text)
   end
   text = text:lower()
   if text == "" or text:find(FORBIDDEN_IN_DOMAIN) then return nil end
-  if endsInNumber(text) then return ipv4(text) end
-  return text
+  return normal(text)
 end
 
 local OPAQUE = encoding.set(" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")

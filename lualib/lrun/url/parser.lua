@@ -27,6 +27,8 @@ local KEPT = {
 
 local function encode(text, kind) return encoding.percent(text, KEPT[kind]) end
 
+local SLASH, BACKSLASH = ("/\\"):byte(1, 2)
+
 -- Paths ---------------------------------------------------------------------------------------------------------------
 
 local function isDriveLetter(text) return text:find("^%a[:|]$") ~= nil end
@@ -47,7 +49,7 @@ local function addSegments(url, text)
   repeat
     local stop = text:find(slash, at)
     local segment = text:sub(at, stop and stop - 1)
-    local dots = DOTS[segment:lower()]
+    local dots = #segment <= 6 and DOTS[segment:lower()]
     if dots == 2 then shorten(url) end
     if dots then
       if not stop then path[#path + 1] = "" end
@@ -61,8 +63,10 @@ end
 
 -- A path behind an authority, or an absolute one.
 local function pathStart(url, text)
-  if isSpecial(url) then return addSegments(url, (text:gsub("^[/\\]", "", 1))) end
-  if text ~= "" then addSegments(url, (text:gsub("^/", "", 1))) end
+  local first = text:byte()
+  if first == SLASH or first == BACKSLASH and isSpecial(url) then text = text:sub(2)
+  elseif text == "" and not isSpecial(url) then return end
+  addSegments(url, text)
 end
 
 -- Authorities ---------------------------------------------------------------------------------------------------------
@@ -100,8 +104,9 @@ end
 local function authority(url, text)
   local stop = text:find(isSpecial(url) and "[/\\]" or "/")
   local whole, rest = text:sub(1, stop and stop - 1), stop and text:sub(stop) or ""
-  local credentials, place = whole:match("^(.*)@(.*)$")
-  if credentials then
+  local credentials, place
+  if whole:find("@", 1, true) then
+    credentials, place = whole:match("^(.*)@(.*)$")
     if place == "" then return false end
     setCredentials(url, credentials)
   end
@@ -193,7 +198,7 @@ local function absolute(url, base, text, query)
   if url.scheme == "file" then return file(url, base, text, query) end
   if isSpecial(url) then
     if base and base.scheme == url.scheme and not text:find("^//") then return relative(url, base, text, query) end
-    return authority(url, (text:gsub("^[/\\]+", "", 1)))
+    return authority(url, text:sub(text:find("[^/\\]") or #text + 1))
   end
   if text:find("^//") then return authority(url, text:sub(3)) end
   if text:find("^/") then
@@ -220,22 +225,31 @@ local function setQuery(url, text) url.query = encode(text, isSpecial(url) and "
 
 local function withoutLineBreaks(text) return (text:gsub("[\t\n\r]", "")) end
 
+-- What comes before the first `mark`, and what comes behind it: nil without one.
+local function cut(text, mark)
+  local at = text:find(mark, 1, true)
+  if at then return text:sub(1, at - 1), text:sub(at + 1) end
+  return text
+end
+
 --- Reads a URL.
 ---@param input string
 ---@param base table? a record, for what is relative
 ---@return table? record nil when it is none
 ---@return string? reason where there is more to say
 function parser.parse(input, base)
-  local text = withoutLineBreaks(input:gsub("^[%z\1-\32]+", ""):gsub("[%z\1-\32]+$", ""))
+  local text = input
+  if text:find("%c") or text:find(" ", 1, true) then
+    text = withoutLineBreaks(text:gsub("^[%z\1-\32]+", ""):gsub("[%z\1-\32]+$", ""))
+  end
   local url = { scheme = "", username = "", password = "", path = {} }
-  local beforeFragment, fragment = text:match("^([^#]*)#(.*)$")
-  local rest, query = (beforeFragment or text):match("^([^?]*)%?(.*)$")
-  rest = rest or beforeFragment or text
-  local scheme, behind = rest:match("^(%a[%w+.-]*):(.*)$")
+  local beforeFragment, fragment = cut(text, "#")
+  local rest, query = cut(beforeFragment, "?")
+  local scheme = rest:match("^(%a[%w+.-]*):")
   local ok, reason
   if scheme then
     url.scheme = scheme:lower()
-    ok, reason = absolute(url, base, behind, query)
+    ok, reason = absolute(url, base, rest:sub(#scheme + 2), query)
   else
     ok, reason = withoutScheme(url, base, rest, query, fragment)
   end
