@@ -68,6 +68,7 @@ local function escapeHigh(text)
 end
 
 local function quote(text)
+  if not text:find('[%c"\\\128-\255]') then return '"' .. text .. '"' end
   local mark = text:find('"', 1, true) and not text:find("'", 1, true) and "'" or '"'
   local escaped = text:gsub("[%c\\" .. mark .. "]", function(char)
     if char == mark then return "\\" .. mark end
@@ -248,6 +249,7 @@ local function addComputed(keys, values, t, class, inherited)
 end
 
 local function visibleWidth(text)
+  if not text:find("[\27\128-\191]") then return #text end
   local plain = text:gsub("\27%[[%d;]*m", "")
   local _, continuation = plain:gsub("[\128-\191]", "")
   return #plain - continuation
@@ -334,7 +336,8 @@ local function layout(state, prefix, texts, list, numeric, indent, column)
   if #texts == 0 then return prefix .. "{}" end
   local single = prefix .. "{ " .. table.concat(texts, ", ") .. " }"
   local flat = not single:find("\n", 1, true)
-  if flat and column + visibleWidth(single) <= state.breakLength and not (list and #texts > 24) then return single end
+  local fits = flat and (column + #single <= state.breakLength or column + visibleWidth(single) <= state.breakLength)
+  if fits and not (list and #texts > 24) then return single end
   local lines = flat and list and inColumns(state, texts, indent, numeric)
   local separator = lines and "\n" or ",\n"
   lines = lines or texts
