@@ -24,21 +24,25 @@ local function isAbsolute(text) return text:byte() == 0x2F end
 
 -- Takes `.`, `..` and empty parts out. `..` cannot go above an absolute path's root; a relative path keeps those it needs.
 local function collapse(text, absolute)
-  local parts, depth = {}, 0        -- depth counts the parts that a `..` can take back
-  for part in text:gmatch("[^/]+") do
+  local parts, count, depth = {}, 0, 0        -- depth counts the parts that a `..` can take back
+  local at, size = 1, #text
+  while at <= size do                         -- by what is compiled: patterns are not
+    local slash = text:find("/", at, true) or size + 1
+    local part = text:sub(at, slash - 1)
+    at = slash + 1
     if part == ".." then
       if depth > 0 then
-        parts[#parts] = nil
-        depth = depth - 1
+        count, depth = count - 1, depth - 1
       elseif not absolute then
-        parts[#parts + 1] = ".."
+        count = count + 1
+        parts[count] = ".."
       end
-    elseif part ~= "." then
-      parts[#parts + 1] = part
-      depth = depth + 1
+    elseif part ~= "." and part ~= "" then
+      count, depth = count + 1, depth + 1
+      parts[count] = part
     end
   end
-  return table.concat(parts, "/")
+  return table.concat(parts, "/", 1, count)
 end
 
 local function normalize(text)
