@@ -125,6 +125,49 @@ describe("the function for a shape", function()
   end)
 end)
 
+describe("the function for long messages", function()
+  local function made(make, body)
+    local bytes = ffi.new("uint8_t[?]", #body)
+    ffi.copy(bytes, body, #body)
+    local value = make(ffi.cast("const uint8_t *", bytes))
+    return value, bytes
+  end
+
+  local function rows(count, row)
+    local list = {}
+    for i = 1, count do list[i] = row(i) end
+    return list
+  end
+  local function row(i) return { a = i, id = "row " .. i, name = { i % 2 == 0, {} } } end
+
+  it("makes lists of any length whose values are of one shape", function()
+    local make = assert(shapes.makeLong(encoded{ a = rows(20, row), id = rows(30, function(i) return i end) }, NAMES))
+    for _, count in ipairs{ 0, 1, 5, 222, 223, 224, 225, 500, 8000, 9000 } do
+      local value = { a = rows(count, row), id = rows(count, function(i) return -i end) }
+      if count > 0 then assert.same(value, (made(make, encoded(value)))) end
+    end
+    make = assert(shapes.makeLong(encoded(rows(10, function(i) return rows(6, function(k) return { a = ("x"):rep(10000 + i * k) } end) end)), NAMES))
+    local value = rows(40, function(i) return rows(i, function(k) return { a = ("y"):rep(9000 + i * k) } end) end)
+    assert.same(value, (made(make, encoded(value))))
+  end)
+
+  it("makes no list that has another value anywhere", function()
+    local make = assert(shapes.makeLong(encoded(rows(300, row)), NAMES))
+    local others = {
+      1, "text", {}, { a = 1 }, { a = 1, id = "x", name = { true } }, { a = 1, id = "x", name = { true, { 1 } } }, { a = 0 / 0 },
+    }
+    for _, other in ipairs(others) do
+      for at = 1, 300, 23 do
+        local value = rows(300, row)
+        value[at] = other
+        assert.is_nil((made(make, encoded(value))))
+      end
+    end
+    local value = rows(300, row)
+    assert.same(value, (made(make, encoded(value))))
+  end)
+end)
+
 describe("a channel", function()
   it("brings messages as they left, of a few shapes or of many, however often", function()
     local child = children.fork("echo")
@@ -133,6 +176,15 @@ describe("a channel", function()
       check{ cmd = "work", id = i, text = ("x"):rep(80), list = { 1, 2, 3 } }
       check{ cmd = "work", id = i % 7 == 0 and 1 / 0 or i, text = ("x"):rep(i * 3), list = { 1, i % 2 == 0 } }
       check{ id = i, cmd = i % 3 == 0 and "text" or nil, list = i % 5 == 0 and {} or { { id = i }, { id = "x" } } }
+    end
+    for i = 1, 60 do
+      local list = {}
+      for k = 1, 20 + i do list[k] = { id = k, cmd = "row " .. k, list = { k, i % 2 == 0 } } end
+      if i % 7 == 0 then list[i].cmd = i end
+      check{ id = i, list = list }
+      check(list)
+      check{ id = i, text = ("x"):rep(600 + 200 * i) }
+      if i > 30 then check{ id = i, list = { list, list } } end
     end
     for i = 1, 100 do
       for _ = 1, 35 do check{ id = i, ["key " .. i] = i } end

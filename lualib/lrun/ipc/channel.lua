@@ -159,9 +159,13 @@ local function onKeys(state, incoming)
 end
 
 local function decode(state, incoming)
-  local length = incoming.length
-  if length > SHORT then return decodeBytes(incoming.body, length, state.decoder) end
-  local known = state.shapes
+  local length, known = incoming.length, state.shapes
+  if length > SHORT then
+    local message
+    if known then message = known:takeLong(incoming.body, length) end
+    if message == nil then message = decodeBytes(incoming.body, length, state.decoder) end
+    return message
+  end
   if known then
     local shape = incoming.shape
     local make = known.functions[shape]
