@@ -33,7 +33,10 @@ end
 
 -- `+` is a space before `decode` looks, as in Node.
 local function decoded(text, decode)
-  if not decode then return encoding.fromPercent(text, true) end
+  if not decode then
+    local plain = not text:find("%", 1, true) and not text:find("+", 1, true)
+    return plain and text or encoding.fromPercent(text, true)
+  end
   local ok, value = pcall(decode, (text:gsub("+", " ")))
   return ok and value or encoding.fromPercent(text, true)
 end
