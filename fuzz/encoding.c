@@ -1,4 +1,5 @@
-/* fuzz/encoding.c: what decodes is the same after encoding and decoding again; nothing is written past the room. */
+/* fuzz/encoding.c: what decodes is the same after encoding and decoding again; nothing is written past the
+ * room; a URL's parts are parts of it. */
 #include "encoding/encoding.h"
 
 #include <assert.h>
@@ -43,9 +44,33 @@ static void percent(const uint8_t *data, size_t size) {
   free(back);
 }
 
+static void inside(url_piece_t piece, const uint8_t *data, size_t size) {
+  if (piece.at) assert(piece.at >= data && piece.length <= size && piece.at + piece.length <= data + size);
+}
+
+/* Parts lie in the text. */
+static void url(const uint8_t *data, size_t size) {
+  static const percent_set_t plain = {{0, 0x57fffffa, 0xaffffffe, 0x57fffffe, 0, 0, 0, 0}};
+  static const url_sets_t sets = {&plain, &plain, &plain, &plain};
+  url_parts_t parts;
+  bool whole = url_parts(&parts, data, size, &sets);
+  if (whole) {
+    assert(parts.host.length > 0 && parts.port >= -1 && parts.port <= 65535);
+    inside(parts.host, data, size);
+    inside(parts.username, data, size);
+    inside(parts.password, data, size);
+  }
+  if (!whole && !url_place(&parts, data, size, &sets)) return;
+  assert(parts.path.at);
+  inside(parts.path, data, size);
+  inside(parts.query, data, size);
+  inside(parts.fragment, data, size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   base64(data, size);
   hex(data, size);
   percent(data, size);
+  url(data, size);
   return 0;
 }

@@ -79,12 +79,18 @@ local function textOf(value, name)
   return validate.string(value, name)
 end
 
+local lastBase, lastBaseRecord      -- a server reads all its requests' URLs with one; nobody changes the record
+
 -- The record, or nil and the error.
 local function read(input, base)
   local baseRecord, reason
   if base ~= nil then
-    baseRecord, reason = parser.parse(base)
-    if not baseRecord then return nil, invalid(base, nil, reason or "it cannot be a base") end
+    if base ~= lastBase then
+      baseRecord, reason = parser.parse(base)
+      if not baseRecord then return nil, invalid(base, nil, reason or "it cannot be a base") end
+      lastBase, lastBaseRecord = base, baseRecord
+    end
+    baseRecord = lastBaseRecord
   end
   local record
   record, reason = parser.parse(input, baseRecord)

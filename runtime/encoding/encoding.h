@@ -26,9 +26,35 @@ int hex_digit(unsigned char c);
 typedef struct {
   uint32_t bits[8];
 } percent_set_t;
+/* Whether there is nothing to encode. */
+bool percent_plain(const unsigned char *in, size_t len, const percent_set_t *plain);
 /* Up to 3 characters a byte. */
 size_t percent_encode(char *out, const unsigned char *in, size_t len, const percent_set_t *plain);
 /* Never longer than the text. A `%` that no two digits follow stays as it is; in a form `+` is a space. */
 size_t percent_decode(char *out, const unsigned char *in, size_t len, bool form);
+
+/* A part of a text; `at` is NULL: it has none. */
+typedef struct {
+  const unsigned char *at;
+  size_t length;
+} url_piece_t;
+
+/* Of the schemes http, https, ws and wss. */
+typedef struct {
+  url_piece_t scheme, username, password, host;
+  int port;         /* -1: the scheme's own */
+  url_piece_t path; /* from its first slash on; "" is the same as "/" */
+  url_piece_t query, fragment;
+} url_parts_t;
+
+/* The bytes that stand for themselves in each part. */
+typedef struct {
+  const percent_set_t *userinfo, *path, *query, *fragment;
+} url_sets_t;
+
+/* The parts of a URL; false: it is none, or not in its normal form. */
+bool url_parts(url_parts_t *url, const unsigned char *text, size_t length, const url_sets_t *sets);
+/* The same of a reference that begins with a slash: path, query and fragment. */
+bool url_place(url_parts_t *url, const unsigned char *text, size_t length, const url_sets_t *sets);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "host/modules.h"
 #include <lauxlib.h>
+#include <string.h>
 
 typedef const unsigned char *bytes_t;
 
@@ -71,8 +72,13 @@ static int l_percent(lua_State *L) {
   size_t len;
   const char *in = luaL_checklstring(L, 1, &len);
   luaL_checktype(L, 2, LUA_TUSERDATA);
+  const percent_set_t *plain = lua_touserdata(L, 2);
+  if (percent_plain((bytes_t)in, len, plain)) {
+    lua_settop(L, 1);
+    return 1;
+  }
   char *out = lua_newuserdata(L, 3 * len + 1);
-  lua_pushlstring(L, out, percent_encode(out, (bytes_t)in, len, lua_touserdata(L, 2)));
+  lua_pushlstring(L, out, percent_encode(out, (bytes_t)in, len, plain));
   return 1;
 }
 
@@ -80,9 +86,85 @@ static int l_percent(lua_State *L) {
 static int l_from_percent(lua_State *L) {
   size_t len;
   const char *in = luaL_checklstring(L, 1, &len);
+  bool form = lua_toboolean(L, 2);
+  if (!memchr(in, '%', len) && !(form && memchr(in, '+', len))) {
+    lua_settop(L, 1);
+    return 1;
+  }
   char *out = lua_newuserdata(L, len + 1);
-  lua_pushlstring(L, out, percent_decode(out, (bytes_t)in, len, lua_toboolean(L, 2)));
+  lua_pushlstring(L, out, percent_decode(out, (bytes_t)in, len, form));
   return 1;
+}
+
+static void push_piece(lua_State *L, url_piece_t piece) {
+  if (piece.at) lua_pushlstring(L, (const char *)piece.at, piece.length);
+  else lua_pushnil(L);
+}
+
+/* The segments behind each slash, as a list. */
+static void push_segments(lua_State *L, url_piece_t path) {
+  const unsigned char *at = path.at, *end = at + path.length;
+  int count = 0;
+  lua_createtable(L, 4, 0);
+  if (at == end) {
+    lua_pushliteral(L, "");
+    lua_rawseti(L, -2, 1);
+  }
+  while (at < end) {
+    const unsigned char *start = ++at;
+    while (at < end && *at != '/') at++;
+    lua_pushlstring(L, (const char *)start, (size_t)(at - start));
+    lua_rawseti(L, -2, ++count);
+  }
+}
+
+static url_sets_t sets_of(lua_State *L) {
+  return (url_sets_t){lua_touserdata(L, lua_upvalueindex(1)), lua_touserdata(L, lua_upvalueindex(2)),
+                      lua_touserdata(L, lua_upvalueindex(3)), lua_touserdata(L, lua_upvalueindex(4))};
+}
+
+/* parts(text) → scheme, username, password, host, port, segments, query, fragment; nothing: the text is no plain URL */
+static int l_parts(lua_State *L) {
+  size_t len;
+  const char *in = luaL_checklstring(L, 1, &len);
+  url_sets_t sets = sets_of(L);
+  url_parts_t url;
+  if (!url_parts(&url, (bytes_t)in, len, &sets)) return 0;
+  push_piece(L, url.scheme);
+  push_piece(L, url.username);
+  push_piece(L, url.password);
+  push_piece(L, url.host);
+  if (url.port < 0) lua_pushnil(L);
+  else lua_pushinteger(L, url.port);
+  push_segments(L, url.path);
+  push_piece(L, url.query);
+  push_piece(L, url.fragment);
+  return 8;
+}
+
+/* place(text) → segments, query, fragment; nothing: the text is no plain reference that begins with a slash */
+static int l_place(lua_State *L) {
+  size_t len;
+  const char *in = luaL_checklstring(L, 1, &len);
+  url_sets_t sets = sets_of(L);
+  url_parts_t url;
+  if (!url_place(&url, (bytes_t)in, len, &sets)) return 0;
+  push_segments(L, url.path);
+  push_piece(L, url.query);
+  push_piece(L, url.fragment);
+  return 3;
+}
+
+/* url(userinfo, path, query, fragment) → parts, place: with the sets of bytes that stand for themselves */
+static int l_url(lua_State *L) {
+  enum { SETS = 4 };
+  for (int i = 1; i <= SETS; i++) luaL_checktype(L, i, LUA_TUSERDATA);
+  lua_settop(L, SETS);
+  for (int i = 1; i <= SETS; i++) lua_pushvalue(L, i);
+  lua_pushcclosure(L, l_parts, SETS);
+  for (int i = 1; i <= SETS; i++) lua_pushvalue(L, i);
+  lua_pushcclosure(L, l_place, SETS);
+  return 2;
 }
 
 int luaopen_lrun_encoding(lua_State *L) {
@@ -93,8 +175,9 @@ int luaopen_lrun_encoding(lua_State *L) {
                                        {"set", l_set},
                                        {"percent", l_percent},
                                        {"fromPercent", l_from_percent},
+                                       {"url", l_url},
                                        {NULL, NULL}};
-  lua_createtable(L, 0, 7);
+  lua_createtable(L, 0, 8);
   luaL_register(L, NULL, functions);
   return 1;
 }

@@ -3,11 +3,21 @@
 
 static const char hex_digits[] = "0123456789ABCDEF";
 
+static inline bool is_plain(const percent_set_t *plain, unsigned char c) {
+  return plain->bits[c >> 5] >> (c & 31) & 1;
+}
+
+bool percent_plain(const unsigned char *in, size_t len, const percent_set_t *plain) {
+  size_t i = 0;
+  while (i < len && is_plain(plain, in[i])) i++;
+  return i == len;
+}
+
 size_t percent_encode(char *out, const unsigned char *in, size_t len, const percent_set_t *plain) {
   char *to = out;
   for (size_t i = 0; i < len; i++) {
     unsigned char c = in[i];
-    if (plain->bits[c >> 5] >> (c & 31) & 1) {
+    if (is_plain(plain, c)) {
       *to++ = (char)c;
     } else {
       *to++ = '%';

@@ -60,6 +60,57 @@ describe("URL", function()
     end
   end)
 
+  it("is the same whether C cuts it or the standard's steps do", function()
+    -- A space in front is not part of a URL, and nothing that C takes.
+    local PIECES = { "http://", "https://", "ws://", "wss://", "ftp://", "file://", "HTTP://", "http:/", "x://", "/", "//", "?", "#", "@", ":",
+      ".", "..", "%2e", "%2E%2e", "a", "b.c", "A", "u:p@", "example.com", "h1", "127.1", "0x7f", "1", ":80", ":443", ":0080", ":65535", ":65536",
+      ":123456", ":8x", "\\", " ", "\t", "%", "%41", "\u{e9}", "'", '"', "<", "|", "^", "`", "{", "_", "-", "~", "a=1&b=2", "x.y/", ".git/", "%7",
+      "\0", "[::1]", "abc.", "a..b" }
+    local FIELDS = { "href", "origin", "protocol", "username", "password", "host", "hostname", "port", "pathname", "search", "hash" }
+    local random = 1
+    local function below(limit)
+      random = (random * 16807) % 2147483647
+      return random % limit
+    end
+    local function text(first)
+      local parts = { first }
+      for _ = 1, below(7) do parts[#parts + 1] = PIECES[below(#PIECES) + 1] end
+      return table.concat(parts)
+    end
+    local function read(input, base)
+      local ok, value = pcall(URL.new, URL, input, base)
+      if not ok then return "error" end
+      local fields = {}
+      for _, name in ipairs(FIELDS) do fields[name] = value[name] end
+      value.pathname, value.port, value.search = "/other/" .. value.pathname, "81", "?q=" .. value.search
+      fields.changed = value.href
+      return fields
+    end
+    local good = 0
+    for i = 1, 20000 do
+      local input = text(i % 2 == 0 and PIECES[below(4) + 1] .. "host.name" .. (i % 4 == 0 and "/" or "") or nil)
+      local fields = read(input)
+      assert.same(read(" " .. input), fields, input)
+      local base, reference = text(PIECES[below(7) + 1] .. "base.name/p"), text("/")
+      assert.same(read(" " .. reference, " " .. base), read(reference, base), base .. " and " .. reference)
+      if fields ~= "error" then good = good + 1 end
+    end
+    assert.is_true(good > 5000 and good < 19000, good)
+  end)
+
+  it("reads others with the same base as before", function()
+    local base = "http://u@base.name:81/a/b?c"
+    for _ = 1, 3 do
+      local first = URL:new("d?e", base)
+      assert.equal("http://u@base.name:81/a/d?e", first.href)
+      first.hostname, first.pathname = "other.name", "/x"
+      assert.equal("http://u@base.name:81/f", URL:new("/f", base).href)
+      assert.equal("http://u@base.name:81/a/b?c", URL:new("", base).href)
+      assert.is_false(pcall(URL.new, URL, "/f", "nowhere"))
+      assert.is_false(pcall(URL.new, URL, "/f"))
+    end
+  end)
+
   it("has its parts as fields", function()
     local u = URL:new("https://us%20er:p@host.example:8/a%2fb?q=1#f")
     local parts = {}

@@ -2,8 +2,9 @@
 --- which is not the empty one); `port` (nil: the scheme's own); `path`, a list of segments, or a string where the path is
 --- opaque (`mailto:x`); `query` and `fragment` (nil: none). All texts are percent-encoded already.
 ---
---- A text is cut at its `#` and `?` first: neither can stand in what comes before them. Then scheme, authority and path are
---- taken from its front. Source: WHATWG's URL standard, "URL parsing"; the setters follow its "API" section.
+--- A text that is in its normal form is cut by C (runtime/encoding/url.c). Any other one is cut at its `#` and `?` first:
+--- neither can stand in what comes before them. Then scheme, authority and path are taken from its front.
+--- Source: WHATWG's URL standard, "URL parsing"; the setters follow its "API" section.
 local encoding = require("lrun.core.encoding")
 local hosts = require("lrun.url.host")
 
@@ -24,6 +25,8 @@ local KEPT = {
   fragment = encoding.set("!#$%&'()*+,-./:;=?@[\\]^_{|}~"),
   opaque = encoding.set(" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"),
 }
+
+local plainParts, plainPlace = encoding.url(KEPT.userinfo, KEPT.path, KEPT.specialQuery, KEPT.fragment)
 
 local function encode(text, kind) return encoding.percent(text, KEPT[kind]) end
 
@@ -232,12 +235,31 @@ local function cut(text, mark)
   return text
 end
 
+-- Constants first: one copy of a table with room for all.
+local function newRecord(scheme, username, password, host, port, path, query, fragment)
+  local url = { scheme = "", username = "", password = "", host = "", port = 0, path = false, query = "", fragment = "" }
+  url.scheme, url.username, url.password, url.host, url.port = scheme, username, password, host, port
+  url.path, url.query, url.fragment = path, query, fragment
+  return url
+end
+
+-- Of a text in which there is nothing to do but to cut it: the most that come. Nil: it is another one.
+local function plain(input, base)
+  local scheme, username, password, host, port, path, query, fragment = plainParts(input)
+  if scheme then return newRecord(scheme, username, password, host, port, path, query, fragment) end
+  if not base or not isSpecial(base) or base.scheme == "file" then return nil end
+  path, query, fragment = plainPlace(input)
+  return path and newRecord(base.scheme, base.username, base.password, base.host, base.port, path, query, fragment)
+end
+
 --- Reads a URL.
 ---@param input string
 ---@param base table? a record, for what is relative
 ---@return table? record nil when it is none
 ---@return string? reason where there is more to say
 function parser.parse(input, base)
+  local known = plain(input, base)
+  if known then return known end
   local text = input
   if text:find("%c") or text:find(" ", 1, true) then
     text = withoutLineBreaks(text:gsub("^[%z\1-\32]+", ""):gsub("[%z\1-\32]+$", ""))
