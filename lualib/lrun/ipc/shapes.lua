@@ -12,7 +12,7 @@ local shapes = {}
 
 local SIGHTINGS = 32                 -- of a shape, before there is a function for it
 local SEEN_MAX = 256                 -- shapes that a channel counts
-local PER_CHANNEL = 64               -- functions that a channel uses
+local PER_CHANNEL = 32               -- shapes that a channel has functions for: compiled code goes through one after the other
 local MADE_MAX = 64                  -- functions for a buffer, and for long messages: channels with the same keys share them
 local MISSES = 16                    -- messages that a function does not make; then it is used no more
 
@@ -70,6 +70,7 @@ end
 ---@param shape number
 ---@param length integer of the message in the buffer
 function Shapes:note(shape, length)
+  if self.count == PER_CHANNEL then return end
   local sightings = self.seen[shape]
   if not sightings then
     if self.seenCount == SEEN_MAX then self.seen, self.seenCount = {}, 0 end
@@ -77,9 +78,10 @@ function Shapes:note(shape, length)
   end
   sightings = (sightings or 0) + 1
   self.seen[shape] = sightings
-  if sightings < SIGHTINGS or self.count == PER_CHANNEL then return end
+  if sightings < SIGHTINGS then return end
   self.count = self.count + 1
   self.functions[shape] = shapes.make(self.buffer, ffi.string(self.buffer, length), self.names)
+  if self.count == PER_CHANNEL then self.seen = nil end
 end
 
 --- Notes a message that the function for its shape has not made.
