@@ -5,8 +5,8 @@
 --- are due (`expiry`; of two at the same time the one that was put there first). One timer of the host's (runtime/host/
 --- timing.c) is armed for the first list; it keeps the loop alive while a timer does.
 ---
---- A timer is a table whose fields are numbered: so it is one block of memory, half of what named ones need, and so much
---- less for the collector. Only this file knows the numbers.
+--- Timers and lists are tables whose fields are numbered: so each is one block of memory, half of what named ones need, and
+--- so much less for the collector. Only this file knows the numbers.
 local ffi = require("ffi")
 local vm = require("lrun.core.vm")
 local timing = require("lrun.core.timing")
@@ -17,7 +17,7 @@ local unpack = unpack
 
 local timerLists = {}
 
-local IDLE_LISTS = 32               -- that may stay without timers until they are due: the next one needs no new list
+local IDLE_LISTS = 1024             -- that may stay without timers until they are due: the next one needs no new list
 
 local lists = {}                    -- duration → list
 local heap, size = {}, 0
@@ -28,19 +28,25 @@ local kept = 0                      -- timers that keep the loop alive
 local keeping = false               -- what the host knows of that
 local firing = false
 
+-- A timer's fields
 local F = 0                         -- what is called; false once it is cleared
 local MS, REPEATS, REF = 1, 2, 3
 local STARTED = 4                   -- when its time began
 local LIST, BEFORE, AFTER = 5, 6, 7 -- where it waits; else false
 local ARGUMENTS = 8                 -- for the function, with their number as `n`; few have it
 
+-- A list's fields
+local DURATION, EXPIRY, SERIAL = 0, 1, 2
+local FIRST, LAST = 3, 4            -- of its timers; false without any
+local AT = 5                        -- its place in the heap
+
 -- The heap ------------------------------------------------------------------------------------------------------------
 
-local function precedes(a, b) return a.expiry < b.expiry or a.expiry == b.expiry and a.serial < b.serial end
+local function precedes(a, b) return a[EXPIRY] < b[EXPIRY] or a[EXPIRY] == b[EXPIRY] and a[SERIAL] < b[SERIAL] end
 
 local function put(list, at)
   heap[at] = list
-  list.at = at
+  list[AT] = at
 end
 
 local function up(list, at)
@@ -66,17 +72,18 @@ local function down(list, at)
 end
 
 local function forget(list)
-  local at, last = list.at, heap[size]
+  local at, last = list[AT], heap[size]
   heap[size] = nil
   size = size - 1
-  lists[list.ms] = nil
+  lists[list[DURATION]] = nil
   if last == list then return end
   if at > 1 and precedes(last, heap[(at - at % 2) / 2]) then up(last, at) else down(last, at) end
 end
 
 local function newList(ms, expiry)
   serial = serial + 1
-  local list = { ms = ms, expiry = expiry, serial = serial, first = false, last = false, at = 0 }
+  local list = { [0] = 0, 0, 0, false, false, 0 }
+  list[DURATION], list[EXPIRY], list[SERIAL] = ms, expiry, serial
   lists[ms] = list
   size = size + 1
   up(list, size)
@@ -104,22 +111,22 @@ local function insert(timer, time)
   local list = lists[ms]
   if not list then
     list = newList(ms, time + ms)
-    if list.expiry < armed and not firing then arm(list.expiry, time) end
-  elseif not list.first then
+    if list[EXPIRY] < armed and not firing then arm(list[EXPIRY], time) end
+  elseif not list[FIRST] then
     idle = idle - 1
   end
-  local last = list.last
+  local last = list[LAST]
   timer[STARTED], timer[LIST], timer[BEFORE], timer[AFTER] = time, list, last, false
-  if last then last[AFTER] = timer else list.first = timer end
-  list.last = timer
+  if last then last[AFTER] = timer else list[FIRST] = timer end
+  list[LAST] = timer
 end
 
 local function take(timer)
   local list, before, after = timer[LIST], timer[BEFORE], timer[AFTER]
-  if before then before[AFTER] = after else list.first = after end
-  if after then after[BEFORE] = before else list.last = before end
+  if before then before[AFTER] = after else list[FIRST] = after end
+  if after then after[BEFORE] = before else list[LAST] = before end
   timer[LIST], timer[BEFORE], timer[AFTER] = false, false, false
-  if list.first then return end
+  if list[FIRST] then return end
   if idle < IDLE_LISTS then idle = idle + 1 else forget(list) end
 end
 
@@ -191,8 +198,8 @@ end
 -- The list's first timer is not due yet.
 local function putOff(list)
   serial = serial + 1
-  list.expiry, list.serial = math.max(list.first[STARTED] + list.ms, firingAt + 1), serial
-  down(list, list.at)
+  list[EXPIRY], list[SERIAL] = math.max(list[FIRST][STARTED] + list[DURATION], firingAt + 1), serial
+  down(list, list[AT])
 end
 
 local function drop(list)
@@ -210,12 +217,12 @@ function timerLists.fire(begins)
   runs = runs + 1
   local run = runs
   if not begins then vm.ticks() end               -- of the one before
-  while size > 0 and heap[1].expiry <= firingAt do
+  while size > 0 and heap[1][EXPIRY] <= firingAt do
     local list = heap[1]
-    local timer = list.first
+    local timer = list[FIRST]
     if not timer then
       drop(list)
-    elseif firingAt - timer[STARTED] < list.ms then
+    elseif firingAt - timer[STARTED] < list[DURATION] then
       putOff(list)
     else
       call(timer)
@@ -225,7 +232,7 @@ function timerLists.fire(begins)
     end
   end
   firing = false
-  if size > 0 then arm(heap[1].expiry, now()) end
+  if size > 0 then arm(heap[1][EXPIRY], now()) end
   keep(0)
 end
 
