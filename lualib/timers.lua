@@ -67,8 +67,11 @@ function Timeout:close()
 end
 
 ---@class Immediate
-local Immediate = { name = "Immediate" }
+local Immediate = { name = "Immediate", hidesItems = true }
 Immediate.__index = Immediate
+
+-- An immediate's fields are numbered, as a timer's are.
+local F, REF, ARGUMENTS = 0, 1, 2   -- what is called, false once it was or is cleared; whether it keeps the loop alive
 
 local queue, count = {}, 0          -- immediates of the next turn, in order
 local turn, last, done = {}, 0, 0   -- those of this turn, and how many of them have been called
@@ -101,10 +104,10 @@ local function runImmediates(begins)
     done = done + 1
     local immediate = turn[done]
     turn[done] = false
-    local f, arguments = immediate._f, immediate._arguments
+    local f, arguments = immediate[F], immediate[ARGUMENTS]
     if f then
-      immediate._f = false
-      if immediate._ref then waiting = waiting - 1 end
+      immediate[F] = false
+      if immediate[REF] then waiting = waiting - 1 end
       if arguments then f(unpack(arguments, 1, arguments.n)) else f() end
       if run ~= runs then return end
       if done < last then vm.ticks() end
@@ -118,17 +121,17 @@ local function runImmediates(begins)
 end
 
 local function forget(immediate)
-  if not immediate._f then return end
-  immediate._f = false
-  if not immediate._ref then return end
+  if not immediate[F] then return end
+  immediate[F] = false
+  if not immediate[REF] then return end
   waiting = waiting - 1
   update()
 end
 
 ---@return self
 function Immediate:ref()
-  if self._f and not self._ref then
-    self._ref = true
+  if self[F] and not self[REF] then
+    self[REF] = true
     waiting = waiting + 1
     update()
   end
@@ -137,8 +140,8 @@ end
 
 ---@return self
 function Immediate:unref()
-  if self._f and self._ref then
-    self._ref = false
+  if self[F] and self[REF] then
+    self[REF] = false
     waiting = waiting - 1
     update()
   end
@@ -146,7 +149,7 @@ function Immediate:unref()
 end
 
 ---@return boolean
-function Immediate:hasRef() return self._f ~= false and self._ref end
+function Immediate:hasRef() return self[F] ~= false and self[REF] end
 
 timing.open(lists.fire, runImmediates)
 
@@ -173,9 +176,9 @@ end
 ---@return Immediate
 function timers.setImmediate(f, ...)
   if type(f) ~= "function" then refuse("setImmediate", f) end
-  local immediate = { _f = false, _ref = true, _arguments = false }
-  immediate._f = f
-  if select("#", ...) > 0 then immediate._arguments = pack(...) end
+  local immediate = { [0] = false, true, false }     -- constants: made in one copy
+  immediate[F] = f
+  if select("#", ...) > 0 then immediate[ARGUMENTS] = pack(...) end
   setmetatable(immediate, Immediate)
   count = count + 1
   queue[count] = immediate
