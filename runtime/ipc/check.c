@@ -269,19 +269,25 @@ static inline place_t skip_objects(key_set_t *keys, level_t *level, place_t at, 
   return at;
 }
 
-/* Likewise pairs of a key that has a number below `numbers` and such an object. */
+/* Likewise pairs of a key that has a number below `numbers` and such an object; of a pair with another one the key. */
 static inline place_t skip_pairs(key_set_t *keys, level_t *level, place_t at, place_t end, unsigned numbers) {
   uint32_t pairs = level->pairs, shape = keys->shape;
   uint64_t numbered = level->numbered, alike = 0;
-  for (; pairs > 0 && end - at > 2 && at[0] == TAG_KEY && at[1] < numbers; pairs--) {
+  while (pairs > 0 && end - at > 2 && at[0] == TAG_KEY && at[1] < numbers) {
     unsigned number = at[1], tag = at[2];
     size_t size = scalar_size(tag);
-    if (size == 0 || size > (size_t)(end - at - 2)) break;
     uint64_t own = number_bit(number);
     alike |= numbered & own;
     numbered |= own;
+    pairs--;
+    at += 2;
+    if (size == 0 || size > (size_t)(end - at)) {
+      shape = shape_with(shape, number);
+      level->objects = 1;
+      break;
+    }
     shape = shape_with(shape, number << 8 | kind_of(tag));
-    at += 2 + size;
+    at += size;
   }
   if (alike) keys->alike = true;
   keys->count += level->pairs - pairs;
