@@ -140,19 +140,27 @@ function await.sleep(ms)
   call(await, function(resume) require("timers").setTimeout(resume, ms) end)
 end
 
+local starting                      -- the coroutine of the task that is being started, until it has ended
+
+-- Another task may start, and end, while one does; and one that waited may end while another starts.
+local function task(parent, f, ...)
+  local co = coroutine.running()
+  starting = co
+  traceback.join(co, parent)
+  f(...)
+  traceback.join(co, nil)
+  if starting == co then starting = nil end
+end
+
 --- Runs `f(...)` in a coroutine of its own, which starts at once.
 ---@param f function
 function await.spawn(f, ...)
   validate.func(f, "f")
-  local parent, co = coroutine.running(), nil
-  vm.enter(function(...)
-    co = coroutine.running()
-    traceback.join(co, parent)
-    f(...)
-    traceback.join(co, nil)
-    co = nil
-  end, ...)
-  if co then traceback.started(co, require("lrun.host.places").here()) end     -- it waits, and the caller goes on
+  local outer = starting
+  vm.enter(task, coroutine.running(), f, ...)
+  local waits = starting
+  starting = outer
+  if waits then traceback.started(waits, require("lrun.host.places").here()) end     -- and the caller goes on
 end
 
 --- Runs the functions side by side and returns their first results in order. The first error is thrown here; the other

@@ -80,6 +80,28 @@ await.sleep(1000)]])
     assert.truthy(err:find("^stdin:4: late"), err)
   end)
 
+  it("tells where each task was started, also of tasks that start or end while another one starts", function()
+    local function startOf(failing)
+      local _, err = lrun.run({ "-" }, ([[
+local await = require("await")
+local resume
+await.spawn(function() await(function(callback) resume = callback end) end)
+await.spawn(function()
+  resume()
+  await.spawn(function() end)
+  await.spawn(function()
+    await.sleep(1)
+    if %q == "inner" then error("inner") end
+  end)
+  await.sleep(5)
+  error("outer")
+end)]]):format(failing))
+      return err:match(failing .. ".-%(awaited from%)\n%s*(stdin:%d+)"), err
+    end
+    assert.equal("stdin:7", startOf("inner"))
+    assert.equal("stdin:4", startOf("outer"))
+  end)
+
   it("leaves a coroutine of the program's dead when it has ended", function()
     local ended, seen = {}, {}
     local function all(count, start)       -- until each has called back, and its coroutine has ended
