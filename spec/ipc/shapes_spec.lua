@@ -151,6 +151,39 @@ describe("the function for long messages", function()
     assert.same(value, (made(make, encoded(value))))
   end)
 
+  -- Each level is a list whose first value has `width` lists of the next level.
+  local function tree(levels, width)
+    if levels == 0 then return { 1, 2, 3, 4, 5, 6 } end
+    local value = {}
+    for i = 1, width do value[i] = tree(levels - 1, width) end
+    return { value, true, true, true, true, true }
+  end
+  local function chain(levels)
+    local value = { 1 }
+    for _ = 1, levels do value = { value, true, true, true, true, true } end
+    return value
+  end
+  local function records(levels)
+    if levels == 0 then return { 1 } end
+    local value = { a = records(levels - 1), id = {} }
+    for i = 1, 40 - 2 * levels do value.id[i] = i end
+    value.id = { value.id, true, true, true, true, true }
+    return { value, true, true, true, true, true }
+  end
+
+  it("is made for none that Lua's compiler would not take", function()
+    local taken = 0
+    for _, value in ipairs{ tree(4, 4), tree(6, 4), tree(2, 5), chain(20), chain(40), chain(56), records(5), records(10), records(15) } do
+      local body = encoded(value)
+      local make = shapes.makeLong(body, NAMES)
+      if make then
+        taken = taken + 1
+        assert.is_nil((made(make, body)))
+      end
+    end
+    assert.is_true(taken < 9)
+  end)
+
   it("makes no list that has another value anywhere", function()
     local make = assert(shapes.makeLong(encoded(rows(300, row)), NAMES))
     local others = {
@@ -189,6 +222,19 @@ describe("a channel", function()
     for i = 1, 100 do
       for _ = 1, 35 do check{ id = i, ["key " .. i] = i } end
     end
+    children.goodbye(child)
+  end)
+
+  it("brings messages whose lists have lists many times over", function()
+    local child = children.fork("echo")
+    local function tree(levels)
+      if levels == 0 then return { 1, 2, 3, 4, 5, 6 } end
+      local value = {}
+      for i = 1, 8 do value["key " .. i] = tree(levels - 1) end
+      return { value, true, true, true, true, true }
+    end
+    local value = tree(4)
+    for _ = 1, 12 do assert.same(value, (children.ask(child, value))) end
     children.goodbye(child)
   end)
 

@@ -10,7 +10,8 @@ local newTable = require("table.new")
 
 local maker = {}
 
-local PARTS_MAX = 60                 -- of a shape: each is a variable of the function
+local PARTS_MAX = 60                 -- of a shape, at a time: each is a variable of the function
+local VALUES_MAX = 200               -- in all: those of a loop are forgotten behind it
 local LOOP_MIN = 5                   -- values of a list that are a loop
 local LITTLE = ffi.abi("le")         -- as the wire is
 
@@ -110,6 +111,7 @@ local SIZES = { 1, 1, [6] = 5, [7] = 9, [EMPTY] = 1 }
 ---@field long boolean
 ---@field code string[] what is written so far
 ---@field parts integer how many variables there are; "v1" and on
+---@field values integer how many values there is code for
 
 -- A count or a string's size, and the place after it.
 local function sizeAt(body, at)
@@ -148,8 +150,8 @@ local put
 local function write(writing, code) writing.code[#writing.code + 1] = code end
 
 local function variable(writing)
-  writing.parts = writing.parts + 1
-  return writing.parts <= PARTS_MAX and "v" .. writing.parts or nil
+  writing.parts, writing.values = writing.parts + 1, writing.values + 1
+  return writing.parts <= PARTS_MAX and writing.values <= VALUES_MAX and "v" .. writing.parts or nil
 end
 
 local function putScalar(writing, tag, name)
@@ -236,7 +238,7 @@ end
 ---@return string?
 function maker.source(body, names, long)
   if not LITTLE or not jit.status() then return nil end
-  local writing = { body = body, at = 1, names = names, long = long, code = {}, parts = 0 }
+  local writing = { body = body, at = 1, names = names, long = long, code = {}, parts = 0, values = 0 }
   local result = put(writing)
   if not result then return nil end
   local variables = {}
@@ -244,12 +246,13 @@ function maker.source(body, names, long)
   return HEAD:format(long and "bytes" or "", table.concat(variables, ", ")) .. table.concat(writing.code) .. "  return " .. result .. "\nend"
 end
 
---- The function.
+--- The function; nil where the source has more than Lua compiles, as loops in loops with more variables than a function may have.
 ---@param source string
 ---@param buffer ffi.cdata*? char[]: where it finds each message, unless it is given the address
----@return fun(bytes: ffi.cdata*?): any make the message, or nil when it is of another shape
+---@return (fun(bytes: ffi.cdata*?): any)? make the message, or nil when it is of another shape
 function maker.load(source, buffer)
-  return assert(loadstring(source, "=shape"))(buffer and ffi.cast("const uint8_t *", buffer), ffi.string, ffi.cast,
+  local chunk = loadstring(source, "=shape")
+  return chunk and chunk(buffer and ffi.cast("const uint8_t *", buffer), ffi.string, ffi.cast,
     ffi.typeof("const double *"), ffi.typeof("const int32_t *"), bit.band, newTable)
 end
 
