@@ -156,6 +156,7 @@ static int send_batch(lane_t *lane, uint32_t count) {
   if (rc < 0) return rc;
   look(lane);
   lane->sent += count;
+  lane->stats->sent = lane->sent;
   while (count-- > 0) conn_done(conn_queue_shift(&lane->queue));
   return 0;
 }

@@ -164,7 +164,8 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
       pause_reading(worker);
       return;
     }
-    if (!take_batch(worker)) return;
+    if (!take_batch(worker) || worker->stats->sent <= worker->stats->handed)
+      return; /* what it does not tell of yet wakes us again */
   }
 }
 

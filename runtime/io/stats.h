@@ -7,11 +7,12 @@
 #include <stdint.h>
 #include <uv.h>
 
-/* Written by one process, read by another: whole words, no locks. */
+/* Written by one process but for what it says, read by another: whole words, no locks. */
 typedef struct {
   volatile uint64_t turn_started; /* ns (uv_hrtime); 0 while no callback runs */
   volatile uint64_t longest_turn; /* ns; the reader sets it back to 0 */
-  volatile uint64_t handed;       /* connections of the lane that Lua was entered with, refused ones too */
+  volatile uint64_t sent;    /* connections that the primary has sent over the lane, as the reader says */
+  volatile uint64_t handed;  /* connections of the lane that Lua was entered with, refused ones too */
   volatile uint64_t refused; /* those of the lane's current message that have no server here, a bit each */
   volatile uint64_t opened;  /* connections that servers of this process got */
   volatile uint64_t closed;
