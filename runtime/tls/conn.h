@@ -42,7 +42,7 @@ struct tls_conn {
   bool asking; /* Lua has the client's greeting */
   bool shut_wanted;
   bool busy; /* the engine is at work on what came */
-  bool settling;
+  bool settling; /* `settled` waits for the turn's end */
   callback_end_t settled; /* tells Lua that what waited is the stream's */
 };
 
@@ -59,7 +59,8 @@ void tls_conn_start(tls_conn_t *conn);
 /* Seals what Lua sends as far as the kernel takes it. False when something waits. */
 bool tls_conn_pump(tls_conn_t *conn);
 
-/* Leaves what Lua sends to the stream, before that gets another owner; Lua hears of it when the turn ends. False: out of memory, or it cannot be written. */
+/* Leaves what Lua sends to the stream, before that gets another owner; Lua hears of it when the turn ends. False: out of
+ * memory, or it cannot be written. */
 bool tls_conn_settle(tls_conn_t *conn);
 
 /* Begins a call of the listener's method `event`; its arguments, and callback_run with one more, are the caller's. */
