@@ -2,7 +2,7 @@
 --- same methods, such as a TLS stream (lrun.net.handles has the list).
 --- The socket owns `_handle` and closes it in `_destroy`, or gives it away (lrun.net.ownership). Bytes go kernel → the handle's read
 --- callback → `push` → `data` without a copy, and `write` → `handle:try_write` → what is left by
---- `lrun.core.handlewrite`, or by `handle:write`.
+--- `lrun.core.handlewrite`, or by `handle:write`. A file takes another way (lrun.net.file_writes).
 local process = require("process")
 local errors = require("errors")
 local aborting = require("lrun.check.aborting")
@@ -10,6 +10,7 @@ local calls = require("lrun.check.calls")
 local stream = require("stream")
 local sendfile = require("lrun.core.sendfile")
 local writeEnd = require("lrun.core.handlewrite").rest
+local fileWrites = require("lrun.net.file_writes")
 local handles = require("lrun.net.handles")
 local Idle = require("lrun.net.idle")
 local listen = require("lrun.net.listen")
@@ -143,47 +144,6 @@ function Socket:_write(data, callback)
   local handle = self._handle
   if not handle or handle:is_closing() then return callback(closedError()) end
   writeNow(self, data, #data, callback)
-end
-
--- A range of a file that waits, by a descriptor of its own; nil where none is left.
-local function writeFile(self, handle, fd, offset, length)
-  local files = require("lrun.core.files")
-  local own = files.hold(fd)
-  return own and self:_writeOther(length, function(callback)
-    local function sent(code, bytes)
-      files.release(own)
-      self._sending = nil
-      self._written = self._written + bytes
-      if self._idle then self._idle:touch() end
-      callback(code and require("lrun.fs.sending").errorOf(code) or nil)
-    end
-    if self._idle then self._idle:touch() end
-    local sending, code, bytes = sendfile.send(handle, own, offset, length, sent)
-    if type(sending) == "userdata" then self._sending = sending else sent(code, sending or bytes) end
-  end)
-end
-
---- Internal: a range of a file as a write that never becomes a string; nil where the socket is not the kernel's own, as over TLS,
---- or others wait before it: then it is to be read and written. What goes at once is taken, and no more than a piece of the rest.
----@param fd integer
----@param offset integer
----@param length integer
----@param piece integer bytes
----@return boolean? more as `write`
----@return integer taken
-function Socket:_writeFile(fd, offset, length, piece)
-  local handle = self._handle
-  if self.connecting or not handle or not sendfile.takes(handle) or not self:_isFree() then return nil, 0 end
-  local now = sendfile.now(handle, fd, offset, length)
-  if now > 0 then
-    self._written = self._written + now
-    if self._idle then self._idle:touch() end
-  end
-  local rest = math.min(length - now, piece)
-  if rest == 0 then return true, now end
-  local more = writeFile(self, handle, fd, offset + now, rest)
-  if more == nil then return now > 0 or nil, now end
-  return more, now + rest
 end
 
 -- The peer has ended, and for that the socket has, too.
@@ -594,6 +554,7 @@ end
 ---@return self
 function Socket:connect(...) return require("lrun.net.connect").connect(self, ...) end
 
+fileWrites(Socket)
 ownership(Socket, { traffic = traffic, stopTimer = stopTimer, emitClose = emitClose })
 
 calls.methods(Socket, "socket", { write = true })
