@@ -10,6 +10,7 @@
 #include "host/callback.h"
 #include "host/collector.h"
 #include "host/hooks.h"
+#include "host/jit_repair.h"
 #include "host/modules.h"
 #include "host/pool.h"
 #include "io/output.h"
@@ -174,6 +175,7 @@ int vm_new(vm_t **out) {
   callback_init(L);
   output_open();
   luaL_openlibs(L);
+  jit_repair_begin(L);
   luv_set_loop(L, &vm->loop);
   luv_set_callback(L, callback_luv);
   output_attach(vm);

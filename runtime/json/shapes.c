@@ -43,8 +43,8 @@ static int l_never_compile(lua_State *L) {
 }
 
 /* Pushes the function; false: there can be none now. The last key comes first, as where members are put into a table one by
- * one: so the order in which `pairs` gives them is the same. A key is of bytes that stand for themselves in a string of JSON:
- * so they do in one of Lua. */
+ * one: `pairs` gives them in the same order then, but where keys meet in one place. A key is of bytes that stand for
+ * themselves in a string of JSON: so they do in one of Lua. */
 static bool push_function(lua_State *L, int first, int count) {
   luaL_Buffer text;
   luaL_buffinit(L, &text);
