@@ -41,8 +41,8 @@ struct tls_conn {
   bool failed;
   bool asking; /* Lua has the client's greeting */
   bool shut_wanted;
-  bool busy; /* the engine is at work on what came */
-  bool settling; /* `settled` waits for the turn's end */
+  bool busy;              /* the engine is at work on what came */
+  bool settling;          /* `settled` waits for the turn's end */
   callback_end_t settled; /* tells Lua that what waited is the stream's */
 };
 
