@@ -1,7 +1,7 @@
 /* host/jit_repair.c: owns the look at compiled code. The LuaJIT of March 2022, which Debian 12 has, compiles a loop over
  * `pairs` into a call of its `lj_vm_next`, which returns a pointer and a number. Where it wants them in each other's
  * register it exchanges the lower halves alone: the pointer is cut, and the process dies by SIGSEGV, seldom and anywhere.
- * It was mended in April 2022 (LuaJIT's issue 829).
+ * LuaJIT mended it in April 2022.
  *
  * LuaJIT tells of each trace that it has compiled, before it runs it (`jit.attach`). Where its code has that call with
  * that exchange behind it, the call is made to go to next_exchanged, which exchanges whole registers, and nothing is done
