@@ -2,7 +2,7 @@
  * through must decode, without more memory than they can fill; also where keys are named by number: the first byte says
  * how many of KEYS the peer has told of. */
 #include "ipc/check.h"
-#include "ipc/keys.h"
+#include "named_keys.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -13,9 +13,6 @@
 /* The leak checker does not look into LuaJIT's own arenas, where what the Lua state holds is anchored. */
 int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) { return 1; }
-
-static const char *const names[] = {"a", "b", "id", "name"};
-enum { NAMES = sizeof names / sizeof *names };
 
 /* decoders[n]: with the first n names as its dictionary */
 static lua_State *new_state(void) {
@@ -29,16 +26,6 @@ static lua_State *new_state(void) {
                        "function decode(s, n) return decoders[n]:set(s):decode() end"))
     abort();
   return L;
-}
-
-static keys_t *new_keys(int count) {
-  keys_t *keys = NULL;
-  for (int i = 0; i < count; i++) {
-    char body[16] = {(char)strlen(names[i])};
-    memcpy(&body[1], names[i], strlen(names[i]));
-    if (!keys_add(&keys, body, strlen(names[i]) + 1)) abort();
-  }
-  return keys;
 }
 
 static void fuzz_lua(lua_State *L, int count, const char *bytes, size_t length) {

@@ -3,7 +3,7 @@
  * which the function is given, too. Whatever has passed the check, it makes what string.buffer makes, or nothing. */
 #include "host/bundle.h"
 #include "ipc/check.h"
-#include "ipc/keys.h"
+#include "named_keys.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -16,8 +16,7 @@
 int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) { return 1; }
 
-static const char *const names[] = {"a", "b", "id", "name"};
-enum { NAMES = sizeof names / sizeof *names, BODY_MOST = 512, RUNS_A_STATE = 50 };
+enum { BODY_MOST = 512, RUNS_A_STATE = 50 };
 
 static const char script[] =
     "local shapes, ffi, buffers = ..., require('ffi'), require('string.buffer')\n"
@@ -57,16 +56,6 @@ static lua_State *new_state(void) {
   bundle_require(L, "lrun.ipc.shapes");
   lua_call(L, 1, 1);
   return L;
-}
-
-static keys_t *new_keys(int count) {
-  keys_t *keys = NULL;
-  for (int i = 0; i < count; i++) {
-    char body[16] = {(char)strlen(names[i])};
-    memcpy(&body[1], names[i], strlen(names[i]));
-    if (!keys_add(&keys, body, strlen(names[i]) + 1)) abort();
-  }
-  return keys;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
